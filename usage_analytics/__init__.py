@@ -1,0 +1,1 @@
+"""Usage analytics for large desktop applications: from a Kafka offset to a recommendation."""

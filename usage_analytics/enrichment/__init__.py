@@ -1,0 +1,1 @@
+"""Raw chunk to typed, enriched Parquet and dead letters: a pure function."""

@@ -1,0 +1,142 @@
+"""The SQL that judges messages against a mapping: typed columns for the good ones, a reason for each of the others.
+
+All pointers are read in one pass over each message. DuckDB sees one value per message (never joined lines), so a broken
+message cannot shift the rows behind it, and every expression is guarded so that none can fail the batch.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from usage_analytics.contract import MappedField, Mapping
+
+# What json_type answers, by the words a person would use.
+NUMBERS = "('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')"
+SCALARS = "('VARCHAR', 'BOOLEAN', 'BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')"
+EPOCH_UNITS = {"epoch_s": 1_000_000.0, "epoch_ms": 1_000.0, "epoch_us": 1.0, "epoch_ns": 0.001}
+FIELD_PREFIX, PROPERTY_PREFIX = "f_", "p_"
+
+
+@dataclass(frozen=True)
+class _Expressions:
+    """SQL of one mapped field: its text, JSON type, typed value, and whether that value keeps the contract."""
+
+    field: MappedField
+    text: str
+    kind: str
+    value: str
+    fits: str
+
+
+def judgement_query(mapping: Mapping) -> str:
+    """A query over ``messages`` (`RAW_SCHEMA`) in row order.
+
+    Gives kafka_offset, kafka_timestamp_us, key, value, one ``f_`` column per mapped field, one ``p_`` column per picked
+    property, ``properties`` (JSON text or null), and reason, field, found: all null where the message is good.
+    """
+    pointers = [p for f in (*mapping.fields, *mapping.properties) for p in f.pointers]
+    whole = mapping.properties_object
+    pointers += [whole] if whole else []
+    position = {pointer: index for index, pointer in enumerate(dict.fromkeys(pointers), start=1)}
+    fields = [_expressions(f, position, mapping) for f in mapping.fields]
+    picked = [_expressions(f, position, mapping) for f in mapping.properties]
+    columns = [f"{e.value} AS {FIELD_PREFIX}{e.field.name}" for e in fields]
+    columns += [f"{e.value} AS {PROPERTY_PREFIX}{e.field.name}" for e in picked]
+    columns.append(f"{f'x[{position[whole]}]' if whole else 'NULL'} AS properties")
+    return f"""
+WITH decoded AS (
+    SELECT kafka_offset, kafka_timestamp_us, key, value, try(decode(value)) AS body FROM messages
+), parsed AS (
+    SELECT *, coalesce(json_valid(body), false) AS is_json, CASE WHEN json_valid(body) THEN body END AS document
+    FROM decoded
+), extracted AS (
+    SELECT *, json_type(document) AS shape,
+           json_extract_string(document, {_list(position)}) AS x, json_type(document, {_list(position)}) AS t
+    FROM parsed
+), typed AS (
+    SELECT *, {", ".join(columns)} FROM extracted
+)
+SELECT kafka_offset, kafka_timestamp_us, key, value, COLUMNS('^(f_|p_).*'), properties,
+       {_faults([*fields, *picked], mapping, position.get(whole or ""))}
+FROM typed
+"""
+
+
+def _expressions(field: MappedField, position: dict[str, int], mapping: Mapping) -> _Expressions:
+    places = [position[pointer] for pointer in field.pointers]
+    text = _first(f"x[{place}]" for place in places)
+    # The type of the same pointer that gave the text: the first one that is neither missing nor null.
+    kind = _first(f"CASE WHEN x[{place}] IS NOT NULL THEN t[{place}] END" for place in places)
+    value, fits = _typed(field, text, kind, mapping)
+    if field.default is not None:
+        value = f"coalesce({value}, {_quote(field.default)})"
+    return _Expressions(field, text, kind, value, fits)
+
+
+def _typed(field: MappedField, text: str, kind: str, mapping: Mapping) -> tuple[str, str]:
+    if field.kind == "string":
+        return text, f"{kind} = 'VARCHAR'"
+    if field.kind == "scalar":
+        return text, f"{kind} IN {SCALARS}"
+    if field.kind == "number":
+        number = f"try_cast({text} AS DOUBLE)"
+        return number, f"{kind} IN {NUMBERS} AND coalesce(isfinite({number}), false)"
+    if mapping.time_format == "iso8601":
+        # Guarded, because the cast alone would also take words such as 'now' and 'infinity'.
+        dated = f"CASE WHEN {text} SIMILAR TO '\\d{{4}}-\\d{{2}}-\\d{{2}}[T ]\\d.*' THEN {text} END"
+        instant = f"epoch_us(try_cast({dated} AS TIMESTAMPTZ))"
+        return instant, f"{kind} = 'VARCHAR' AND {instant} IS NOT NULL"
+    number = f"try_cast({text} AS DOUBLE)"
+    if mapping.time_format == "epoch_us":
+        instant = f"try_cast({text} AS BIGINT)"
+    else:
+        instant = f"try_cast({number} * {EPOCH_UNITS[mapping.time_format]} AS BIGINT)"
+    return instant, f"{kind} IN {NUMBERS} AND {instant} IS NOT NULL"
+
+
+def _faults(expressions: list[_Expressions], mapping: Mapping, position: int | None) -> str:
+    """The reason, field and found columns: the first rule a message breaks."""
+    rules = [
+        ("value IS NULL", "empty_message", "", "NULL"),
+        ("body IS NULL", "not_utf8", "", "NULL"),
+        ("NOT is_json", "not_json", "", "left(body, 60)"),
+        ("shape <> 'OBJECT'", "not_an_object", "", "shape"),
+    ]
+    for e in expressions:
+        name, found = e.field.name, f"{e.kind} || ' ' || left({e.text}, 60)"
+        if e.field.required:
+            rules.append((f"{e.text} IS NULL", "missing_field", name, "NULL"))
+            rules.append((f"{e.text} = ''", "missing_field", name, "'an empty string'"))
+        rules.append((f"{e.text} IS NOT NULL AND NOT coalesce({e.fits}, false)", "wrong_type", name, found))
+    if mapping.properties_object:
+        shape, text = f"t[{position}]", f"x[{position}]"
+        condition = f"{text} IS NOT NULL AND {shape} <> 'OBJECT'"
+        rules.append((condition, "wrong_type", "properties", f"{shape} || ' ' || left({text}, 60)"))
+    time = f"{FIELD_PREFIX}event_time"
+    tolerance = mapping.future_tolerance_s * 1_000_000
+    text = next(e.text for e in expressions if e.field.name == "event_time")
+    too_late = f"{time} > kafka_timestamp_us + {tolerance}"
+    rules.append((f"{time} < {mapping.earliest_us} OR {too_late}", "absurd_time", "event_time", f"left({text}, 60)"))
+    return ", ".join(
+        [
+            _case([(condition, _quote(reason)) for condition, reason, _, _ in rules], "reason"),
+            _case([(condition, _quote(name)) for condition, _, name, _ in rules], "field"),
+            _case([(condition, found) for condition, _, _, found in rules], "found"),
+        ]
+    )
+
+
+def _case(branches: list[tuple[str, str]], name: str) -> str:
+    return "CASE " + " ".join(f"WHEN {condition} THEN {then}" for condition, then in branches) + f" END AS {name}"
+
+
+def _first(expressions: Iterable[str]) -> str:
+    parts = list(expressions)
+    return parts[0] if len(parts) == 1 else f"coalesce({', '.join(parts)})"
+
+
+def _list(position: dict[str, int]) -> str:
+    return "[" + ", ".join(_quote(pointer) for pointer in position) + "]"
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

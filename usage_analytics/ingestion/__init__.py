@@ -1,0 +1,1 @@
+"""Kafka offset ranges to raw chunks: the exactly-once core."""

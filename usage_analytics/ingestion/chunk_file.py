@@ -1,0 +1,121 @@
+"""A raw chunk on disk: messages exactly as Kafka gave them, with a checksum of their content."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from usage_analytics.ingestion.offset_log import ChunkRecord
+from usage_analytics.lake.files import sync
+
+RAW_SCHEMA = pa.schema(
+    [
+        pa.field("kafka_offset", pa.int64(), nullable=False),
+        pa.field("kafka_timestamp_us", pa.int64()),
+        pa.field("key", pa.binary()),
+        pa.field("value", pa.binary()),
+        pa.field("headers", pa.list_(pa.struct([("name", pa.string()), ("value", pa.binary())]))),
+    ]
+)
+
+
+class ChunkDamaged(Exception):
+    """A committed chunk is missing, unreadable, or not what its record says."""
+
+
+@dataclass
+class ContentChecksum:
+    """CRC-32 of offsets, keys and values; the same however the rows are split into batches."""
+
+    _sums: dict[str, int] = field(default_factory=dict)
+
+    def update(self, batch: pa.RecordBatch) -> None:
+        """Add the rows of a batch of `RAW_SCHEMA`."""
+        self._add("offset", batch.column("kafka_offset").to_numpy(zero_copy_only=False))
+        for name in ("key", "value"):
+            lengths, content = _binary_content(batch.column(name))
+            self._add(f"{name} lengths", lengths)
+            self._add(name, content)
+
+    def hexdigest(self) -> str:
+        """The checksum as text."""
+        text = " ".join(f"{name}:{value:08x}" for name, value in sorted(self._sums.items()))
+        return f"{zlib.crc32(text.encode()):08x}"
+
+    def _add(self, name: str, content: np.ndarray) -> None:
+        self._sums[name] = zlib.crc32(np.ascontiguousarray(content).view(np.uint8), self._sums.get(name, 0))
+
+
+def _binary_content(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    _, offsets, content = column.buffers()
+    bounds = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+    lengths = np.diff(bounds).astype(np.int32)
+    lengths[column.is_null().to_numpy(zero_copy_only=False)] = -1  # a tombstone is not an empty message
+    data = np.frombuffer(content, np.uint8) if content is not None else np.empty(0, np.uint8)
+    return lengths, data[bounds[0] : bounds[-1]]
+
+
+class ChunkWriter:
+    """Writes batches of `RAW_SCHEMA`, a row group each; nothing counts until its record is committed."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.rows = 0
+        self.bytes = 0
+        self._checksum = ContentChecksum()
+        self._writer = pq.ParquetWriter(
+            path, RAW_SCHEMA, compression="zstd", compression_level=1, use_dictionary=False,
+            write_statistics=["kafka_offset"],
+        )  # fmt: skip
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append a batch that holds rows."""
+        self._writer.write_batch(batch, row_group_size=batch.num_rows)
+        self.rows += batch.num_rows
+        self.bytes += batch.nbytes
+        self._checksum.update(batch)
+
+    def close(self, end: int) -> str:
+        """Finish the file, wait until it is on disk, and return its checksum; ``end`` goes into its footer."""
+        checksum = self._checksum.hexdigest()
+        facts = {"end_offset": end, "rows": self.rows, "checksum": checksum}
+        self._writer.add_key_value_metadata({name: str(value) for name, value in facts.items()})
+        self._writer.close()
+        sync(self.path)
+        sync(self.path.parent)
+        return checksum
+
+    def discard(self) -> None:
+        """Drop the file."""
+        self._writer.close()
+        self.path.unlink(missing_ok=True)
+
+
+def read_chunk(path: Path, record: ChunkRecord, batch_messages: int) -> Iterator[pa.RecordBatch]:
+    """The messages of a chunk in batches; `ChunkDamaged`, at the latest after the last one, if they are not its record's."""
+    checksum, rows = ContentChecksum(), 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=batch_messages):
+                checksum.update(batch)
+                rows += batch.num_rows
+                yield batch
+    except FileNotFoundError:
+        raise ChunkDamaged(f"chunk {record.name} in window {record.window}: its file is gone") from None
+    except (OSError, pa.ArrowException) as error:
+        raise ChunkDamaged(f"chunk {record.name} in window {record.window} cannot be read: {error}") from None
+    if rows != record.rows or checksum.hexdigest() != record.checksum:
+        found = f"{rows} rows, checksum {checksum.hexdigest()}"
+        kept = f"{record.rows} rows, checksum {record.checksum}"
+        raise ChunkDamaged(f"chunk {record.name} in window {record.window}: {found}; its record says {kept}")
+
+
+def verify_chunk(path: Path, record: ChunkRecord, batch_messages: int) -> None:
+    """Read a chunk whole; `ChunkDamaged` unless it is what its record says."""
+    for _ in read_chunk(path, record, batch_messages):
+        pass

@@ -1,0 +1,146 @@
+"""Which Kafka offsets are in the lake: the one place that decides, and the commit point of every chunk.
+
+A record is a tiny file named by Kafka partition and *start* offset, created exclusively once its chunk is whole on
+disk. Creating it is the commit: two runs that race for one range, in the same window or in different ones, meet at the
+same name and one of them loses. Records form a chain per Kafka partition (each starts where the one before ends) whose
+windows never step back. A chunk file that no record names was never committed.
+"""
+
+import json
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from usage_analytics.errors import UserError
+from usage_analytics.lake.files import create_exclusive
+
+OFFSETS_PER_SHARD = 10**9  # keeps folders small enough to list, whatever the age of a topic
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ChunkRecord:
+    """A committed chunk: offsets ``[start, end)`` of one Kafka partition, its window, file and content checksum."""
+
+    topic: str
+    kafka_partition: int
+    start: int
+    end: int
+    rows: int
+    window: str
+    file: str
+    checksum: str
+
+    @property
+    def name(self) -> str:
+        """Names the chunk and everything made from it, such as ``usage-messages+003+00000000000000120000``."""
+        return chunk_name(self.topic, self.kafka_partition, self.start)
+
+
+class OffsetConflict(Exception):
+    """Another run committed a chunk from the same start offset first."""
+
+
+def chunk_name(topic: str, kafka_partition: int, start: int) -> str:
+    return f"{topic}+{kafka_partition:03d}+{start:020d}"
+
+
+@dataclass(frozen=True)
+class OffsetLog:
+    """The records of one topic, below one folder."""
+
+    folder: Path
+
+    def kafka_partitions(self) -> list[int]:
+        """The Kafka partitions that have records."""
+        return sorted(int(path.name) for path in self.folder.glob("*") if path.name.isdecimal())
+
+    def last(self, kafka_partition: int) -> ChunkRecord | None:
+        """The newest record of a Kafka partition; its ``end`` is the committed offset."""
+        for shard in reversed(self._shards(kafka_partition)):
+            records = _record_files(shard)
+            if records:
+                return _read(records[-1])
+        return None
+
+    def committed(self) -> dict[int, int]:
+        """The committed offset of each Kafka partition: everything before it is in the lake."""
+        lasts = {partition: self.last(partition) for partition in self.kafka_partitions()}
+        return {partition: record.end for partition, record in lasts.items() if record is not None}
+
+    def commit(self, record: ChunkRecord) -> None:
+        """Commit a chunk; `OffsetConflict`, with nothing changed, if its start is taken.
+
+        A record that does not continue the chain, or whose window is older than the chain's, is a programming
+        error: ValueError.
+        """
+        last = self.last(record.kafka_partition)
+        if last is not None and record.start == last.start:
+            raise OffsetConflict(record.name)
+        if last is not None and (record.start != last.end or record.window < last.window):
+            raise ValueError(f"{record.name} in window {record.window} does not continue {last}")
+        content = json.dumps({"format": FORMAT, **asdict(record)}).encode()
+        if not create_exclusive(self._path(record.kafka_partition, record.start), content):
+            raise OffsetConflict(record.name)
+
+    def of_window(self, window: str) -> list[ChunkRecord]:
+        """The records of a window, by Kafka partition and offset."""
+        return [record for p in self.kafka_partitions() for record in self._run(p, window, 0)]
+
+    def chain_into(self, window: str) -> list[ChunkRecord]:
+        """The records of a window, and before them the one that each Kafka partition's continue."""
+        return [record for p in self.kafka_partitions() for record in self._run(p, window, 1)]
+
+    def latest_windows(self, count: int) -> list[str]:
+        """The newest windows that hold chunks, newest first."""
+        windows: set[str] = set()
+        for partition in self.kafka_partitions():
+            mine: set[str] = set()
+            for record in self._backwards(partition):
+                mine.add(record.window)
+                if len(mine) > count:
+                    break
+            windows |= mine
+        return sorted(windows, reverse=True)[:count]
+
+    def all(self) -> Iterator[ChunkRecord]:
+        """Every record, by Kafka partition and offset."""
+        for partition in self.kafka_partitions():
+            for shard in self._shards(partition):
+                yield from map(_read, _record_files(shard))
+
+    def _run(self, kafka_partition: int, window: str, before: int) -> list[ChunkRecord]:
+        # Windows never step back along a chain, so a window's records are one run of it: two binary searches.
+        shards = [files for shard in self._shards(kafka_partition) if (files := _record_files(shard))]
+        first = max(0, bisect_left(shards, window, key=lambda files: _read(files[0]).window) - 2)
+        last = bisect_right(shards, window, key=lambda files: _read(files[0]).window)
+        paths = [path for files in shards[first:last] for path in files]
+        low = bisect_left(paths, window, key=lambda path: _read(path).window)
+        high = bisect_right(paths, window, key=lambda path: _read(path).window)
+        return [_read(path) for path in paths[max(0, low - before) : high]] if low < high else []
+
+    def _backwards(self, kafka_partition: int) -> Iterator[ChunkRecord]:
+        for shard in reversed(self._shards(kafka_partition)):
+            yield from map(_read, reversed(_record_files(shard)))
+
+    def _shards(self, kafka_partition: int) -> list[Path]:
+        return sorted(self.folder.joinpath(f"{kafka_partition:03d}").glob("*"))
+
+    def _path(self, kafka_partition: int, start: int) -> Path:
+        shard = self.folder / f"{kafka_partition:03d}" / f"{start // OFFSETS_PER_SHARD:011d}"
+        return shard / f"{start:020d}.json"
+
+
+def _record_files(shard: Path) -> list[Path]:
+    return sorted(path for path in shard.glob("*.json") if not path.name.startswith("."))
+
+
+def _read(path: Path) -> ChunkRecord:
+    try:
+        fields = json.loads(path.read_bytes())
+        if fields.pop("format") != FORMAT:
+            raise UserError(f"offset record {path}: written by another version of the platform")
+        return ChunkRecord(**fields)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"offset record {path} is damaged: {error}") from None

@@ -1,0 +1,51 @@
+"""Durable steps on a local file system: each either happened whole, or not at all, whatever crashes."""
+
+import os
+import uuid
+from pathlib import Path
+
+IN_PROGRESS = ".inprogress"  # readers skip names that end so; a crash may leave some behind
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name of its own for a file that will be published as ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}{IN_PROGRESS}")
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Make a finished file visible under its name, replacing what stood there."""
+    sync(temporary)
+    os.replace(temporary, path)
+    sync(path.parent)
+
+
+def create_exclusive(path: Path, content: bytes) -> bool:
+    """Create a file with its content in one step; False, and nothing changed, where the name is taken."""
+    temporary = temporary_beside(path)
+    try:
+        temporary.write_bytes(content)
+        sync(temporary)
+        os.link(temporary, path)  # unlike rename, fails if the name exists
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync(path.parent)
+    return True
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a file if it is there, durably."""
+    if path.exists():
+        path.unlink()
+        sync(path.parent)

@@ -1,0 +1,39 @@
+"""Where each file of the lake lives.
+
+    raw/<topic>/offsets/<Kafka partition>/<shard>/<start>.json      what is committed (see ingestion.offset_log)
+    raw/<topic>/window=<key>/<chunk>.parquet                        messages as they came
+    dead_letters/<topic>/window=<key>/<chunk>.parquet               those that broke the contract; sensitive as raw
+    usage_events/<topic>/window=<key>/<chunk>.parquet               typed, enriched, pseudonymised
+    models/<model>/trading_day=<day>/                               fitted models
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths below one lake's root, for one topic."""
+
+    root: Path
+    topic: str
+
+    @property
+    def offsets(self) -> Path:
+        return self.root / "raw" / self.topic / "offsets"
+
+    def raw_window(self, window: str) -> Path:
+        return self.root / "raw" / self.topic / f"window={window}"
+
+    def raw_chunk(self, window: str, file: str) -> Path:
+        return self.raw_window(window) / file
+
+    def usage_events(self, window: str, chunk: str) -> Path:
+        return self.root / "usage_events" / self.topic / f"window={window}" / f"{chunk}.parquet"
+
+    def dead_letters(self, window: str, chunk: str) -> Path:
+        return self.root / "dead_letters" / self.topic / f"window={window}" / f"{chunk}.parquet"
+
+    def model(self, model: str, trading_day: date) -> Path:
+        return self.root / "models" / model / f"trading_day={trading_day.isoformat()}"

@@ -1,0 +1,1 @@
+"""Models that learn from sufficient statistics: one folder per question."""

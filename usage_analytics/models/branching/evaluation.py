@@ -1,0 +1,118 @@
+"""How good is a next-action model on transitions that it never saw, beside two baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from usage_analytics.models.branching.context_levels import Floats, Ints
+from usage_analytics.models.branching.ngrams import NextActionModel
+from usage_analytics.models.branching.transition_counts import encode_grams, sum_counts
+
+MOST_FREQUENT = "most_frequent"
+ORDER_1_MARKOV = "order_1_markov"
+
+_CONTEXTS_AT_ONCE = 4096  # bounds memory: 16 MB at 500 mini-apps
+_CALIBRATION_BINS = 15
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures weighted by transitions; `baselines` has the same of MOST_FREQUENT and ORDER_1_MARKOV."""
+
+    transitions: int
+    unknown_transitions: int  # whose next mini-app the model never saw: always a miss
+    recall_at_1: float
+    recall_at_3: float
+    log_loss: float  # nats per transition
+    calibration_error: float  # expected calibration error of the first prediction, 0 to 1
+    baselines: Mapping[str, Evaluation] = field(default_factory=dict)
+
+
+def split_by_fold(counts: pl.DataFrame, held_out_fold: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split counts into (fit, held out) by the column `fold`. ValueError when either side would be empty."""
+    if "fold" not in counts.columns:
+        raise ValueError(f"the transition counts have no column fold; they have {counts.columns}")
+    if counts["fold"].null_count():
+        raise ValueError(f"{counts['fold'].null_count()} transition counts have no fold")
+    held_out = counts.filter(pl.col("fold") == held_out_fold)
+    rest = counts.filter(pl.col("fold") != held_out_fold)
+    if not held_out.height or not rest.height:
+        folds = sorted(counts["fold"].unique().to_list())
+        raise ValueError(f"holding out fold {held_out_fold} leaves one side empty; the folds are {folds}")
+    return rest, held_out
+
+
+def evaluate(model: NextActionModel, held_out_counts: pl.DataFrame) -> Evaluation:
+    """Predict every held-out transition but the first of a user session.
+
+    The baselines are the model's own orders 0 and 1. A next mini-app that the model never saw is a miss with
+    the probability 1 / (transitions fitted + 1). ValueError when there is nothing to predict.
+    """
+    # prev1 is read even by an order-0 model: it says which rows open a user session
+    grams = sum_counts(held_out_counts, model.max_order).filter(pl.col("prev1").is_not_null())
+    if not grams.height:
+        raise ValueError(
+            "the held-out counts hold no transition after a first action: there is nothing to predict"
+        )
+    contexts, following, weights = encode_grams(grams, model.mini_apps, max(model.max_order, 1))
+    limits = {MOST_FREQUENT: 0, ORDER_1_MARKOV: 1}
+    baselines = {
+        name: _score(model, contexts, following - 1, weights, min(limit, model.max_order), {})
+        for name, limit in limits.items()
+    }
+    return _score(model, contexts, following - 1, weights, model.max_order, baselines)
+
+
+def _score(
+    model: NextActionModel,
+    contexts: Ints,
+    actions: Ints,
+    weights: Ints,
+    max_order: int,
+    baselines: Mapping[str, Evaluation],
+) -> Evaluation:
+    places, likelihoods, confidences = _predict(model, contexts, actions, max_order)
+    total = int(weights.sum())
+    return Evaluation(
+        transitions=total,
+        unknown_transitions=int(weights[actions < 0].sum()),
+        recall_at_1=float(weights[places < 1].sum() / total),
+        recall_at_3=float(weights[places < 3].sum() / total),
+        log_loss=float(-(weights * np.log(likelihoods)).sum() / total),
+        calibration_error=_calibration_error(confidences, places == 0, weights),
+        baselines=baselines,
+    )
+
+
+def _predict(
+    model: NextActionModel, contexts: Ints, actions: Ints, max_order: int
+) -> tuple[Ints, Floats, Floats]:
+    """Per n-gram: place of the action (0 is best), its probability, and that of the best action."""
+    distinct, inverse = np.unique(contexts, axis=0, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    by_context = np.argsort(inverse, kind="stable")
+    places = np.full(len(actions), len(model.mini_apps), dtype=np.int64)
+    likelihoods = np.full(len(actions), 1.0 / (model.transitions + 1))
+    confidences = np.zeros(len(actions))
+    for begin in range(0, len(distinct), _CONTEXTS_AT_ONCE):
+        end = min(begin + _CONTEXTS_AT_ONCE, len(distinct))
+        probabilities = model.coded_probabilities(distinct[begin:end], max_order)
+        ranks = np.argsort(np.argsort(-probabilities, axis=1, kind="stable"), axis=1)
+        rows = by_context[slice(*np.searchsorted(inverse[by_context], [begin, end]))]
+        confidences[rows] = probabilities.max(axis=1)[inverse[rows] - begin]
+        known = rows[actions[rows] >= 0]
+        places[known] = ranks[inverse[known] - begin, actions[known]]
+        likelihoods[known] = probabilities[inverse[known] - begin, actions[known]]
+    return places, likelihoods, confidences
+
+
+def _calibration_error(confidences: Floats, hits: np.ndarray, weights: Ints) -> float:
+    """Mean gap between confidence and hit rate over bins of equal width (Guo et al. 2017), weighted."""
+    bins = np.minimum((confidences * _CALIBRATION_BINS).astype(np.int64), _CALIBRATION_BINS - 1)
+    promised = np.bincount(bins, confidences * weights, _CALIBRATION_BINS)
+    kept = np.bincount(bins, hits * weights, _CALIBRATION_BINS)
+    return float(np.abs(promised - kept).sum() / weights.sum())

@@ -1,0 +1,63 @@
+"""The file of a next-action model: its summed counts as Parquet, from which it is rebuilt exactly."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from datetime import date
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+
+from usage_analytics.models.branching.transition_counts import sum_counts
+
+FORMAT_VERSION = 1
+_METADATA_KEY = "usage_analytics.next_action_model"
+
+
+def write_model_file(path: Path, grams: pl.DataFrame, max_order: int, trading_day: date | None) -> None:
+    """Write beside `path`, then rename: a reader sees the old file or the new one. Makes the folder."""
+    about = {
+        "format_version": FORMAT_VERSION,
+        "max_order": max_order,
+        "trading_day": trading_day.isoformat() if trading_day else None,
+        "transitions": int(grams["transitions"].sum()),
+        "rows": grams.height,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            grams.write_parquet(file, compression="zstd", metadata={_METADATA_KEY: json.dumps(about)})
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_model_file(path: Path) -> tuple[pl.DataFrame, int, date | None]:
+    """Summed counts, max_order, trading day. FileNotFoundError; ValueError if broken or another version."""
+    content = path.read_bytes()
+    try:
+        about = json.loads(pl.read_parquet_metadata(BytesIO(content))[_METADATA_KEY])
+        version = about["format_version"]
+    except Exception as error:  # polars raises many kinds, by where the bytes are broken
+        raise ValueError(f"{path} is broken or is no next-action model: {error!r}") from error
+    if version != FORMAT_VERSION:
+        raise ValueError(f"{path} has format version {version}; this package reads version {FORMAT_VERSION}")
+    try:
+        grams = sum_counts(pl.read_parquet(BytesIO(content)), int(about["max_order"]))
+        day = date.fromisoformat(about["trading_day"]) if about["trading_day"] else None
+        promised = (about["rows"], about["transitions"])
+    except Exception as error:
+        raise ValueError(f"{path} is broken: {error!r}") from error
+    held = (grams.height, int(grams["transitions"].sum()))
+    if held != promised or not grams.height:
+        raise ValueError(
+            f"{path} is broken: it holds (rows, transitions) {held} where {promised} were written"
+        )
+    return grams, int(about["max_order"]), day

@@ -1,0 +1,178 @@
+"""The next-action model: which mini-app comes next, from the last three, backing off to fewer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from usage_analytics.models.branching.context_levels import (
+    ContextLevel,
+    Floats,
+    Ints,
+    build_level,
+    context_keys,
+)
+from usage_analytics.models.branching.transition_counts import (
+    LONGEST_CONTEXT,
+    SESSION_START,
+    UNKNOWN,
+    encode_grams,
+    sum_counts,
+    vocabulary,
+)
+
+Context = tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A next mini-app, its probability, and the evidence: transitions seen after the context used."""
+
+    mini_app: str
+    probability: float
+    context_order: int
+    transitions: int
+
+
+class NextActionModel:
+    """Interpolated modified absolute discounting over contexts of order 0 to `max_order`.
+
+    Shorter contexts keep their own counts, not Kneser-Ney's continuation counts: a preload plan asks them
+    directly, so each order must be calibrated by itself. Repeated visits are transitions like any other.
+    Source: Chen & Goodman, An empirical study of smoothing techniques for language modeling, 1999.
+    """
+
+    def __init__(self, grams: pl.DataFrame, max_order: int, trading_day: date | None) -> None:
+        """Build from the output of `sum_counts`; use `fit` or `load`."""
+        self.max_order = max_order
+        self.trading_day = trading_day
+        self.grams = grams
+        self.mini_apps = vocabulary(grams)
+        self.transitions = int(grams["transitions"].sum())
+        self._base = len(self.mini_apps) + 1
+        self._codes = {name: code for code, name in enumerate(self.mini_apps, start=1)}
+        if self._base ** (max_order + 1) > np.iinfo(np.int64).max:
+            raise ValueError(
+                f"{len(self.mini_apps)} mini-apps are too many for contexts of order {max_order}"
+            )
+        self._levels = self._build_levels()
+
+    def _build_levels(self) -> tuple[ContextLevel, ...]:
+        contexts, following, transitions = encode_grams(self.grams, self.mini_apps, max(self.max_order, 1))
+        levels = []
+        for order in range(self.max_order + 1):
+            keys, usable = context_keys(contexts, self._base, order)
+            if order == 0:
+                # an unknown context is met inside a user session: what opens one would mislead
+                usable = contexts[:, 0] != SESSION_START
+            kept = np.flatnonzero(usable)
+            levels.append(build_level(keys[kept], following[kept] - 1, transitions[kept], self._base, order))
+        return tuple(levels)
+
+    @classmethod
+    def fit(
+        cls, counts: pl.DataFrame, max_order: int = LONGEST_CONTEXT, trading_day: date | None = None
+    ) -> NextActionModel:
+        """Fit to transition counts: prev3, prev2, prev1 (null: before the start), next, transitions.
+
+        Rows may repeat and may cover many trading days; `trading_day` names the last of them. ValueError when a
+        rule of the counts is broken, or when they hold no transition.
+        """
+        grams = sum_counts(counts, max_order)
+        if not grams.height:
+            raise ValueError("the transition counts hold no transition: there is nothing to learn from")
+        return cls(grams, max_order, trading_day)
+
+    def probabilities(self, contexts: Sequence[Context], max_order: int | None = None) -> Floats:
+        """Probability of each next mini-app: (contexts, mini_apps), rows sum to one, columns as `mini_apps`.
+
+        A context holds the latest mini-apps, most recent last; None, first only, is the start of the user
+        session. `max_order` limits the context used: 0 is the overall frequency, 1 a Markov chain.
+        """
+        return self.coded_probabilities(self.encode(contexts), max_order)
+
+    def rank(self, context: Context, k: int) -> list[Prediction]:
+        """The `k` most probable next mini-apps, best first; the current one may be among them."""
+        if k < 1:
+            raise ValueError(f"k must be at least 1, not {k}")
+        probabilities = self.probabilities([context])[0]
+        orders, transitions = self.evidence([context])
+        best = np.argsort(-probabilities, kind="stable")[:k]
+        return [
+            Prediction(self.mini_apps[i], float(probabilities[i]), int(orders[0]), int(transitions[0]))
+            for i in best
+        ]
+
+    def evidence(self, contexts: Sequence[Context]) -> tuple[Ints, Ints]:
+        """Order of each context's longest known suffix, and the transitions after it: (contexts,) each."""
+        codes = self.encode(contexts)
+        orders = np.zeros(len(codes), dtype=np.int64)
+        transitions = np.zeros(len(codes), dtype=np.int64)
+        for level in self._levels:
+            rows, positions = level.find(*context_keys(codes, self._base, level.order))
+            orders[rows] = level.order
+            transitions[rows] = level.totals[positions]
+        return orders, transitions
+
+    def contexts(self, max_order: int = 2, minimum_transitions: int = 1) -> list[tuple[str, ...]]:
+        """Contexts of order 0 to `max_order` with enough transitions, short and frequent ones first.
+
+        Contexts that reach back to the start of the user session are left out.
+        """
+        found: list[tuple[str, ...]] = []
+        for level in self._levels[: max_order + 1]:
+            powers = self._base ** np.arange(level.order, dtype=np.int64)
+            codes = level.keys[:, None] // powers % self._base
+            kept = np.flatnonzero(
+                (level.totals >= minimum_transitions) & (codes != SESSION_START).all(axis=1)
+            )
+            kept = kept[np.argsort(-level.totals[kept], kind="stable")]
+            found.extend(
+                tuple(self.mini_apps[code - 1] for code in reversed(row)) for row in codes[kept].tolist()
+            )
+        return found
+
+    def encode(self, contexts: Sequence[Context]) -> Ints:
+        """Codes of the contexts, nearest first: (contexts, max_order). Positions not given are UNKNOWN."""
+        codes = np.full((len(contexts), max(self.max_order, 1)), UNKNOWN, dtype=np.int64)
+        for row, context in enumerate(contexts):
+            if isinstance(context, str):
+                raise TypeError(f"a context is a sequence of mini-apps, not the text {context!r}")
+            named = [name is not None for name in context]
+            if named != sorted(named):
+                raise ValueError(
+                    f"None, the start of the user session, may only come first in a context: {context}"
+                )
+            for position, name in enumerate(reversed(context[-codes.shape[1] :])):
+                codes[row, position] = SESSION_START if name is None else self._codes.get(name, UNKNOWN)
+        return codes
+
+    def coded_probabilities(self, codes: Ints, max_order: int | None = None) -> Floats:
+        """As `probabilities`, for the codes of `encode` or `encode_grams`."""
+        limit = self.max_order if max_order is None else max_order
+        if limit < 0:
+            raise ValueError(f"max_order must not be negative, not {limit}")
+        apps = len(self.mini_apps)
+        probabilities = np.full((len(codes), apps), 1.0 / apps)
+        for level in self._levels[: limit + 1]:
+            rows, positions = level.find(*context_keys(codes, self._base, level.order))
+            level.interpolate(probabilities, rows, positions)
+        return probabilities
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to one Parquet file, whole or not at all."""
+        from usage_analytics.models.branching.model_file import write_model_file
+
+        write_model_file(Path(path), self.grams, self.max_order, self.trading_day)
+
+    @classmethod
+    def load(cls, path: str | Path) -> NextActionModel:
+        """Read a model that `save` wrote. ValueError naming the file if broken or of another version."""
+        from usage_analytics.models.branching.model_file import read_model_file
+
+        return cls(*read_model_file(Path(path)))

@@ -1,0 +1,52 @@
+"""Fits the next-action model of a trading day from the transition mart, and judges it on users it did not see."""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from usage_analytics.errors import UserError
+from usage_analytics.lake.layout import Layout
+from usage_analytics.models.branching.evaluation import Evaluation, evaluate, split_by_fold
+from usage_analytics.models.branching.ngrams import NextActionModel
+from usage_analytics.warehouse.protocol import Warehouse
+
+MODEL, FILE = "next_action_model", "model.parquet"
+HELD_OUT_FOLD = 4
+COUNTS_UNTIL = """
+SELECT fold, prev3, prev2, prev1, next, CAST(sum(transitions) AS BIGINT) AS transitions
+FROM app_transitions WHERE trading_day <= ? GROUP BY ALL ORDER BY ALL
+"""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fitted model: where it is kept, what it learned from, how it did on held-out users."""
+
+    path: Path
+    transitions: int
+    mini_apps: int
+    evaluation: Evaluation | None
+
+
+def train(warehouse: Warehouse, layout: Layout, trading_day: date) -> Trained:
+    """Fit on all users and keep the model; the evaluation is that of a model fitted without a fifth of them."""
+    counts = warehouse.read(COUNTS_UNTIL, [trading_day])
+    if counts.is_empty():
+        raise UserError(
+            f"next_action_model of {trading_day}: no transitions up to that day, nothing to learn from"
+        )
+    model = NextActionModel.fit(counts, trading_day=trading_day)
+    path = layout.model(MODEL, trading_day) / FILE
+    model.save(path)
+    return Trained(path, model.transitions, len(model.mini_apps), judge(counts))
+
+
+def judge(counts: pl.DataFrame) -> Evaluation | None:
+    """How a model fitted to four folds of users predicts the fifth; None where there are too few users for that."""
+    try:
+        seen, held_out = split_by_fold(counts, HELD_OUT_FOLD)
+        return evaluate(NextActionModel.fit(seen), held_out)
+    except ValueError:
+        return None

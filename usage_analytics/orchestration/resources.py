@@ -1,0 +1,25 @@
+"""What assets are given to work with."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from usage_analytics.errors import UserError
+from usage_analytics.settings import Settings, load_settings
+
+
+class Platform(dg.ConfigurableResource):
+    """The platform's settings, read from the environment of the run."""
+
+    def settings(self) -> Settings:
+        return load_settings()
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """A mistake outside the code fails the run at once, with its sentence; retrying would not mend it."""
+    try:
+        yield
+    except UserError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None

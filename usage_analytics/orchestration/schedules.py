@@ -1,0 +1,52 @@
+"""What the clock starts: a flush at every window of the trading day, and the close after it."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from usage_analytics import parts
+from usage_analytics.orchestration.jobs import micro_batch, trading_day_close
+from usage_analytics.orchestration.partitions import SETTINGS, TRADING_DAYS, WINDOWS
+from usage_analytics.orchestration.resources import Platform
+
+CLOCK = SETTINGS.clock
+WEEKDAYS = WINDOWS.cron_schedule.split()[-1]
+
+
+@dg.schedule(
+    job=micro_batch,
+    # The windows' own starts, and once more when the last hour is over.
+    cron_schedule=[WINDOWS.cron_schedule, f"0 {CLOCK.closing_hour % 24} * * {WEEKDAYS}"],
+    execution_timezone=CLOCK.timezone,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Lands what waits at each window's start, however little: nothing waits longer than a window.",
+)
+def flush_window(context: dg.ScheduleEvaluationContext, platform: Platform) -> dg.RunRequest:
+    tick = context.scheduled_execution_time.astimezone(UTC)
+    window = platform.settings().calendar.window_at(max(tick, datetime.now(UTC)))
+    return dg.RunRequest(partition_key=window.key)
+
+
+@dg.schedule(
+    job=trading_day_close,
+    cron_schedule=f"5 {CLOCK.closing_hour % 24} * * {WEEKDAYS}",
+    execution_timezone=CLOCK.timezone,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Closes the trading day, and again each earlier day that late events changed.",
+)
+def close_trading_day(
+    context: dg.ScheduleEvaluationContext, platform: Platform
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    stale = [day.isoformat() for day in parts.warehouse(platform.settings()).stale_days()]
+    known = [day for day in stale if TRADING_DAYS.has_partition_key(day)]
+    for day in stale:
+        if day not in known:
+            context.log.warning(f"events of {day} lie outside the partitions, which start {SETTINGS.history_start}")
+    if not known:
+        yield dg.SkipReason("no trading day has events that its marts have not seen")
+    for day in known:
+        yield dg.RunRequest(partition_key=day)
+
+
+SCHEDULES = [flush_window, close_trading_day]

@@ -1,0 +1,48 @@
+"""Starts micro-batches by themselves when enough messages wait."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from usage_analytics import parts
+from usage_analytics.errors import UserError
+from usage_analytics.ingestion.landing import plan
+from usage_analytics.orchestration.jobs import micro_batch
+from usage_analytics.orchestration.resources import Platform
+
+ACTIVE = [
+    dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING,
+]  # fmt: skip
+RETRY_MINUTES = 5  # a run that failed is tried again after so long even if no message arrived since
+
+
+@dg.sensor(
+    job=micro_batch, minimum_interval_seconds=15, default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts a micro-batch when enough messages wait, measured against what is in the lake.",
+)  # fmt: skip
+def waiting_messages(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
+    # Nothing depends on a cursor: a wiped Dagster database, a failed run or a lost tick heal at the next tick.
+    settings = platform.settings()
+    try:
+        with parts.kafka_source(settings) as source:
+            ranges = plan(source, parts.offset_log(settings), budget=2**62)
+    except UserError as error:
+        raise RuntimeError(str(error)) from None
+    waiting = sum(end - start for start, end in ranges.values())
+    if waiting < settings.micro_batch_threshold:
+        return dg.SkipReason(f"{waiting:,} of {settings.micro_batch_threshold:,} messages wait")
+    if context.instance.get_runs_count(dg.RunsFilter(job_name=micro_batch.name, statuses=ACTIVE)):
+        return dg.SkipReason(f"{waiting:,} messages wait; a micro-batch is running")
+    now = datetime.now(UTC)
+    window = settings.calendar.window_at(now).key
+    # Both ends are in the key, so that neither new messages nor progress is taken for a repetition.
+    ends = f"{sum(start for start, _ in ranges.values())}-{sum(end for _, end in ranges.values())}"
+    attempt = int(now.timestamp()) // (60 * RETRY_MINUTES)
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(partition_key=window, run_key=f"{window}@{ends}@{attempt}")],
+        cursor=f"{waiting} messages waited at {now.isoformat(timespec='seconds')}",
+    )
+
+
+SENSORS = [waiting_messages]

@@ -1,0 +1,59 @@
+"""Builds the parts that the settings choose: the one place that knows which implementation stands behind a protocol."""
+
+from typing import Any
+
+from usage_analytics.enrichment.enrich import Enricher
+from usage_analytics.errors import UserError
+from usage_analytics.ingestion.kafka_source import KafkaSource
+from usage_analytics.ingestion.landing import Limits
+from usage_analytics.ingestion.offset_log import OffsetLog
+from usage_analytics.lake.layout import Layout
+from usage_analytics.settings import Settings, pseudonym_key
+from usage_analytics.warehouse.duckdb import DuckDBWarehouse
+
+
+def kafka_client(settings: Settings) -> dict[str, Any]:
+    """The librdkafka settings of the cluster: the environment's, or the embedded broker's if one runs here."""
+    from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
+
+    servers = settings.bootstrap_servers
+    if servers is None:
+        broker = EmbeddedBroker.running(settings.broker_directory)
+        if broker is None:
+            raise UserError(
+                "no Kafka: set KAFKA_BOOTSTRAP_SERVERS, or start the embedded broker with "
+                f"'usage-analytics broker start' (none runs for {settings.home})"
+            )
+        servers = broker.bootstrap_servers
+    return {"bootstrap.servers": servers, **dict(settings.kafka_client)}
+
+
+def kafka_source(settings: Settings) -> KafkaSource:
+    return KafkaSource(kafka_client(settings), settings.topic, settings.kafka_timeout_s)
+
+
+def layout(settings: Settings) -> Layout:
+    return Layout(settings.lake, settings.topic)
+
+
+def offset_log(settings: Settings) -> OffsetLog:
+    return OffsetLog(layout(settings).offsets)
+
+
+def limits(settings: Settings) -> Limits:
+    return Limits(
+        messages_per_run=settings.max_messages_per_run,
+        chunk_messages=settings.chunk_messages,
+        chunk_bytes=settings.chunk_megabytes * 2**20,
+        batch_messages=settings.batch_messages,
+    )
+
+
+def enricher(settings: Settings) -> Enricher:
+    return Enricher(
+        layout(settings), settings.mapping, settings.calendar, pseudonym_key(settings), settings.batch_messages
+    )
+
+
+def warehouse(settings: Settings) -> DuckDBWarehouse:
+    return DuckDBWarehouse(settings.warehouse)

@@ -1,0 +1,144 @@
+"""The preload plan: per context, the ranked next mini-apps worth preloading, and its look-up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from usage_analytics.models.branching.ngrams import NextActionModel
+
+SEPARATOR = " > "
+PLAN_SCHEMA: dict[str, type[pl.DataType]] = {
+    "context": pl.String,
+    "context_order": pl.Int64,
+    "rank": pl.Int64,
+    "mini_app": pl.String,
+    "probability": pl.Float64,
+    "transitions": pl.Int64,
+}
+
+_CONTEXTS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class PlanItem:
+    """One mini-app worth preloading, and the context that answered, with the transitions seen after it."""
+
+    mini_app: str
+    rank: int
+    probability: float
+    context: tuple[str, ...]
+    transitions: int
+
+
+def build_plan(
+    model: NextActionModel,
+    contexts: Sequence[tuple[str, ...]],
+    items_per_context: int,
+    minimum_probability: float,
+) -> pl.DataFrame:
+    """Rank the next mini-apps of each context: columns of PLAN_SCHEMA, in the order of `contexts`, then rank.
+
+    contexts: those of `model.contexts(...)`. Never proposes the current mini-app, which is loaded already;
+    probabilities are out of all next actions, staying included, so those of a context sum to less than one.
+    A context with nothing worth preloading has one row with null rank, mini_app and probability: the plan
+    abstains there, rather than answer with a shorter context that knows less. ValueError on an unfit context or limit.
+    """
+    if items_per_context < 1:
+        raise ValueError(f"items_per_context must be at least 1, not {items_per_context}")
+    if not 0.0 <= minimum_probability <= 1.0:
+        raise ValueError(f"minimum_probability must lie between 0 and 1, not {minimum_probability}")
+    unfit = [
+        name
+        for name in model.mini_apps
+        if not name or f"{name}{SEPARATOR}{name}".split(SEPARATOR) != [name] * 2
+    ]
+    if unfit:
+        raise ValueError(
+            f"a plan cannot name these mini-apps (empty, or confused with {SEPARATOR!r}): {unfit[:5]}"
+        )
+    distinct = list(dict.fromkeys(contexts))
+    parts = [pl.DataFrame(schema=PLAN_SCHEMA)]
+    for begin in range(0, len(distinct), _CONTEXTS_AT_ONCE):
+        batch = distinct[begin : begin + _CONTEXTS_AT_ONCE]
+        parts.append(_plan_batch(model, batch, items_per_context, minimum_probability))
+    return pl.concat(parts)
+
+
+def _plan_batch(
+    model: NextActionModel, contexts: list[tuple[str, ...]], items: int, minimum_probability: float
+) -> pl.DataFrame:
+    orders, transitions = model.evidence(contexts)
+    for context, order in zip(contexts, orders.tolist(), strict=True):
+        if order != len(context):
+            raise ValueError(
+                f"the context {context} is none of the model's own: it knows its last {order} only"
+            )
+    column = {name: index for index, name in enumerate(model.mini_apps)}
+    probabilities = model.probabilities(contexts)
+    for row, context in enumerate(contexts):
+        if context:
+            probabilities[row, column[context[-1]]] = -1.0
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :items]
+    chosen = np.take_along_axis(probabilities, best, axis=1)
+    # a probability of -1 marks the current mini-app, so a minimum of 0 must not let it in
+    worth = (chosen >= minimum_probability) & (chosen >= 0.0)
+    rows: list[tuple[str, int, int | None, str | None, float | None, int]] = []
+    for row, context in enumerate(contexts):
+        head = (SEPARATOR.join(context), int(orders[row]))
+        evidence = int(transitions[row])
+        places = np.flatnonzero(worth[row])
+        for place in places.tolist():
+            name = model.mini_apps[best[row, place]]
+            rows.append((*head, place + 1, name, float(chosen[row, place]), evidence))
+        if not len(places):
+            rows.append((*head, None, None, None, evidence))
+    return pl.DataFrame(rows, schema=PLAN_SCHEMA, orient="row")
+
+
+class PreloadPlan:
+    """Answers a context from a plan, by its longest suffix that the plan knows."""
+
+    def __init__(self, plan: pl.DataFrame) -> None:
+        """Index a plan of `build_plan`. ValueError when columns are missing or a rank is given twice."""
+        missing = [name for name in PLAN_SCHEMA if name not in plan.columns]
+        if missing:
+            raise ValueError(f"the preload plan lacks the columns {missing}; it has {plan.columns}")
+        twice = plan.filter(plan.select("context", "rank").is_duplicated())
+        if twice.height:
+            raise ValueError(f"the preload plan ranks twice in the context {twice['context'][0]!r}")
+        self._items: dict[tuple[str, ...], list[PlanItem]] = {}
+        for text, _, rank, name, probability, transitions in (
+            plan.select(*PLAN_SCHEMA).sort("context", "rank", nulls_last=True).iter_rows()
+        ):
+            if text is None:
+                raise ValueError("the preload plan has a row without a context")
+            context = tuple(text.split(SEPARATOR)) if text else ()
+            items = self._items.setdefault(context, [])
+            if name is not None:
+                items.append(PlanItem(name, int(rank), float(probability), context, int(transitions)))
+        self._longest = max((len(context) for context in self._items), default=0)
+
+    def answering_context(self, context: Sequence[str]) -> tuple[str, ...] | None:
+        """The longest suffix of `context` that the plan knows; None when it knows none, not even ()."""
+        if isinstance(context, str):
+            raise TypeError(f"a context is a sequence of mini-apps, not the text {context!r}")
+        recent = tuple(context)
+        for order in range(min(len(recent), self._longest), -1, -1):
+            suffix = recent[len(recent) - order :]
+            if suffix in self._items:
+                return suffix
+        return None
+
+    def next(self, context: Sequence[str]) -> list[PlanItem]:
+        """What to preload after `context` (most recent last), best first, naming the context that answered.
+
+        Empty when the plan abstains. The current mini-app is left out, so ranks may skip one in a fallback.
+        """
+        suffix = self.answering_context(context)
+        if suffix is None:
+            return []
+        return [item for item in self._items[suffix] if not context or item.mini_app != context[-1]]

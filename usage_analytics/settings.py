@@ -1,0 +1,167 @@
+"""Typed settings from the environment; the only place that reads it."""
+
+import os
+import secrets
+from collections.abc import Mapping as Environment
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+
+from usage_analytics.contract import Mapping, load_mapping
+from usage_analytics.errors import UserError
+from usage_analytics.trading_calendar import TradingCalendar, TradingClock, trading_calendar
+
+PREFIX = "USAGE_ANALYTICS_"
+# Settings of a Kafka client that users set by habit as KAFKA_SASL_USERNAME and the like; other KAFKA_ variables
+# (KAFKA_HOME, KAFKA_OPTS ...) belong to Kafka's own scripts and must not reach the client.
+KAFKA_CLIENT_PREFIXES = ("SECURITY_", "SASL_", "SSL_", "CLIENT_", "SOCKET_", "MESSAGE_MAX_", "FETCH_", "ENABLE_SSL_")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run may depend on besides its data. `describe_settings` lists what each one is for."""
+
+    home: Path
+    topic: str = "usage-messages"
+    mapping_name: str = "usage_event"
+    bootstrap_servers: str | None = None
+    kafka_client: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    kafka_timeout_s: float = 10.0
+    micro_batch_threshold: int = 100_000
+    max_messages_per_run: int = 2_000_000
+    chunk_messages: int = 250_000
+    chunk_megabytes: int = 256
+    batch_messages: int = 25_000
+    pseudonym_key: bytes | None = field(default=None, repr=False)
+    clock: TradingClock = TradingClock()
+    history_start: date = date(2025, 1, 1)
+
+    @property
+    def lake(self) -> Path:
+        return self.home / "lake"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.home / "warehouse.duckdb"
+
+    @property
+    def broker_directory(self) -> Path:
+        return self.home / "broker"
+
+    @cached_property
+    def mapping(self) -> Mapping:
+        return load_mapping(self.mapping_name)
+
+    @property
+    def calendar(self) -> TradingCalendar:
+        return trading_calendar(self.clock)
+
+
+def load_settings(environment: Environment[str, str] | None = None) -> Settings:
+    """The settings of an environment (this process's by default); a wrong one is a `UserError` that names it."""
+    env = os.environ if environment is None else environment
+    read = _Reader(env)
+    known = set(read.names)
+    for name in env:
+        if name.startswith(PREFIX) and name not in known:
+            raise UserError(f"{name} is not a setting (see: usage-analytics settings)")
+    defaults = Settings(Path())
+    return Settings(
+        home=Path(read.text("HOME", ".usage_analytics")).expanduser().absolute(),
+        topic=read.text("TOPIC", defaults.topic),
+        mapping_name=read.text("MAPPING", defaults.mapping_name),
+        bootstrap_servers=env.get("KAFKA_BOOTSTRAP_SERVERS") or None,
+        kafka_client=_kafka_client(env),
+        kafka_timeout_s=read.positive("KAFKA_TIMEOUT_S", int(defaults.kafka_timeout_s)),
+        micro_batch_threshold=read.positive("MICRO_BATCH_THRESHOLD", defaults.micro_batch_threshold),
+        max_messages_per_run=read.positive("MAX_MESSAGES_PER_RUN", defaults.max_messages_per_run),
+        chunk_messages=read.positive("CHUNK_MESSAGES", defaults.chunk_messages),
+        chunk_megabytes=read.positive("CHUNK_MEGABYTES", defaults.chunk_megabytes),
+        batch_messages=read.positive("BATCH_MESSAGES", defaults.batch_messages),
+        pseudonym_key=env[PREFIX + "PSEUDONYM_KEY"].encode() if env.get(PREFIX + "PSEUDONYM_KEY") else None,
+        clock=_clock(read),
+        history_start=read.day("HISTORY_START", defaults.history_start),
+    )
+
+
+def pseudonym_key(settings: Settings) -> bytes:
+    """The key of all pseudonyms.
+
+    From the environment; only where the embedded broker stands in for a cluster is one made and kept in the home
+    folder, so that a first try needs no set-up and a real deployment cannot start without its secret.
+    """
+    if settings.pseudonym_key is not None:
+        if len(settings.pseudonym_key) < 16:
+            raise UserError(f"{PREFIX}PSEUDONYM_KEY is shorter than 16 characters: too easy to guess")
+        return settings.pseudonym_key
+    if settings.bootstrap_servers is not None:
+        raise UserError(f"{PREFIX}PSEUDONYM_KEY is not set; user identifiers are not stored without a secret key")
+    path = settings.home / "development_pseudonym_key"
+    settings.home.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(secrets.token_hex(32).encode())
+    except FileExistsError:
+        pass
+    return path.read_bytes()
+
+
+SETTINGS_HELP = {
+    "HOME": "folder of the lake, the warehouse and the embedded broker",
+    "TOPIC": "Kafka topic of the usage messages",
+    "MAPPING": "shipped mapping or TOML file that reads the messages",
+    "KAFKA_TIMEOUT_S": "how long a broker may take to answer, in seconds",
+    "MICRO_BATCH_THRESHOLD": "waiting messages that make the sensor start a micro-batch",
+    "MAX_MESSAGES_PER_RUN": "most messages one micro-batch takes",
+    "CHUNK_MESSAGES": "most messages in a raw chunk",
+    "CHUNK_MEGABYTES": "most megabytes of messages in a raw chunk",
+    "BATCH_MESSAGES": "messages parsed at a time; bounds memory",
+    "PSEUDONYM_KEY": "secret of the pseudonyms, 16 characters or more (no default with a real cluster)",
+    "EXCHANGE": "exchange calendar of the trading days",
+    "TIMEZONE": "time zone of the windows",
+    "OPENING_HOUR": "first hour of a trading day's windows",
+    "CLOSING_HOUR": "hour at which a trading day's last window begins to wait for the next day",
+    "WINDOW_MINUTES": "length of a window",
+    "HISTORY_START": "first day of the partitions",
+}
+
+
+class _Reader:
+    """Reads one variable at a time and says which one was wrong."""
+
+    def __init__(self, env: Environment[str, str]) -> None:
+        self.env = env
+        self.names = [PREFIX + name for name in SETTINGS_HELP]
+
+    def text(self, name: str, default: str) -> str:
+        return self.env.get(PREFIX + name) or default
+
+    def positive(self, name: str, default: int) -> int:
+        text = self.text(name, str(default))
+        if not text.isdecimal() or int(text) < 1:
+            raise UserError(f"{PREFIX}{name} is a whole number from 1 on, found {text!r}")
+        return int(text)
+
+    def day(self, name: str, default: date) -> date:
+        text = self.text(name, default.isoformat())
+        try:
+            return date.fromisoformat(text)
+        except ValueError:
+            raise UserError(f"{PREFIX}{name} is a day such as 2026-01-01, found {text!r}") from None
+
+
+def _clock(read: _Reader) -> TradingClock:
+    return TradingClock(
+        exchange=read.text("EXCHANGE", TradingClock.exchange),
+        timezone=read.text("TIMEZONE", TradingClock.timezone),
+        opening_hour=read.positive("OPENING_HOUR", TradingClock.opening_hour),
+        closing_hour=read.positive("CLOSING_HOUR", TradingClock.closing_hour),
+        window_minutes=read.positive("WINDOW_MINUTES", TradingClock.window_minutes),
+    )
+
+
+def _kafka_client(env: Environment[str, str]) -> tuple[tuple[str, str], ...]:
+    names = [name for name in env if name.startswith("KAFKA_")]
+    chosen = [n for n in sorted(names) if n.removeprefix("KAFKA_").startswith(KAFKA_CLIENT_PREFIXES)]
+    return tuple((n.removeprefix("KAFKA_").lower().replace("_", "."), env[n]) for n in chosen)

@@ -1,0 +1,1 @@
+"""Column stores behind one protocol: bulk load, ledger, marts."""

@@ -1,0 +1,54 @@
+"""What the platform asks of a column store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+import polars as pl
+
+from usage_analytics.enrichment.enrich import EnrichedChunk
+
+MARTS = ("user_sessions", "app_transitions")
+
+
+@dataclass(frozen=True)
+class LoadReceipt:
+    """What loading a window did: rows of the window now, and chunks that were loaded, replaced or already there."""
+
+    rows: int
+    chunks_loaded: int
+    chunks_kept: int
+    trading_days: tuple[date, ...]
+
+
+@dataclass(frozen=True)
+class MartReceipt:
+    """What refreshing one mart for one trading day gave."""
+
+    rows: int
+    version: int
+
+
+class Warehouse(Protocol):
+    """Loads windows, refreshes marts by trading day, answers queries."""
+
+    def load_window(self, topic: str, window: str, chunks: Sequence[EnrichedChunk]) -> LoadReceipt:
+        """Make the window's rows equal to its chunks', in one transaction with the ledger."""
+        ...
+
+    def refresh_mart(self, mart: str, trading_day: date) -> MartReceipt:
+        """Replace one trading day of a mart by what the day's events say now."""
+        ...
+
+    def stale_days(self) -> list[date]:
+        """Trading days whose events changed after their marts were made, oldest first."""
+        ...
+
+    def replace_plan(self, trading_day: date, plan: pl.DataFrame) -> None:
+        """Replace a trading day's preload plan."""
+        ...
+
+    def read(self, query: str, parameters: Sequence[object] = ()) -> pl.DataFrame:
+        """The rows of a query; ``?`` stands for a parameter."""
+        ...

@@ -1,0 +1,32 @@
+"""The discounts and one order of the model, against figures worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from usage_analytics.models.branching.context_levels import build_level, estimate_discounts
+
+
+def test_discounts_follow_chen_and_goodman() -> None:
+    counts = np.repeat(np.array([1, 2, 3, 4]), [100, 40, 20, 12])
+    leak = 100 / 180
+    assert estimate_discounts(counts) == pytest.approx(
+        (1 - 2 * leak * 40 / 100, 2 - 3 * leak * 20 / 40, 3 - 4 * leak * 12 / 20)
+    )
+
+
+def test_dense_counts_have_fixed_discounts() -> None:
+    assert estimate_discounts(np.array([1_000, 2_000])) == (0.5, 0.75, 1.0)
+    assert estimate_discounts(np.empty(0, np.int64)) == (0.5, 0.75, 1.0)
+
+
+def test_level_shares_and_backoff_of_a_context_sum_to_one() -> None:
+    keys, actions = np.array([3, 3, 1, 3]), np.array([0, 2, 1, 0])
+    level = build_level(keys, actions, np.array([4, 5, 2, 1]), base=4, order=1)
+    assert level.keys.tolist() == [1, 3]
+    assert level.totals.tolist() == [2, 10]
+    assert level.actions.tolist() == [1, 0, 2]
+    # fixed discounts: 0.75 of a count of two, 1 of each count of five
+    np.testing.assert_allclose(level.shares, [1.25 / 2, 4 / 10, 4 / 10])
+    np.testing.assert_allclose(level.backoff, [0.75 / 2, 2 / 10])

@@ -1,0 +1,171 @@
+"""The next-action model: what holds for any counts, and the figures it reaches on real visits."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from usage_analytics.models.branching.ngrams import NextActionModel
+
+SCHEMA = {
+    "prev3": pl.String,
+    "prev2": pl.String,
+    "prev1": pl.String,
+    "next": pl.String,
+    "transitions": pl.Int64,
+}
+APPS = ("blotter", "chart", "chat", "quotes")
+
+user_sessions = st.lists(st.lists(st.sampled_from(APPS), min_size=1, max_size=6), min_size=1, max_size=12)
+contexts = st.lists(st.sampled_from((*APPS, "never seen")), max_size=5).map(tuple)
+
+
+def count(sessions: list[list[str]]) -> pl.DataFrame:
+    """Transition counts of user sessions, one row per event."""
+    rows: list[tuple[str | int | None, ...]] = []
+    for session in sessions:
+        padded: list[str | None] = [None, None, None, *session]
+        rows.extend((*padded[i : i + 4], 1) for i in range(len(session)))
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+@settings(max_examples=50, deadline=None)
+@given(user_sessions, st.lists(contexts, max_size=6), st.booleans(), st.integers(0, 3))
+def test_probabilities_are_positive_and_sum_to_one(
+    sessions: list[list[str]], asked: list[tuple[str, ...]], from_start: bool, order: int
+) -> None:
+    model = NextActionModel.fit(count(sessions), order)
+    full = [(None, *context) if from_start else context for context in asked]
+    probabilities = model.probabilities(full)
+    assert probabilities.shape == (len(asked), len(model.mini_apps))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-12)
+    assert (probabilities > 0).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(user_sessions, min_size=2, max_size=4), st.randoms(use_true_random=False))
+def test_days_added_in_any_order_give_the_same_model(days, random) -> None:  # type: ignore[no-untyped-def]
+    counts = [count(day).with_columns(trading_day=pl.lit(number)) for number, day in enumerate(days)]
+    aggregated = [day.group_by(list(SCHEMA)[:4]).agg(pl.col("transitions").sum()) for day in counts]
+    random.shuffle(aggregated)
+    one, other = NextActionModel.fit(pl.concat(counts)), NextActionModel.fit(pl.concat(aggregated))
+    assert one.mini_apps == other.mini_apps
+    assert one.grams.equals(other.grams)
+    asked = one.contexts(3)
+    assert asked == other.contexts(3)
+    np.testing.assert_array_equal(one.probabilities(asked), other.probabilities(asked))
+
+
+def test_unknown_context_falls_back_to_the_longest_known_suffix() -> None:
+    model = NextActionModel.fit(count([["quotes", "chart", "blotter"], ["quotes", "chart", "chat"]]))
+    known = model.probabilities([("quotes", "chart")])
+    np.testing.assert_array_equal(model.probabilities([("never seen", "quotes", "chart")]), known)
+    np.testing.assert_array_equal(model.probabilities([("never seen",)]), model.probabilities([()]))
+    # what opens a user session is no transition: quotes never follows anything here
+    assert [p.mini_app for p in model.rank((), 4)] == ["chart", "blotter", "chat", "quotes"]
+    assert model.rank((None,), 1)[0].mini_app == "quotes"
+
+
+def test_rank_tells_the_evidence() -> None:
+    model = NextActionModel.fit(count([["quotes", "chart", "blotter"]] * 5 + [["chat", "chart", "quotes"]]))
+    best = model.rank(("quotes", "chart"), 2)
+    assert (best[0].mini_app, best[0].context_order, best[0].transitions) == ("blotter", 2, 5)
+    assert best[0].probability > best[1].probability
+    assert model.rank(("chart", "never seen"), 1)[0].context_order == 0
+
+
+def test_longer_histories_beyond_the_order_are_ignored() -> None:
+    model = NextActionModel.fit(count([["quotes", "chart", "chat", "blotter"]] * 3), max_order=2)
+    long = model.probabilities([("blotter", "quotes", "chart", "chat")])
+    np.testing.assert_array_equal(long, model.probabilities([("chart", "chat")]))
+
+
+def test_many_sparse_mini_apps() -> None:
+    rng = np.random.default_rng(7)
+    names = np.array([f"app{i:03}" for i in range(500)])
+    drawn = names[rng.integers(0, 500, (20_000, 4))]
+    counts = pl.DataFrame(drawn, schema=list(SCHEMA)[:4]).with_columns(transitions=pl.lit(1, pl.Int64))
+    model = NextActionModel.fit(counts)
+    np.testing.assert_allclose(model.probabilities(model.contexts(2)[:300]).sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        (count([["quotes"]]).drop("prev2"), "prev2"),
+        (count([]), "no transition"),
+        (pl.DataFrame([(None, None, "quotes", None, 1)], SCHEMA, orient="row"), "next is null"),
+        (pl.DataFrame([(None, None, None, "quotes", -1)], SCHEMA, orient="row"), "negative"),
+        (pl.DataFrame([("chat", None, "quotes", "chat", 1)], SCHEMA, orient="row"), "before the start"),
+        (count([["quotes"]]).with_columns(pl.col("transitions") / 2), "whole numbers"),
+    ],
+)
+def test_malformed_counts_are_refused(counts: pl.DataFrame, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        NextActionModel.fit(counts)
+
+
+def test_start_of_session_after_an_action_is_refused() -> None:
+    model = NextActionModel.fit(count([["quotes", "chart"]]))
+    with pytest.raises(ValueError, match="may only come first"):
+        model.probabilities([("quotes", None)])
+
+
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_save_and_load_round_trip(tmp_path: Path, order: int) -> None:
+    counts = count([["quotes", "chart", "blotter"], ["chat", "chart"], ["chat"]])
+    model = NextActionModel.fit(counts, order, trading_day=date(2026, 11, 23))
+    path = tmp_path / "day" / "model.parquet"
+    model.save(path)
+    model.save(path)
+    loaded = NextActionModel.load(path)
+    assert (loaded.max_order, loaded.trading_day) == (order, date(2026, 11, 23))
+    assert (loaded.mini_apps, loaded.transitions) == (model.mini_apps, model.transitions)
+    asked = [(), ("chart",), ("quotes", "chart"), (None, "chat")]
+    np.testing.assert_array_equal(loaded.probabilities(asked), model.probabilities(asked))
+    assert [file.name for file in path.parent.iterdir()] == ["model.parquet"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0.0, 0.999))
+def test_truncated_file_is_refused(tmp_path_factory: pytest.TempPathFactory, share: float) -> None:
+    path = tmp_path_factory.mktemp("models") / "truncated.parquet"
+    NextActionModel.fit(count([["quotes", "chart", "blotter"]])).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ValueError, match=r"truncated\.parquet is broken"):
+        NextActionModel.load(path)
+
+
+def test_other_version_and_foreign_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.parquet"
+    with monkeypatch.context() as patched:
+        patched.setattr("usage_analytics.models.branching.model_file.FORMAT_VERSION", 99)
+        NextActionModel.fit(count([["quotes", "chart"]])).save(path)
+    with pytest.raises(ValueError, match=r"model\.parquet has format version 99"):
+        NextActionModel.load(path)
+    count([["quotes", "chart"]]).write_parquet(path)
+    with pytest.raises(ValueError, match=r"model\.parquet"):
+        NextActionModel.load(path)
+
+
+def test_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.parquet"
+    model = NextActionModel.fit(count([["quotes", "chart"]]))
+    model.save(path)
+    before = path.read_bytes()
+
+    def disk_full(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("usage_analytics.models.branching.model_file.os.fsync", disk_full)
+    with pytest.raises(OSError, match="disk full"):
+        model.save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
