@@ -90,7 +90,9 @@ def load_mapping(name_or_path: str) -> Mapping:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"mapping {name_or_path!r}: no such file, nor a shipped mapping ({', '.join(SHIPPED)})") from None
+        raise UserError(
+            f"mapping {name_or_path!r}: no such file, nor a shipped mapping ({', '.join(SHIPPED)})"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"mapping {name_or_path!r} cannot be read: {error}") from None
     return parse_mapping(text, name_or_path)
@@ -114,7 +116,9 @@ def parse_mapping(text: str, place: str) -> Mapping:
     return Mapping(
         name=_required(document, "name", str, place),
         version=_required(document, "version", int, place),
-        fields=tuple(_canonical_field(c, fields.get(c.name), place) for c in CANONICAL_FIELDS if _mapped(c, fields, place)),
+        fields=tuple(
+            _canonical_field(c, fields.get(c.name), place) for c in CANONICAL_FIELDS if _mapped(c, fields, place)
+        ),
         properties=tuple(_property(name, entry, place) for name, entry in properties.items()),
         properties_object=whole,
         **clock,
@@ -152,7 +156,7 @@ def _mapped_field(name: str, entry: Any, kind: str, where: str) -> MappedField:
     pointers = entry.get("pointer")
     pointers = [pointers] if isinstance(pointers, str) else pointers
     if not isinstance(pointers, list) or not pointers:
-        raise UserError(f"mapping {where}: pointer is missing (such as \"/user/id\", or a list of them)")
+        raise UserError(f'mapping {where}: pointer is missing (such as "/user/id", or a list of them)')
     for pointer in pointers:
         _check_pointer(pointer, where)
     for flag in ("required", "pseudonymise"):
@@ -170,7 +174,7 @@ def _mapped_field(name: str, entry: Any, kind: str, where: str) -> MappedField:
 def _check_pointer(pointer: Any, where: str) -> None:
     # DuckDB reads a text that does not start with / as its own path language, where * would match many values.
     if not isinstance(pointer, str) or not pointer.startswith("/") or len(pointer) < 2:
-        raise UserError(f"mapping {where}: {pointer!r} is not a JSON pointer such as \"/user/id\"")
+        raise UserError(f'mapping {where}: {pointer!r} is not a JSON pointer such as "/user/id"')
 
 
 def _time_rules(entry: dict[str, Any], place: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """START HERE: the table of contents of the system, as Dagster sees it.
 
-    usage_messages -> raw_messages -> usage_events -> loaded_events      one window per run     micro_batch_assets
-                                                           |
-        user_sessions, app_transitions -> next_action_model -> preload_plan   one trading day   trading_day_assets
+usage_messages -> raw_messages -> usage_events -> loaded_events      one window per run     micro_batch_assets
+                                                       |
+    user_sessions, app_transitions -> next_action_model -> preload_plan   one trading day   trading_day_assets
 """
 
 import dagster as dg

@@ -4,12 +4,16 @@ from typing import Any
 
 from usage_analytics.enrichment.enrich import Enricher
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.kafka_source import KafkaSource
+from usage_analytics.ingestion.kafka_source import EmbeddedKafkaSource, KafkaSource
 from usage_analytics.ingestion.landing import Limits
 from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.lake.layout import Layout
 from usage_analytics.settings import Settings, pseudonym_key
 from usage_analytics.warehouse.duckdb import DuckDBWarehouse
+
+
+class NoKafka(UserError):
+    """Neither a cluster is set nor does the embedded broker run."""
 
 
 def kafka_client(settings: Settings) -> dict[str, Any]:
@@ -20,7 +24,7 @@ def kafka_client(settings: Settings) -> dict[str, Any]:
     if servers is None:
         broker = EmbeddedBroker.running(settings.broker_directory)
         if broker is None:
-            raise UserError(
+            raise NoKafka(
                 "no Kafka: set KAFKA_BOOTSTRAP_SERVERS, or start the embedded broker with "
                 f"'usage-analytics broker start' (none runs for {settings.home})"
             )
@@ -29,7 +33,8 @@ def kafka_client(settings: Settings) -> dict[str, Any]:
 
 
 def kafka_source(settings: Settings) -> KafkaSource:
-    return KafkaSource(kafka_client(settings), settings.topic, settings.kafka_timeout_s)
+    kind = EmbeddedKafkaSource if settings.bootstrap_servers is None else KafkaSource
+    return kind(kafka_client(settings), settings.topic, settings.kafka_timeout_s)
 
 
 def layout(settings: Settings) -> Layout:

@@ -127,6 +127,21 @@ SETTINGS_HELP = {
 }
 
 
+def current_values() -> dict[str, str]:
+    """What each setting is now, as text; secrets are not shown."""
+    s = load_settings()
+    values = {
+        "HOME": s.home, "TOPIC": s.topic, "MAPPING": s.mapping_name, "KAFKA_TIMEOUT_S": f"{s.kafka_timeout_s:g}",
+        "MICRO_BATCH_THRESHOLD": s.micro_batch_threshold, "MAX_MESSAGES_PER_RUN": s.max_messages_per_run,
+        "CHUNK_MESSAGES": s.chunk_messages, "CHUNK_MEGABYTES": s.chunk_megabytes, "BATCH_MESSAGES": s.batch_messages,
+        "PSEUDONYM_KEY": "(set)" if s.pseudonym_key else "(not set)", "EXCHANGE": s.clock.exchange,
+        "TIMEZONE": s.clock.timezone, "OPENING_HOUR": s.clock.opening_hour, "CLOSING_HOUR": s.clock.closing_hour,
+        "WINDOW_MINUTES": s.clock.window_minutes, "HISTORY_START": s.history_start,
+        "KAFKA_BOOTSTRAP_SERVERS": s.bootstrap_servers or "(not set)",
+    }  # fmt: skip
+    return {name: str(value) for name, value in values.items()}
+
+
 class _Reader:
     """Reads one variable at a time and says which one was wrong."""
 

@@ -214,6 +214,6 @@ def trading_calendar(clock: TradingClock = TradingClock()) -> TradingCalendar:
 
 
 def _sessions(exchange: "ExchangeCalendar") -> list[Session]:
-    opens = exchange.schedule["open"].dt.to_pydatetime()
-    closes = exchange.schedule["close"].dt.to_pydatetime()
+    opens = [instant.to_pydatetime() for instant in exchange.schedule["open"]]
+    closes = [instant.to_pydatetime() for instant in exchange.schedule["close"]]
     return [Session(day.date(), o, c) for day, o, c in zip(exchange.schedule.index, opens, closes, strict=True)]

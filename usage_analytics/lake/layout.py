@@ -1,10 +1,10 @@
 """Where each file of the lake lives.
 
-    raw/<topic>/offsets/<Kafka partition>/<shard>/<start>.json      what is committed (see ingestion.offset_log)
-    raw/<topic>/window=<key>/<chunk>.parquet                        messages as they came
-    dead_letters/<topic>/window=<key>/<chunk>.parquet               those that broke the contract; sensitive as raw
-    usage_events/<topic>/window=<key>/<chunk>.parquet               typed, enriched, pseudonymised
-    models/<model>/trading_day=<day>/                               fitted models
+raw/<topic>/offsets/<Kafka partition>/<shard>/<start>.json      what is committed (see ingestion.offset_log)
+raw/<topic>/window=<key>/<chunk>.parquet                        messages as they came
+dead_letters/<topic>/window=<key>/<chunk>.parquet               those that broke the contract; sensitive as raw
+usage_events/<topic>/window=<key>/<chunk>.parquet               typed, enriched, pseudonymised
+models/<model>/trading_day=<day>/                               fitted models
 """
 
 from dataclasses import dataclass

@@ -27,6 +27,8 @@ def waiting_messages(context: dg.SensorEvaluationContext, platform: Platform) ->
     try:
         with parts.kafka_source(settings) as source:
             ranges = plan(source, parts.offset_log(settings), budget=2**62)
+    except parts.NoKafka as error:
+        return dg.SkipReason(str(error))
     except UserError as error:
         raise RuntimeError(str(error)) from None
     waiting = sum(end - start for start, end in ranges.values())

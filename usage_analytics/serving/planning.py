@@ -21,8 +21,6 @@ def make_plan(layout: Layout, trading_day: date) -> pl.DataFrame:
     try:
         model = NextActionModel.load(path)
     except (ValueError, OSError) as error:
-        raise UserError(
-            f"preload_plan of {trading_day}: {error}; materialize next_action_model first"
-        ) from None
+        raise UserError(f"preload_plan of {trading_day}: {error}; materialize next_action_model first") from None
     contexts = model.contexts(max_order=2, minimum_transitions=MINIMUM_TRANSITIONS)
     return build_plan(model, [(), *(c for c in contexts if c)], ITEMS_PER_CONTEXT, MINIMUM_PROBABILITY)

@@ -45,21 +45,16 @@ def build_plan(
     contexts: those of `model.contexts(...)`. Never proposes the current mini-app, which is loaded already;
     probabilities are out of all next actions, staying included, so those of a context sum to less than one.
     A context with nothing worth preloading has one row with null rank, mini_app and probability: the plan
-    abstains there, rather than answer with a shorter context that knows less. ValueError on an unfit context or limit.
+    abstains there, rather than answer with a shorter context that knows less.
+    ValueError on an unfit context or limit.
     """
     if items_per_context < 1:
         raise ValueError(f"items_per_context must be at least 1, not {items_per_context}")
     if not 0.0 <= minimum_probability <= 1.0:
         raise ValueError(f"minimum_probability must lie between 0 and 1, not {minimum_probability}")
-    unfit = [
-        name
-        for name in model.mini_apps
-        if not name or f"{name}{SEPARATOR}{name}".split(SEPARATOR) != [name] * 2
-    ]
+    unfit = [name for name in model.mini_apps if not name or f"{name}{SEPARATOR}{name}".split(SEPARATOR) != [name] * 2]
     if unfit:
-        raise ValueError(
-            f"a plan cannot name these mini-apps (empty, or confused with {SEPARATOR!r}): {unfit[:5]}"
-        )
+        raise ValueError(f"a plan cannot name these mini-apps (empty, or confused with {SEPARATOR!r}): {unfit[:5]}")
     distinct = list(dict.fromkeys(contexts))
     parts = [pl.DataFrame(schema=PLAN_SCHEMA)]
     for begin in range(0, len(distinct), _CONTEXTS_AT_ONCE):
@@ -74,9 +69,7 @@ def _plan_batch(
     orders, transitions = model.evidence(contexts)
     for context, order in zip(contexts, orders.tolist(), strict=True):
         if order != len(context):
-            raise ValueError(
-                f"the context {context} is none of the model's own: it knows its last {order} only"
-            )
+            raise ValueError(f"the context {context} is none of the model's own: it knows its last {order} only")
     column = {name: index for index, name in enumerate(model.mini_apps)}
     probabilities = model.probabilities(contexts)
     for row, context in enumerate(contexts):

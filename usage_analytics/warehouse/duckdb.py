@@ -79,7 +79,9 @@ class DuckDBWarehouse:
             connection.execute(text("DELETE FROM preload_plan WHERE trading_day = :day"), {"day": trading_day})
             raw = _duckdb(connection)
             raw.register("new_plan", plan.to_arrow())
-            raw.execute("INSERT INTO preload_plan BY NAME SELECT ?::DATE AS trading_day, * FROM new_plan", [trading_day])
+            raw.execute(
+                "INSERT INTO preload_plan BY NAME SELECT ?::DATE AS trading_day, * FROM new_plan", [trading_day]
+            )
             raw.unregister("new_plan")
 
     def transition_counts(self, fold_property: str) -> pl.DataFrame:
@@ -89,7 +91,8 @@ class DuckDBWarehouse:
 
     def read(self, query: str, parameters: Sequence[object] = ()) -> pl.DataFrame:
         with self._connection() as connection:
-            return _duckdb(connection).execute(query, list(parameters)).pl()
+            rows = _duckdb(connection).sql(query, params=list(parameters)).to_arrow_table()
+        return pl.DataFrame(pl.from_arrow(rows))
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -116,7 +119,9 @@ class DuckDBWarehouse:
                 if "lock" not in str(error.orig):
                     raise UserError(f"warehouse {self.path} cannot be opened: {error.orig}") from None
                 if time.monotonic() > deadline:
-                    raise UserError(f"warehouse {self.path} has been in use for {self.wait_s:g} s: {error.orig}") from None
+                    raise UserError(
+                        f"warehouse {self.path} has been in use for {self.wait_s:g} s: {error.orig}"
+                    ) from None
                 time.sleep(0.1)
 
 
@@ -126,7 +131,8 @@ INSERT INTO trading_day_versions VALUES (:day, 1) ON CONFLICT (trading_day) DO U
 """
 _MART_LEDGER = "INSERT OR REPLACE INTO mart_ledger VALUES (:mart, :day, :version, :rows, now())"
 _CHUNK_ROWS = """
-load_window = :window AND topic = :topic AND kafka_partition = :partition AND kafka_offset >= :start AND kafka_offset < :end
+load_window = :window AND topic = :topic AND kafka_partition = :partition
+AND kafka_offset >= :start AND kafka_offset < :end
 """
 
 
@@ -151,7 +157,9 @@ def _delete(connection: Connection, topic: str, window: str, chunks: list[tuple[
         select = text(f"SELECT DISTINCT trading_day FROM usage_events WHERE {_CHUNK_ROWS}")
         days |= set(connection.execute(select, values).scalars())
         connection.execute(text(f"DELETE FROM usage_events WHERE {_CHUNK_ROWS}"), values)
-        ledger = "DELETE FROM load_ledger WHERE topic = :topic AND kafka_partition = :partition AND start_offset = :start"
+        ledger = (
+            "DELETE FROM load_ledger WHERE topic = :topic AND kafka_partition = :partition AND start_offset = :start"
+        )
         connection.execute(text(ledger), values)
     return days
 
@@ -182,7 +190,7 @@ def _count(connection: Connection, topic: str, window: str) -> int:
 
 
 def _duckdb(connection: Connection) -> Any:
-    # Arrow tables, Parquet file lists and data frames go through DuckDB's own interface, inside SQLAlchemy's transaction.
+    # Arrow tables and lists of Parquet files go through DuckDB's own interface, inside SQLAlchemy's transaction.
     return connection.connection.driver_connection
 
 

@@ -9,7 +9,6 @@ import atexit
 import base64
 import fcntl
 import hashlib
-import os
 import shutil
 import subprocess
 import uuid
@@ -203,7 +202,7 @@ def _copy_jars(jars: Path) -> None:
     if done.returncode != 0 or not any(aside.glob("kafka_2.13-*.jar")):
         end = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
         raise UserError(f"Maven could not fetch Apache Kafka's jars ({POM.name}):\n{end}")
-    os.rename(aside, jars)
+    aside.rename(jars)
 
 
 def _tool(name: str) -> str:

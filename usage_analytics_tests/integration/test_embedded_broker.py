@@ -117,18 +117,16 @@ def test_taken_port_is_named() -> None:
 
 def test_missing_binary_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALF_TANSU_BIN", str(tmp_path / "nowhere"))
-    with pytest.raises(UserError, match="binary is missing.*nowhere"):
+    with pytest.raises(UserError, match=r"binary is missing.*nowhere"):
         EmbeddedBroker.start(tmp_path)
 
 
 def test_failed_start_tells_the_end_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     binary = tmp_path / "tansu"
-    binary.write_text(
-        "#!/bin/sh\necho no room on the disk\nexit 0\n", encoding="utf-8"
-    )  # Tansu too exits with 0
+    binary.write_text("#!/bin/sh\necho no room on the disk\nexit 0\n", encoding="utf-8")  # Tansu too exits with 0
     binary.chmod(0o755)
     monkeypatch.setenv("CALF_TANSU_BIN", str(binary))
-    with pytest.raises(UserError, match="(?s)ended at its start.*no room on the disk"):
+    with pytest.raises(UserError, match=r"(?s)ended at its start.*no room on the disk"):
         EmbeddedBroker.start(tmp_path / "broker")
     assert EmbeddedBroker.running(tmp_path / "broker") is None
 
@@ -139,9 +137,7 @@ from pathlib import Path
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 print(EmbeddedBroker.start(Path({str(tmp_path)!r}), detached=True).bootstrap_servers)
 """
-    address = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    address = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     found = EmbeddedBroker.running(tmp_path)  # its starter has ended
     assert found is not None
     try:

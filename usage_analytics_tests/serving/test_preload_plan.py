@@ -103,9 +103,7 @@ def test_empty_plan_answers_nothing() -> None:
         ([("never seen",)], 1, 0.1, "none of the model's own"),
     ],
 )
-def test_unfit_requests_are_refused(
-    contexts: list[tuple[str, ...]], items: int, minimum: float, message: str
-) -> None:
+def test_unfit_requests_are_refused(contexts: list[tuple[str, ...]], items: int, minimum: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_plan(fit(["quotes", "chart"]), contexts, items, minimum)
 

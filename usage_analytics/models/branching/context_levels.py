@@ -99,7 +99,6 @@ def estimate_discounts(counts: Ints) -> tuple[float, float, float]:
     leak = seen[0] / (seen[0] + 2 * seen[1])
     raw = [times - (times + 1) * leak * seen[times] / seen[times - 1] for times in (1, 2, 3)]
     one, two, more = (
-        float(np.clip(value, _LEAST_DISCOUNT, _LARGEST_SHARE * times))
-        for times, value in enumerate(raw, start=1)
+        float(np.clip(value, _LEAST_DISCOUNT, _LARGEST_SHARE * times)) for times, value in enumerate(raw, start=1)
     )
     return one, two, more

@@ -55,9 +55,7 @@ def evaluate(model: NextActionModel, held_out_counts: pl.DataFrame) -> Evaluatio
     # prev1 is read even by an order-0 model: it says which rows open a user session
     grams = sum_counts(held_out_counts, model.max_order).filter(pl.col("prev1").is_not_null())
     if not grams.height:
-        raise ValueError(
-            "the held-out counts hold no transition after a first action: there is nothing to predict"
-        )
+        raise ValueError("the held-out counts hold no transition after a first action: there is nothing to predict")
     contexts, following, weights = encode_grams(grams, model.mini_apps, max(model.max_order, 1))
     limits = {MOST_FREQUENT: 0, ORDER_1_MARKOV: 1}
     baselines = {
@@ -88,9 +86,7 @@ def _score(
     )
 
 
-def _predict(
-    model: NextActionModel, contexts: Ints, actions: Ints, max_order: int
-) -> tuple[Ints, Floats, Floats]:
+def _predict(model: NextActionModel, contexts: Ints, actions: Ints, max_order: int) -> tuple[Ints, Floats, Floats]:
     """Per n-gram: place of the action (0 is best), its probability, and that of the best action."""
     distinct, inverse = np.unique(contexts, axis=0, return_inverse=True)
     inverse = inverse.reshape(-1)

@@ -57,7 +57,5 @@ def read_model_file(path: Path) -> tuple[pl.DataFrame, int, date | None]:
         raise ValueError(f"{path} is broken: {error!r}") from error
     held = (grams.height, int(grams["transitions"].sum()))
     if held != promised or not grams.height:
-        raise ValueError(
-            f"{path} is broken: it holds (rows, transitions) {held} where {promised} were written"
-        )
+        raise ValueError(f"{path} is broken: it holds (rows, transitions) {held} where {promised} were written")
     return grams, int(about["max_order"]), day

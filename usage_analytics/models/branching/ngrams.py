@@ -57,9 +57,7 @@ class NextActionModel:
         self._base = len(self.mini_apps) + 1
         self._codes = {name: code for code, name in enumerate(self.mini_apps, start=1)}
         if self._base ** (max_order + 1) > np.iinfo(np.int64).max:
-            raise ValueError(
-                f"{len(self.mini_apps)} mini-apps are too many for contexts of order {max_order}"
-            )
+            raise ValueError(f"{len(self.mini_apps)} mini-apps are too many for contexts of order {max_order}")
         self._levels = self._build_levels()
 
     def _build_levels(self) -> tuple[ContextLevel, ...]:
@@ -80,8 +78,8 @@ class NextActionModel:
     ) -> NextActionModel:
         """Fit to transition counts: prev3, prev2, prev1 (null: before the start), next, transitions.
 
-        Rows may repeat and may cover many trading days; `trading_day` names the last of them. ValueError when a
-        rule of the counts is broken, or when they hold no transition.
+        Rows may repeat and may cover many trading days; `trading_day` names the last of them. ValueError
+        when a rule of the counts is broken, or when they hold no transition.
         """
         grams = sum_counts(counts, max_order)
         if not grams.height:
@@ -104,8 +102,7 @@ class NextActionModel:
         orders, transitions = self.evidence([context])
         best = np.argsort(-probabilities, kind="stable")[:k]
         return [
-            Prediction(self.mini_apps[i], float(probabilities[i]), int(orders[0]), int(transitions[0]))
-            for i in best
+            Prediction(self.mini_apps[i], float(probabilities[i]), int(orders[0]), int(transitions[0])) for i in best
         ]
 
     def evidence(self, contexts: Sequence[Context]) -> tuple[Ints, Ints]:
@@ -128,13 +125,9 @@ class NextActionModel:
         for level in self._levels[: max_order + 1]:
             powers = self._base ** np.arange(level.order, dtype=np.int64)
             codes = level.keys[:, None] // powers % self._base
-            kept = np.flatnonzero(
-                (level.totals >= minimum_transitions) & (codes != SESSION_START).all(axis=1)
-            )
+            kept = np.flatnonzero((level.totals >= minimum_transitions) & (codes != SESSION_START).all(axis=1))
             kept = kept[np.argsort(-level.totals[kept], kind="stable")]
-            found.extend(
-                tuple(self.mini_apps[code - 1] for code in reversed(row)) for row in codes[kept].tolist()
-            )
+            found.extend(tuple(self.mini_apps[code - 1] for code in reversed(row)) for row in codes[kept].tolist())
         return found
 
     def encode(self, contexts: Sequence[Context]) -> Ints:
@@ -145,9 +138,7 @@ class NextActionModel:
                 raise TypeError(f"a context is a sequence of mini-apps, not the text {context!r}")
             named = [name is not None for name in context]
             if named != sorted(named):
-                raise ValueError(
-                    f"None, the start of the user session, may only come first in a context: {context}"
-                )
+                raise ValueError(f"None, the start of the user session, may only come first in a context: {context}")
             for position, name in enumerate(reversed(context[-codes.shape[1] :])):
                 codes[row, position] = SESSION_START if name is None else self._codes.get(name, UNKNOWN)
         return codes

@@ -34,13 +34,16 @@ def train(warehouse: Warehouse, layout: Layout, trading_day: date) -> Trained:
     """Fit on all users and keep the model; the evaluation is that of a model fitted without a fifth of them."""
     counts = warehouse.read(COUNTS_UNTIL, [trading_day])
     if counts.is_empty():
-        raise UserError(
-            f"next_action_model of {trading_day}: no transitions up to that day, nothing to learn from"
-        )
+        raise UserError(f"next_action_model of {trading_day}: no transitions up to that day, nothing to learn from")
     model = NextActionModel.fit(counts, trading_day=trading_day)
     path = layout.model(MODEL, trading_day) / FILE
     model.save(path)
     return Trained(path, model.transitions, len(model.mini_apps), judge(counts))
+
+
+def judge_day(warehouse: Warehouse, trading_day: date) -> Evaluation | None:
+    """`judge` on the counts of all trading days up to one."""
+    return judge(warehouse.read(COUNTS_UNTIL, [trading_day]))
 
 
 def judge(counts: pl.DataFrame) -> Evaluation | None:

@@ -51,9 +51,7 @@ def _check_rows(grams: pl.DataFrame, previous: Sequence[str]) -> None:
     for rule, broken in rules.items():
         bad = grams.filter(broken)
         if bad.height:
-            raise ValueError(
-                f"{bad.height} transition counts are malformed: {rule}; the first is {bad.row(0)}"
-            )
+            raise ValueError(f"{bad.height} transition counts are malformed: {rule}; the first is {bad.row(0)}")
 
 
 def vocabulary(grams: pl.DataFrame) -> tuple[str, ...]:
@@ -74,11 +72,7 @@ def encode_grams(
     def coded(name: str) -> npt.NDArray[np.int64]:
         column = pl.col(name)
         known = column.replace_strict(codes, default=UNKNOWN, return_dtype=pl.Int64)
-        return (
-            grams.select(pl.when(column.is_null()).then(SESSION_START).otherwise(known))
-            .to_series()
-            .to_numpy()
-        )
+        return grams.select(pl.when(column.is_null()).then(SESSION_START).otherwise(known)).to_series().to_numpy()
 
     contexts = np.empty((grams.height, max_order), dtype=np.int64)
     for position, name in enumerate(PREVIOUS[:max_order]):

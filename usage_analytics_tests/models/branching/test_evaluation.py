@@ -103,14 +103,10 @@ def msnbc_counts() -> pl.DataFrame:
             fold=pl.col("user").cast(pl.Int64) % 5,
         )
     )
-    return visits.group_by("prev3", "prev2", "prev1", "next", "fold").agg(
-        pl.len().cast(pl.Int64).alias("transitions")
-    )
+    return visits.group_by("prev3", "prev2", "prev1", "next", "fold").agg(pl.len().cast(pl.Int64).alias("transitions"))
 
 
-@pytest.mark.skipif(
-    not MSNBC.exists(), reason=f"needs the msnbc visits at {MSNBC}, which are not in the repository"
-)
+@pytest.mark.skipif(not MSNBC.exists(), reason=f"needs the msnbc visits at {MSNBC}, which are not in the repository")
 def test_msnbc_reaches_the_reference() -> None:
     fitted, held_out = split_by_fold(msnbc_counts(), 4)
     figures = evaluate(NextActionModel.fit(fitted), held_out)

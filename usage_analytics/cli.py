@@ -1,0 +1,198 @@
+"""The command line: `usage-analytics --help`."""
+
+import sys
+from datetime import UTC, date, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from usage_analytics.errors import UserError
+from usage_analytics.settings import PREFIX, SETTINGS_HELP, load_settings
+
+app = typer.Typer(
+    help="From a Kafka offset to a recommendation. Settings come from the environment: see 'usage-analytics settings'.",
+    no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
+)  # fmt: skip
+broker = typer.Typer(
+    help="The embedded Kafka-protocol broker, for machines without a cluster. Keeps messages in memory."
+)
+app.add_typer(broker, name="broker", no_args_is_help=True)
+
+
+def main() -> None:
+    """Run the command line; a mistake outside the code is one sentence and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"usage-analytics: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+@app.command()
+def demo(
+    messages: Annotated[int, typer.Option(min=1000, help="How many messages the trading day holds.")] = 1_000_000,
+    home: Annotated[Path, typer.Option(help="Folder of the demo; emptied first.")] = Path(".usage_analytics_demo"),
+) -> None:
+    """Run the whole chain on one trading day of messages, and show what came of it.
+
+    Starts the embedded broker, sends recorded messages (the msnbc day where ../shared/data has it, made-up ones
+    otherwise), lets the graph land, enrich, load and learn, and prints counts at each hop.
+    """
+    from usage_analytics.reporting.demo import run_demo
+
+    run_demo(home, messages)
+
+
+@app.command()
+def produce(
+    file: Annotated[Path, typer.Argument(help="NDJSON file, or the msnbc file (.zip or .seq).")],
+    mapping: Annotated[str, typer.Option(help="Mapping of the messages: 'msnbc' converts the msnbc file; else a "
+                                              "shipped mapping or TOML file, to find each message's user.")],
+    trading_day: Annotated[str, typer.Option(help="For msnbc: the trading day to place visits in "
+                                                  "(default: the latest closed one).")] = "",
+    messages: Annotated[int, typer.Option(min=0, help="Send only so many; 0 for all.")] = 0,
+    partitions: Annotated[int, typer.Option(min=1, help="Kafka partitions of the topic, if it must be created.")] = 4,
+) -> None:  # fmt: skip
+    """Send recorded messages to the Kafka topic, and wait until Kafka has them all."""
+    from usage_analytics import parts
+    from usage_analytics.contract import load_mapping
+    from usage_analytics.reporting.terminal import CONSOLE, progress
+    from usage_analytics.simulation.msnbc import msnbc_messages
+    from usage_analytics.simulation.recorded import ensure_topic, ndjson_messages, send
+
+    settings = load_settings()
+    if not file.is_file():
+        raise UserError(f"{file} is not a file")
+    if mapping == "msnbc":
+        stream = msnbc_messages(file, _trading_day(trading_day), settings.calendar)
+    else:
+        stream = ndjson_messages(file, load_mapping(mapping))
+    client = parts.kafka_client(settings)
+    ensure_topic(client, settings.topic, partitions)
+    with progress(f"to Kafka topic {settings.topic}", messages or None) as advance:
+        sent = send(client, settings.topic, islice(stream, messages or None), advance)
+    CONSOLE.print(f"{sent:,} messages are on Kafka at {client['bootstrap.servers']}, topic {settings.topic}")
+
+
+@app.command()
+def status(windows: Annotated[int, typer.Option(min=1, help="How many windows to show.")] = 5) -> None:
+    """Show what waits on Kafka, what is in the lake and the warehouse, and whether the counts agree."""
+    from usage_analytics.reporting.status import hop_totals, kafka_status, window_totals
+    from usage_analytics.reporting.terminal import print_table
+
+    settings = load_settings()
+    rows = [(s.kafka_partition, s.low, s.committed, s.high, s.lag) for s in kafka_status(settings)]
+    columns = ("Kafka partition", "low watermark", "committed offset", "high watermark", "lag")
+    print_table(f"Topic {settings.topic}", columns, rows)
+    totals = [*window_totals(settings, windows), hop_totals(settings)]
+    hops = [(t.name, t.raw, t.enriched, t.dead_letters, t.loaded, t.balances) for t in totals]
+    print_table("Ledger", ("window", "raw", "enriched", "dead letters", "loaded", "balances"), hops)
+
+
+@app.command("next")
+def next_(
+    user_or_context: Annotated[str, typer.Argument(metavar="USER|CONTEXT",
+                               help="A user's identifier, or mini-apps such as 'news > tech', most recent last.")],
+) -> None:  # fmt: skip
+    """Show what would be preloaded for a user or after a context, and why."""
+    from usage_analytics.reporting.terminal import CONSOLE, print_table
+    from usage_analytics.serving.lookup import look_up
+
+    answer = look_up(load_settings(), user_or_context)
+    who = f"user {user_or_context}, last seen in " if answer.known_user else ""
+    if not answer.items:
+        CONSOLE.print(f"{who}{' > '.join(answer.context)}: nothing is likely enough to preload")
+        return
+    rows = [
+        (i.rank, i.mini_app, i.probability, " > ".join(i.context) or "(anywhere)", i.transitions) for i in answer.items
+    ]
+    columns = ("rank", "mini-app", "probability", "because after", "was seen, times")
+    print_table(f"{who}{' > '.join(answer.context)} (plan of {answer.trading_day})", columns, rows)
+
+
+@app.command()
+def evaluate(
+    split_property: Annotated[str, typer.Option(help="Hold out users whose number under this property is 4 modulo 5.")]
+    = "sequence",
+) -> None:  # fmt: skip
+    """Fit the next-action model on all loaded events but the held-out users', and judge it against the baselines."""
+    from usage_analytics import parts
+    from usage_analytics.models.branching.training import judge
+    from usage_analytics.reporting.model import print_evaluation
+
+    evaluation = judge(parts.warehouse(load_settings()).transition_counts(split_property))
+    if evaluation is None:
+        raise UserError(f"no events carry a number under the property {split_property!r}, or too few users do")
+    print_evaluation(evaluation)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    home: Annotated[Path | None, typer.Option(help="Folder to look at (default: USAGE_ANALYTICS_HOME).")] = None,
+) -> None:
+    """Open the Dagster UI, with the daemon that runs sensors and schedules."""
+    from usage_analytics.orchestration.instance import serve_ui
+
+    serve_ui(home.absolute() if home else load_settings().home, port)
+
+
+@app.command()
+def settings() -> None:
+    """List the settings, all environment variables, with what each is now."""
+    from usage_analytics.reporting.terminal import print_table
+    from usage_analytics.settings import current_values
+
+    values = current_values()
+    rows = [(PREFIX + name, values[name], meaning) for name, meaning in SETTINGS_HELP.items()]
+    rows.append(
+        ("KAFKA_BOOTSTRAP_SERVERS", values["KAFKA_BOOTSTRAP_SERVERS"], "the cluster; unset: the embedded broker")
+    )
+    rows.append(("KAFKA_SASL_…, KAFKA_SSL_…, KAFKA_SECURITY_PROTOCOL", "", "passed to librdkafka as sasl.… and so on"))
+    print_table("Settings", ("variable", "value", "what it is"), rows)
+
+
+@app.command()
+def window() -> None:
+    """Print the key of the window that is open now: the --partition of a micro-batch."""
+    print(load_settings().calendar.window_at(datetime.now(UTC)).key)
+
+
+@broker.command("start")
+def broker_start(port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 0) -> None:
+    """Start it in the background; it stays until 'broker stop', and forgets its messages then."""
+    from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
+
+    started = EmbeddedBroker.start(load_settings().broker_directory, port, detached=True)
+    print(f"the embedded broker listens at {started.bootstrap_servers}")
+
+
+@broker.command("stop")
+def broker_stop() -> None:
+    """Stop it. Its messages are gone; those already landed stay in the lake."""
+    from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
+
+    running = EmbeddedBroker.running(load_settings().broker_directory)
+    if running is None:
+        raise UserError(f"no embedded broker runs for {load_settings().home}")
+    running.stop()
+    print("the embedded broker has stopped")
+
+
+def _trading_day(text: str) -> date:
+    calendar = load_settings().calendar
+    if not text:
+        return calendar.latest_closed_day(datetime.now(UTC))
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"--trading-day is a day such as 2026-11-20, found {text!r}") from None
+    if not calendar.is_trading_day(day):
+        raise UserError(f"--trading-day {day} is no trading day of {calendar.clock.exchange}")
+    return day
+
+
+if __name__ == "__main__":
+    main()

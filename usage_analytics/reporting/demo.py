@@ -1,0 +1,116 @@
+"""The demo: one trading day through the whole chain, and what came of it."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from itertools import islice
+from pathlib import Path
+
+from usage_analytics import parts
+from usage_analytics.errors import UserError
+from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
+from usage_analytics.reporting.model import print_evaluation
+from usage_analytics.reporting.status import hop_totals, kafka_status
+from usage_analytics.reporting.terminal import CONSOLE, print_table, progress
+from usage_analytics.settings import PREFIX, Settings, load_settings
+from usage_analytics.simulation.msnbc import msnbc_messages
+from usage_analytics.simulation.recorded import ensure_topic, send
+from usage_analytics.simulation.sample_day import sample_messages
+
+MSNBC = Path("../shared/data/msnbc/msnbc990928.zip")
+KAFKA_PARTITIONS = 4
+MARKER = "this folder belongs to usage-analytics demo"
+
+
+def run_demo(home: Path, messages: int) -> None:
+    """Empty the demo's folder, run one trading day of so many messages through the graph, print the result."""
+    started = time.monotonic()
+    home = home.absolute()
+    _empty(home)
+    os.environ[PREFIX + "HOME"] = str(home)
+    settings = load_settings()
+    day = settings.calendar.latest_closed_day(datetime.now(UTC))
+    with EmbeddedBroker.start(settings.broker_directory):
+        produced = _produce(settings, day, messages)
+        _run_graph(settings, day)
+        balanced = _print_hops(settings, produced)
+    _print_results(settings, day)
+    CONSOLE.print(f"\nThat took {time.monotonic() - started:.0f} s. See it in the Dagster UI: [bold]make ui[/bold]")
+    if not balanced:
+        raise UserError("the counts at the hops do not agree: see the table above")
+
+
+def _empty(home: Path) -> None:
+    marker = home / "DEMO"
+    if home.exists() and any(home.iterdir()) and not marker.exists():
+        raise UserError(f"{home} holds something that is not a demo's; choose another --home")
+    running = EmbeddedBroker.running(home / "broker")
+    if running is not None:
+        running.stop()
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    marker.write_text(MARKER + "\n", encoding="utf-8")
+
+
+def _produce(settings: Settings, day: date, messages: int) -> int:
+    client = parts.kafka_client(settings)
+    ensure_topic(client, settings.topic, KAFKA_PARTITIONS)
+    stream: Iterator[tuple[bytes, bytes]]
+    if MSNBC.is_file():
+        CONSOLE.print(f"Messages: visits of the msnbc day, placed in trading day {day}")
+        stream = msnbc_messages(MSNBC, day, settings.calendar)
+    else:
+        CONSOLE.print(f"Messages: made-up ones, in trading day {day} ({MSNBC} is not here)")
+        stream = sample_messages(day, settings.calendar)
+    with progress("to Kafka     ", messages) as advance:
+        return send(client, settings.topic, islice(stream, messages), advance)
+
+
+def _run_graph(settings: Settings, day: date) -> None:
+    from usage_analytics.orchestration.instance import open_instance
+    from usage_analytics.orchestration.run_now import close_trading_day, run_micro_batch
+
+    waiting = sum(partition.lag for partition in kafka_status(settings))
+    with open_instance(settings.home) as instance, progress("micro-batches", waiting) as advance:
+        while waiting:
+            run_micro_batch(settings, instance)
+            left = sum(partition.lag for partition in kafka_status(settings))
+            if left >= waiting:
+                raise UserError(f"a micro-batch landed nothing although {left:,} messages wait")
+            advance(waiting - left)
+            waiting = left
+    with open_instance(settings.home) as instance, CONSOLE.status(f"closing trading day {day}"):
+        close_trading_day(day, instance)
+
+
+def _print_hops(settings: Settings, produced: int) -> bool:
+    total = hop_totals(settings)
+    row = (produced, total.raw, total.enriched, total.dead_letters, total.loaded)
+    balanced = total.balances and produced == total.raw
+    columns = ("produced", "raw", "enriched", "dead letters", "loaded", "balances")
+    print_table("Messages at each hop", columns, [(*row, balanced)])
+    return balanced
+
+
+def _print_results(settings: Settings, day: date) -> None:
+    from usage_analytics.models.branching.training import judge_day
+
+    warehouse = parts.warehouse(settings)
+    busiest = warehouse.read(
+        "SELECT prev1, next, CAST(sum(transitions) AS BIGINT) AS n, sum(dwell_us) / sum(transitions) / 1e6 AS dwell_s "
+        "FROM app_transitions WHERE trading_day = ? AND prev1 IS NOT NULL AND prev1 <> next "
+        "GROUP BY prev1, next ORDER BY n DESC, prev1, next LIMIT 8",
+        [day],
+    )
+    print_table("Busiest transitions", ("from", "to", "transitions", "seconds between"), busiest.rows())
+    plan = warehouse.read(
+        "SELECT context, rank, mini_app, probability, transitions FROM preload_plan "
+        "WHERE trading_day = ? AND context_order = 1 AND rank IS NOT NULL ORDER BY transitions DESC, context, rank LIMIT 9",
+        [day],
+    )
+    print_table("Preload plan (first contexts)", ("after", "rank", "preload", "probability", "seen"), plan.rows())
+    evaluation = judge_day(warehouse, day)
+    if evaluation is not None:
+        print_evaluation(evaluation)

@@ -1,0 +1,1 @@
+"""Messages to try the platform with: recorded ones, replayed."""
