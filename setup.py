@@ -39,7 +39,6 @@ EXTRAS = {
         "pandas-stubs",
         "playwright>=1.65",
         "psutil>=7",
-        "pyarrow-stubs",
         "pytest>=9,<10",
         "ruff>=0.17,<0.18",
     ],

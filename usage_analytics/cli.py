@@ -1,6 +1,7 @@
 """The command line: `usage-analytics --help`."""
 
 import sys
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
@@ -65,6 +66,7 @@ def produce(
     settings = load_settings()
     if not file.is_file():
         raise UserError(f"{file} is not a file")
+    stream: Iterator[tuple[bytes | None, bytes]]
     if mapping == "msnbc":
         stream = msnbc_messages(file, _trading_day(trading_day), settings.calendar)
     else:
@@ -74,6 +76,22 @@ def produce(
     with progress(f"to Kafka topic {settings.topic}", messages or None) as advance:
         sent = send(client, settings.topic, islice(stream, messages or None), advance)
     CONSOLE.print(f"{sent:,} messages are on Kafka at {client['bootstrap.servers']}, topic {settings.topic}")
+
+
+@app.command()
+def sample(
+    file: Annotated[Path, typer.Argument(help="NDJSON file to write.")],
+    messages: Annotated[int, typer.Option(min=1, help="How many messages.")] = 10_000,
+) -> None:
+    """Write made-up messages of the latest closed trading day, by the platform's own contract."""
+    from usage_analytics.simulation.sample_day import sample_messages
+
+    try:
+        with file.open("wb") as out:
+            for _, message in islice(sample_messages(_trading_day(""), load_settings().calendar), messages):
+                out.write(message + b"\n")
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {error.strerror}") from None
 
 
 @app.command()
@@ -158,6 +176,12 @@ def settings() -> None:
 def window() -> None:
     """Print the key of the window that is open now: the --partition of a micro-batch."""
     print(load_settings().calendar.window_at(datetime.now(UTC)).key)
+
+
+@app.command("trading-day")
+def trading_day_() -> None:
+    """Print the latest closed trading day: the --partition of marts, model and plan."""
+    print(_trading_day(""))
 
 
 @broker.command("start")

@@ -34,7 +34,7 @@ class Settings:
     chunk_megabytes: int = 256
     batch_messages: int = 25_000
     pseudonym_key: bytes | None = field(default=None, repr=False)
-    clock: TradingClock = TradingClock()
+    clock: TradingClock = field(default_factory=TradingClock)
     history_start: date = date(2025, 1, 1)
 
     @property
@@ -100,7 +100,7 @@ def pseudonym_key(settings: Settings) -> bytes:
     path = settings.home / "development_pseudonym_key"
     settings.home.mkdir(parents=True, exist_ok=True)
     try:
-        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             file.write(secrets.token_hex(32).encode())
     except FileExistsError:
         pass

@@ -153,7 +153,7 @@ class Enricher:
         judged = self._connection.sql(self._query).to_arrow_table().combine_chunks()
         if judged.num_rows != batch.num_rows:
             raise RuntimeError(f"judged {judged.num_rows} of {batch.num_rows} messages: rows would shift")
-        place = {"topic": topic, "kafka_partition": kafka_partition}
+        place: dict[str, str | int] = {"topic": topic, "kafka_partition": kafka_partition}
         is_good = pc.is_null(judged.column("reason"))
         bad = judged.filter(pc.invert(is_good))
         return self._events(judged.filter(is_good), place), self._dead_letters(bad, place)

@@ -47,7 +47,7 @@ class ContentChecksum:
         return f"{zlib.crc32(text.encode()):08x}"
 
     def _add(self, name: str, content: np.ndarray) -> None:
-        self._sums[name] = zlib.crc32(np.ascontiguousarray(content).view(np.uint8), self._sums.get(name, 0))
+        self._sums[name] = zlib.crc32(np.ascontiguousarray(content).data, self._sums.get(name, 0))
 
 
 def _binary_content(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +97,7 @@ class ChunkWriter:
 
 
 def read_chunk(path: Path, record: ChunkRecord, batch_messages: int) -> Iterator[pa.RecordBatch]:
-    """The messages of a chunk in batches; `ChunkDamaged`, at the latest after the last one, if they are not its record's."""
+    """The messages of a chunk in batches; `ChunkDamaged`, after the last at the latest, if its record says others."""
     checksum, rows = ContentChecksum(), 0
     try:
         with pq.ParquetFile(path) as file:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Protocol
 
 import pyarrow as pa
@@ -202,7 +203,7 @@ class TilingFault:
 def tiling_faults(records: list[ChunkRecord]) -> list[TilingFault]:
     """Where consecutive records do not meet; empty when offsets tile."""
     faults = []
-    for before, after in zip(records, records[1:], strict=False):
+    for before, after in pairwise(records):
         if before.kafka_partition == after.kafka_partition and before.end != after.start:
             low, high = sorted((before.end, after.start))
             kind = "gap" if before.end < after.start else "overlap"

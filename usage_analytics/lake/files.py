@@ -16,7 +16,7 @@ def temporary_beside(path: Path) -> Path:
 def publish(temporary: Path, path: Path) -> None:
     """Make a finished file visible under its name, replacing what stood there."""
     sync(temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
     sync(path.parent)
 
 

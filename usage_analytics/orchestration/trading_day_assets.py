@@ -78,7 +78,7 @@ def next_action_model(context: dg.AssetExecutionContext, platform: Platform) -> 
     deps=[next_action_model], pool="warehouse",
 )  # fmt: skip
 def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    """Per context, the ranked next mini-apps worth preloading: one row is one of them, with its probability and evidence."""
+    """Per context, the ranked next mini-apps worth preloading: one row is one, with its probability and evidence."""
     from usage_analytics.serving.planning import make_plan
 
     settings = platform.settings()

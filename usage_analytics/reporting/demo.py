@@ -57,7 +57,7 @@ def _empty(home: Path) -> None:
 def _produce(settings: Settings, day: date, messages: int) -> int:
     client = parts.kafka_client(settings)
     ensure_topic(client, settings.topic, KAFKA_PARTITIONS)
-    stream: Iterator[tuple[bytes, bytes]]
+    stream: Iterator[tuple[bytes | None, bytes]]
     if MSNBC.is_file():
         CONSOLE.print(f"Messages: visits of the msnbc day, placed in trading day {day}")
         stream = msnbc_messages(MSNBC, day, settings.calendar)
@@ -107,7 +107,8 @@ def _print_results(settings: Settings, day: date) -> None:
     print_table("Busiest transitions", ("from", "to", "transitions", "seconds between"), busiest.rows())
     plan = warehouse.read(
         "SELECT context, rank, mini_app, probability, transitions FROM preload_plan "
-        "WHERE trading_day = ? AND context_order = 1 AND rank IS NOT NULL ORDER BY transitions DESC, context, rank LIMIT 9",
+        "WHERE trading_day = ? AND context_order = 1 AND rank IS NOT NULL "
+        "ORDER BY transitions DESC, context, rank LIMIT 9",
         [day],
     )
     print_table("Preload plan (first contexts)", ("after", "rank", "preload", "probability", "seen"), plan.rows())

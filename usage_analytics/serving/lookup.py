@@ -20,7 +20,7 @@ ORDER BY event_time_us DESC, topic DESC, kafka_partition DESC, kafka_offset DESC
 
 @dataclass(frozen=True)
 class Answer:
-    """What would be preloaded; ``context`` are the last mini-apps, oldest first, ``known_user`` whether a user matched."""
+    """What would be preloaded after ``context`` (oldest mini-app first); ``known_user``: it is a user's recent past."""
 
     trading_day: date
     context: tuple[str, ...]

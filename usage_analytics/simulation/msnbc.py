@@ -17,7 +17,7 @@ PACE_S = 20.0
 SPREAD = 2_654_435_761  # Knuth's multiplicative hash: starts spread evenly, without a random number
 
 
-def msnbc_messages(path: Path, trading_day: date, calendar: TradingCalendar) -> Iterator[tuple[bytes, bytes]]:
+def msnbc_messages(path: Path, trading_day: date, calendar: TradingCalendar) -> Iterator[tuple[bytes | None, bytes]]:
     """Key and JSON of each visit in file order, by the platform's own contract.
 
     ``properties.sequence`` is the user's line in the file, from 0: the reference split tests each with index % 5 == 4.

@@ -1,6 +1,7 @@
 """Sends recorded messages to Kafka, and knows at the end that each one arrived."""
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ PRODUCER_TUNING = {
 }
 FLUSH_TIMEOUT_S = 60.0
 METADATA_TIMEOUT_S = 10.0
+LOGGER = logging.getLogger("usage_analytics.kafka")  # librdkafka would write to the terminal itself
 PROGRESS_EVERY = 10_000
 
 
@@ -64,7 +66,7 @@ def send(
             refused.append(error.str())
 
     try:
-        producer = Producer({**PRODUCER_TUNING, **client, "on_delivery": note})
+        producer = Producer({**PRODUCER_TUNING, **client, "on_delivery": note, "logger": LOGGER})
     except KafkaException as error:
         raise UserError(f"Kafka settings are not usable: {error.args[0].str()}") from None
     sent = 0

@@ -6,11 +6,13 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from usage_analytics.trading_calendar import TradingCalendar
 
-MINI_APPS = ("quotes", "charts", "news", "order_ticket", "blotter", "chat", "research", "risk", "watchlist", "alerts")
+MINI_APPS = ["quotes", "charts", "news", "order_ticket", "blotter", "chat", "research", "risk", "watchlist", "alerts"]
 FAVOURITES = 3  # each mini-app leads mostly to so many others
 
 
-def sample_messages(trading_day: date, calendar: TradingCalendar, seed: int = 7) -> Iterator[tuple[bytes, bytes]]:
+def sample_messages(
+    trading_day: date, calendar: TradingCalendar, seed: int = 7
+) -> Iterator[tuple[bytes | None, bytes]]:
     """Key and JSON of an endless stream of messages, user after user; the same for the same seed."""
     chance = random.Random(seed)
     opening = datetime.combine(trading_day, time(calendar.clock.opening_hour), tzinfo=calendar.clock.zone)

@@ -1,0 +1,46 @@
+# Two commands matter: `make demo` and `make test`. Each sets up what it needs in .venv first.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_HOME ?= .usage_analytics_demo
+MESSAGES ?= 1000000
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check ui clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed ## Run one trading day through the whole chain, in a folder of its own
+	$(BIN)/usage-analytics demo --home $(DEMO_HOME) --messages $(MESSAGES)
+
+ui: $(VENV)/.installed ## Open the Dagster UI on what the demo left
+	$(BIN)/usage-analytics ui --home $(DEMO_HOME)
+
+test: $(VENV)/.installed-dev ## Check style and types, run the everyday tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not slow" --durations=10
+
+test-slow: $(VENV)/.installed-dev ## Run the tests that take longer
+	$(BIN)/python -m pytest -m slow
+
+check: ## Say whether this machine has what set-up needs
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed, as '$(PYTHON)' (Debian: apt-get install python3.11; or make PYTHON=/path/to/python3.11)"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "'$(PYTHON)' is not Python 3.11: set make PYTHON=..."; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is needed (Debian: apt-get install python3.11-venv)"; exit 2; }
+
+$(VENV)/.installed: setup.py requirements.lock | check
+	@echo "Setting up: a virtual environment in $(VENV), and about 80 Python packages from requirements.lock (1 to 2 minutes)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "Setting up: pytest, hypothesis, ruff, mypy and other packages of the [dev] extra from requirements.lock"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e ".[dev]"
+	@touch $@
+
+clean: ## Remove the virtual environment and the demo's folder
+	rm -rf $(VENV) $(DEMO_HOME)
