@@ -111,6 +111,7 @@ def parse_mapping(text: str, place: str) -> Mapping:
     clock = _time_rules(_table(document, "time", place), place)
     properties = dict(_table(document, "properties", place))
     whole = properties.pop("all_of", None)
+    _refuse_same_name(properties, f"{place} [properties]")
     if whole is not None:
         _check_pointer(whole, f"{place} [properties] all_of")
     return Mapping(
@@ -212,6 +213,14 @@ def _required(document: dict[str, Any], name: str, kind: type, place: str) -> An
     if not isinstance(value, kind) or isinstance(value, bool):
         raise UserError(f"mapping {place}: {name} is missing or not a {'number' if kind is int else 'text'}")
     return value
+
+
+def _refuse_same_name(properties: dict[str, Any], where: str) -> None:
+    seen: dict[str, str] = {}
+    for name in properties:
+        other = seen.setdefault(name.lower(), name)
+        if other != name:  # column stores do not tell them apart
+            raise UserError(f"mapping {where}: {other!r} and {name!r} differ only in upper and lower case")
 
 
 def _refuse_unknown(table: dict[str, Any], known: set[str], where: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from usage_analytics.contract import Mapping, load_mapping
 from usage_analytics.errors import UserError
+from usage_analytics.lake.files import create_exclusive
 from usage_analytics.trading_calendar import TradingCalendar, TradingClock, trading_calendar
 
 PREFIX = "USAGE_ANALYTICS_"
@@ -98,12 +99,7 @@ def pseudonym_key(settings: Settings) -> bytes:
     if settings.bootstrap_servers is not None:
         raise UserError(f"{PREFIX}PSEUDONYM_KEY is not set; user identifiers are not stored without a secret key")
     path = settings.home / "development_pseudonym_key"
-    settings.home.mkdir(parents=True, exist_ok=True)
-    try:
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-            file.write(secrets.token_hex(32).encode())
-    except FileExistsError:
-        pass
+    create_exclusive(path, secrets.token_hex(32).encode(), mode=0o600)
     return path.read_bytes()
 
 

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 FIRST_DAY = date(2010, 1, 1)  # events before it have no trading day; a constant, so that enrichment stays pure
 WINDOW_KEY_FORMAT = "%Y-%m-%dT%H%M"
+BEFORE_FIRST_DAY = timedelta(days=31)  # the first of January is a holiday: it belongs to a session before it
 OPENING_BURST = timedelta(minutes=30)
 CLOSING_BURST = timedelta(minutes=30)
 
@@ -170,7 +172,9 @@ class TradingCalendar:
             (session.closes, "after_close"),
             (max(night.astimezone(UTC), session.closes), "overnight"),
         ]
-        return [PhaseInterval(start, session.day, phase) for start, phase in starts]
+        # In order whatever the clock: one set to other hours than the exchange's has phases of no length.
+        in_order = accumulate((start for start, _ in starts), max)
+        return [PhaseInterval(start, session.day, phase) for start, (_, phase) in zip(in_order, starts, strict=True)]
 
     def _has_windows(self, day: date) -> bool:
         return day.weekday() in self.weekdays
@@ -201,7 +205,7 @@ def trading_calendar(clock: TradingClock = TradingClock()) -> TradingCalendar:
 
     try:
         zone = ZoneInfo(clock.timezone)
-        exchange = exchange_calendars.get_calendar(clock.exchange, start=FIRST_DAY.isoformat())
+        exchange = exchange_calendars.get_calendar(clock.exchange, start=(FIRST_DAY - BEFORE_FIRST_DAY).isoformat())
     except exchange_calendars.errors.InvalidCalendarName:
         raise UserError(f"exchange {clock.exchange!r} is not in exchange_calendars (try XNYS, XLON, XTKS)") from None
     except (KeyError, ValueError, OSError) as error:

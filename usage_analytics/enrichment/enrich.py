@@ -177,11 +177,13 @@ class Enricher:
         return pseudonymise(self._key, column) if mapped.pseudonymise else column
 
     def _properties(self, good: pa.Table) -> pa.Array:
-        picked = {f.name: self._column(good, PROPERTY_PREFIX, f) for f in self._mapping.properties}
+        names = [f.name for f in self._mapping.properties]
+        picked = [self._column(good, PROPERTY_PREFIX, f) for f in self._mapping.properties]
         if not picked:
             return good.column("properties")
-        self._connection.register("picked", pa.table({**picked, "whole": good.column("properties")}))
-        pairs = ", ".join(f"'{name}', {name}" for name in picked)
+        columns = [f"c{number}" for number in range(len(names))]  # a property may be named as a word of SQL
+        self._connection.register("picked", pa.table([good.column("properties"), *picked], ["whole", *columns]))
+        pairs = ", ".join(f"'{name}', {column}" for name, column in zip(names, columns, strict=True))
         query = f"SELECT json_merge_patch(coalesce(whole, '{{}}'), json_object({pairs})) AS p FROM picked"
         return self._connection.sql(query).to_arrow_table().column("p").combine_chunks()
 

@@ -13,6 +13,7 @@ from usage_analytics.contract import MappedField, Mapping
 NUMBERS = "('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')"
 SCALARS = "('VARCHAR', 'BOOLEAN', 'BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')"
 EPOCH_UNITS = {"epoch_s": 1_000_000.0, "epoch_ms": 1_000.0, "epoch_us": 1.0, "epoch_ns": 0.001}
+LATEST_US = 4_102_444_800_000_000  # the year 2100: no credible event time is later, whatever Kafka's own clock says
 FIELD_PREFIX, PROPERTY_PREFIX = "f_", "p_"
 
 
@@ -114,7 +115,7 @@ def _faults(expressions: list[_Expressions], mapping: Mapping, position: int | N
     time = f"{FIELD_PREFIX}event_time"
     tolerance = mapping.future_tolerance_s * 1_000_000
     text = next(e.text for e in expressions if e.field.name == "event_time")
-    too_late = f"{time} > kafka_timestamp_us + {tolerance}"
+    too_late = f"{time} > least(coalesce(kafka_timestamp_us, {LATEST_US}) + {tolerance}, {LATEST_US})"
     rules.append((f"{time} < {mapping.earliest_us} OR {too_late}", "absurd_time", "event_time", f"left({text}, 60)"))
     return ", ".join(
         [

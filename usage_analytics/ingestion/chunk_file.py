@@ -70,7 +70,7 @@ class ChunkWriter:
         self._checksum = ContentChecksum()
         self._writer = pq.ParquetWriter(
             path, RAW_SCHEMA, compression="zstd", compression_level=1, use_dictionary=False,
-            write_statistics=["kafka_offset"],
+            write_statistics=["kafka_offset"], write_page_checksum=True,
         )  # fmt: skip
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -100,7 +100,7 @@ def read_chunk(path: Path, record: ChunkRecord, batch_messages: int) -> Iterator
     """The messages of a chunk in batches; `ChunkDamaged`, after the last at the latest, if its record says others."""
     checksum, rows = ContentChecksum(), 0
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for batch in file.iter_batches(batch_size=batch_messages):
                 checksum.update(batch)
                 rows += batch.num_rows

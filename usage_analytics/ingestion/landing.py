@@ -135,13 +135,19 @@ class _OpenChunk:
         self.writer = ChunkWriter(layout.raw_chunk(window, file))
 
     def commit(self, log: OffsetLog, end: int) -> ChunkRecord:
-        checksum = self.writer.close(end)
+        try:
+            checksum = self.writer.close(end)
+        except FileNotFoundError:  # swept away by the run that committed this start first
+            last = log.last(self.kafka_partition)
+            if last is None or last.end <= self.start:
+                raise
+            raise OffsetConflict(chunk_name(self.topic, self.kafka_partition, self.start)) from None
         place = (self.topic, self.kafka_partition, self.start, end)
         record = ChunkRecord(*place, self.writer.rows, self.window, self.writer.path.name, checksum)
         try:
             log.commit(record)
         except OffsetConflict:
-            self.writer.path.unlink()
+            self.writer.path.unlink(missing_ok=True)
             raise
         self._sweep(record)
         return record

@@ -76,7 +76,7 @@ class OffsetLog:
         error: ValueError.
         """
         last = self.last(record.kafka_partition)
-        if last is not None and record.start == last.start:
+        if self._path(record.kafka_partition, record.start).exists():
             raise OffsetConflict(record.name)
         if last is not None and (record.start != last.end or record.window < last.window):
             raise ValueError(f"{record.name} in window {record.window} does not continue {last}")

@@ -20,11 +20,12 @@ def publish(temporary: Path, path: Path) -> None:
     sync(path.parent)
 
 
-def create_exclusive(path: Path, content: bytes) -> bool:
+def create_exclusive(path: Path, content: bytes, mode: int = 0o666) -> bool:
     """Create a file with its content in one step; False, and nothing changed, where the name is taken."""
     temporary = temporary_beside(path)
     try:
-        temporary.write_bytes(content)
+        with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb") as file:
+            file.write(content)
         sync(temporary)
         os.link(temporary, path)  # unlike rename, fails if the name exists
     except FileExistsError:

@@ -1,5 +1,6 @@
 """Tables and progress bars for the terminal."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -7,7 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-CONSOLE = Console(highlight=False)
+# Into a file or a pipe, tables keep their full width.
+CONSOLE = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -6,6 +6,7 @@ rule, and moves on every 20 seconds, faster where a long sequence would not fit 
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -34,7 +35,7 @@ def msnbc_messages(path: Path, trading_day: date, calendar: TradingCalendar) -> 
             at = (opening + timedelta(seconds=start + pace * number)).isoformat()
             yield (
                 user.encode(),
-                f'{{"event_id":"msnbc-{index}-{number}","event_time":"{at}","user":"{user}","user_session":"{user}",'
+                f'{{"event_id":"msnbc-{index}-{number}","event_time":"{at}","user":"{user}","user_session":"visit-{index:06d}",'
                 f'"mini_app":"{categories[visit]}","action":"open","properties":{{"sequence":{index}}}}}'.encode(),
             )
 
@@ -43,7 +44,7 @@ def _parse(path: Path) -> tuple[dict[str, str], Iterator[list[str]]]:
     lines = iter(_open(path))
     try:
         names = next(line for line in lines if line.strip() and not line.startswith("%")).split()
-    except (StopIteration, UnicodeDecodeError):
+    except StopIteration:
         raise UserError(f"{path}: no line of page categories, this is not the msnbc file") from None
     categories = {str(number): name for number, name in enumerate(names, start=1)}
     return categories, _sequences(path, lines, categories)
@@ -61,6 +62,15 @@ def _sequences(path: Path, lines: Iterator[str], categories: dict[str, str]) -> 
 
 
 def _open(path: Path) -> Iterator[str]:
+    try:
+        yield from _lines(path)
+    except (UnicodeDecodeError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise UserError(f"{path} is damaged, or not the msnbc file: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _lines(path: Path) -> Iterator[str]:
     if not zipfile.is_zipfile(path):
         with path.open(encoding="ascii") as file:
             yield from file

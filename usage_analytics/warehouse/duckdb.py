@@ -32,7 +32,7 @@ class DuckDBWarehouse:
 
     path: Path
     wait_s: float = 60.0
-    memory_limit: str = "1GB"
+    memory_limit: str = "768MB"
 
     def load_window(self, topic: str, window: str, chunks: Sequence[EnrichedChunk]) -> LoadReceipt:
         with self._transaction() as connection:

@@ -1,0 +1,152 @@
+"""What the tests of the whole chain share: messages, runs of the graph, and the proof that each message came through once."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from itertools import islice
+from pathlib import Path
+
+import dagster as dg
+import pyarrow.parquet as pq
+import pytest
+
+from usage_analytics import parts
+from usage_analytics.ingestion.chunk_file import read_chunk
+from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
+from usage_analytics.ingestion.landing import tiling_faults
+from usage_analytics.ingestion.offset_log import ChunkRecord
+from usage_analytics.orchestration.instance import open_instance
+from usage_analytics.orchestration.run_now import QUIET
+from usage_analytics.reconciliation import hop_counts
+from usage_analytics.settings import PREFIX, Settings, load_settings
+from usage_analytics.simulation.recorded import ensure_topic, send
+from usage_analytics.simulation.sample_day import sample_messages
+
+PARTITIONS = 3
+EVENT = {"event_id": "b-1", "event_time": "2026-03-02T15:00:00Z", "user": "u", "mini_app": "quotes"}
+# One message of each kind that breaks the contract.
+BROKEN: tuple[bytes | None, ...] = (
+    None,
+    b"",
+    b"{not json",
+    b"\xff\xfe\x00",
+    b"[1, 2]",
+    b"17",
+    json.dumps({**EVENT, "user": None}).encode(),
+    json.dumps({**EVENT, "mini_app": {"name": "quotes"}}).encode(),
+    json.dumps({**EVENT, "event_time": "1999-01-01T00:00:00Z"}).encode(),
+    json.dumps({**EVENT, "latency_ms": "soon"}).encode(),
+)
+
+
+@dataclass
+class Produced:
+    """The messages a test sent, and so what must come through."""
+
+    settings: Settings
+    day: date
+    good: list[bytes] = field(default_factory=list)
+    broken: list[bytes | None] = field(default_factory=list)
+    batches: int = 0
+
+    def send(self, count: int, broken_of_each_kind: int = 0) -> None:
+        """So many new good messages, with broken ones strewn in."""
+        self.batches += 1
+        good = list(islice(sample_messages(self.day, self.settings.calendar, seed=self.batches), count))
+        broken = [(f"broken-{n}".encode(), value) for n in range(broken_of_each_kind) for value in BROKEN]
+        step = max(1, count // max(1, len(broken)))
+        mixed: list[tuple[bytes, bytes | None]] = list(good)
+        for number, message in enumerate(broken):
+            mixed.insert(number * (step + 1), message)
+        client = parts.kafka_client(self.settings)
+        ensure_topic(client, self.settings.topic, PARTITIONS)
+        assert send(client, self.settings.topic, mixed) == len(mixed)  # type: ignore[arg-type]
+        self.good += [value for _, value in good]
+        self.broken += [value for _, value in broken]
+
+    def assert_came_through_once(self) -> None:
+        """Each message is in raw once, and once either in the warehouse or among the dead letters; all counts agree."""
+        settings, layout = self.settings, parts.layout(self.settings)
+        records = assert_offsets_tile(settings)
+        assert Counter(raw_values(settings, records)) == Counter([*self.good, *self.broken])
+        assert Counter(dead_letter_values(settings, records)) == Counter(self.broken)
+        loaded = parts.warehouse(settings).read("SELECT event_id, kafka_partition, kafka_offset FROM usage_events")
+        assert Counter(loaded["event_id"]) == Counter(json.loads(value)["event_id"] for value in self.good)
+        assert loaded.select("kafka_partition", "kafka_offset").is_unique().all()
+        counts = hop_counts(records, layout, parts.warehouse(settings))
+        assert [count.describe() for count in counts if not count.balances] == []
+        chunk_files = {path.name for path in layout.offsets.parent.glob("window=*/*.parquet")}
+        assert chunk_files == {record.file for record in records}
+
+
+def assert_offsets_tile(settings: Settings) -> list[ChunkRecord]:
+    """The records, from Kafka's first offset to its last without gap or overlap."""
+    records = list(parts.offset_log(settings).all())
+    assert tiling_faults(records) == []
+    with parts.kafka_source(settings) as source:
+        marks = source.watermarks()
+    for kafka_partition, mark in marks.items():
+        mine = [record for record in records if record.kafka_partition == kafka_partition]
+        assert (mine[0].start, mine[-1].end) == (mark.low, mark.high)
+    return records
+
+
+def raw_values(settings: Settings, records: list[ChunkRecord]) -> Iterator[bytes | None]:
+    for record in records:
+        path = parts.layout(settings).raw_chunk(record.window, record.file)
+        for batch in read_chunk(path, record, 10_000):
+            yield from batch.column("value").to_pylist()
+
+
+def dead_letter_values(settings: Settings, records: list[ChunkRecord]) -> Iterator[bytes | None]:
+    for record in records:
+        path = parts.layout(settings).dead_letters(record.window, record.name)
+        if path.exists():
+            yield from pq.read_table(path).column("value").to_pylist()
+
+
+def open_window(settings: Settings) -> str:
+    return settings.calendar.window_at(datetime.now(UTC)).key
+
+
+def micro_batch(settings: Settings, window: str) -> dg.ExecuteInProcessResult:
+    """One run of the job into a window, recorded in the home folder's Dagster instance.
+
+    Tests take the window once, at their start, so that a window's end meanwhile does not matter.
+    """
+    from usage_analytics.definitions import defs
+
+    with open_instance(settings.home) as instance:
+        job = defs.resolve_job_def("micro_batch")
+        return job.execute_in_process(instance=instance, partition_key=window, run_config=QUIET)
+
+
+def messages_landed(result: dg.ExecuteInProcessResult) -> int:
+    (event,) = result.asset_materializations_for_node("raw_messages")
+    return int(str(event.metadata["messages_landed_now"].value))
+
+
+def clean_environment(monkeypatch: pytest.MonkeyPatch, home: Path, **chosen: object) -> None:
+    """Only these settings, whatever the shell of the tests has."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith((PREFIX, "KAFKA_", "DAGSTER_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv(PREFIX + "HOME", str(home))
+    for name, value in chosen.items():
+        monkeypatch.setenv(PREFIX + name, str(value))
+
+
+@contextmanager
+def embedded_platform(monkeypatch: pytest.MonkeyPatch, home: Path, **chosen: object) -> Iterator[Produced]:
+    """A home folder with an embedded broker of its own, and settings in the environment."""
+    clean_environment(monkeypatch, home, **chosen)
+    settings = load_settings()
+    with EmbeddedBroker.start(settings.broker_directory):
+        yield Produced(settings, settings.calendar.latest_closed_day(datetime.now(UTC)))

@@ -1,0 +1,280 @@
+"""The graph in this process, on both brokers: counts agree at every hop, and nothing is landed twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from usage_analytics import parts
+from usage_analytics.orchestration.instance import open_instance
+from usage_analytics.orchestration.run_now import close_trading_day
+from usage_analytics.reporting.status import kafka_status
+from usage_analytics.settings import load_settings
+from usage_analytics_tests.integration.apache_kafka import ApacheKafka
+from usage_analytics_tests.integration.platform_under_test import (
+    Produced,
+    assert_offsets_tile,
+    clean_environment,
+    embedded_platform,
+    messages_landed,
+    micro_batch,
+    open_window,
+    raw_values,
+)
+
+BROKEN_KINDS = 10
+
+
+def on_apache(monkeypatch: pytest.MonkeyPatch, home: Path, kafka: ApacheKafka, **chosen: object) -> Produced:
+    topic = f"usage-messages-{uuid.uuid4().hex[:8]}"
+    clean_environment(monkeypatch, home, TOPIC=topic, PSEUDONYM_KEY="a key for tests only", **chosen)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap_servers)
+    settings = load_settings()
+    return Produced(settings, settings.calendar.latest_closed_day(datetime.now(UTC)))
+
+
+@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.apache_kafka)])
+def produced(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Produced]:
+    chosen = {"CHUNK_MESSAGES": 4_000, "BATCH_MESSAGES": 1_500}
+    if request.param == "apache":
+        yield on_apache(monkeypatch, tmp_path, request.getfixturevalue("apache"), **chosen)
+    else:
+        with embedded_platform(monkeypatch, tmp_path, **chosen) as started:
+            yield started
+
+
+def test_day_from_kafka_to_the_plan(produced: Produced) -> None:
+    settings, window = produced.settings, open_window(produced.settings)
+    produced.send(20_000, broken_of_each_kind=3)
+    result = micro_batch(settings, window)
+    assert messages_landed(result) == 20_000 + 3 * BROKEN_KINDS
+    assert {e.check_name: e.passed for e in result.get_asset_check_evaluations()} == {
+        "offsets_tile": True, "counts_reconcile": True, "few_dead_letters": True,
+    }  # fmt: skip
+    produced.assert_came_through_once()
+
+    before = list(parts.offset_log(settings).all())
+    assert max(record.rows for record in before) < 4_000 + 1_500
+    assert len(before) > 3, "several chunks per Kafka partition are wanted here"
+    assert messages_landed(micro_batch(settings, window)) == 0
+    assert list(parts.offset_log(settings).all()) == before
+    produced.assert_came_through_once()
+
+    produced.send(1_000, broken_of_each_kind=2)
+    again = micro_batch(settings, window)
+    assert messages_landed(again) == 1_000 + 2 * BROKEN_KINDS
+    (enriched,) = again.asset_materializations_for_node("usage_events")
+    added = len(list(parts.offset_log(settings).all())) - len(before)
+    assert enriched.metadata["chunks_enriched_now"].value == added, "only new chunks are enriched"
+    produced.assert_came_through_once()
+
+    warehouse = parts.warehouse(settings)
+    assert warehouse.stale_days() == [produced.day]
+    with open_instance(settings.home) as instance:
+        close_trading_day(produced.day, instance)
+    assert warehouse.stale_days() == []
+    sessions = warehouse.read("SELECT sum(events)::BIGINT AS events, count(*) AS n FROM user_sessions").row(0)
+    assert sessions[0] == len(produced.good) and sessions[1] > 100
+    plan = warehouse.read("SELECT DISTINCT trading_day FROM preload_plan WHERE mini_app IS NOT NULL")
+    assert plan["trading_day"].to_list() == [produced.day]
+
+
+def test_backlog_is_taken_in_bounded_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"MAX_MESSAGES_PER_RUN": 1_000, "CHUNK_MESSAGES": 300, "BATCH_MESSAGES": 100}
+    with embedded_platform(monkeypatch, tmp_path, **limits) as produced:
+        window = open_window(produced.settings)
+        produced.send(2_490, broken_of_each_kind=1)
+        assert [messages_landed(micro_batch(produced.settings, window)) for _ in range(3)] == [1_000, 1_000, 500]
+        produced.assert_came_through_once()
+        assert max(record.rows for record in parts.offset_log(produced.settings).all()) <= 300
+
+
+def test_damaged_chunk_of_an_older_window_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with embedded_platform(monkeypatch, tmp_path) as produced:
+        settings, calendar = produced.settings, produced.settings.calendar
+        older = calendar.windows_of(produced.day)[3].key
+        produced.send(900, broken_of_each_kind=1)
+        # Landed as if that window had been open then.
+        with monkeypatch.context() as then:
+            from usage_analytics.orchestration import micro_batch_assets
+
+            class Clock(datetime):
+                @classmethod
+                def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+                    return calendar.windows_of(produced.day)[3].start
+
+            then.setattr(micro_batch_assets, "datetime", Clock)
+            assert messages_landed(micro_batch(settings, older)) == 910
+        records = list(parts.offset_log(settings).all())
+        paths = [parts.layout(settings).raw_chunk(record.window, record.file) for record in records]
+        content = [path.read_bytes() for path in paths]
+        paths[0].unlink()
+        paths[1].write_bytes(content[1][: len(content[1]) // 2])
+        produced.send(100)
+        result = micro_batch(settings, older)
+        (event,) = result.asset_materializations_for_node("raw_messages")
+        assert event.metadata["chunks_repaired"].value == 2
+        assert messages_landed(result) == 0, "an older window takes no new messages"
+        assert micro_batch(settings, open_window(settings)).success
+        produced.assert_came_through_once()
+
+
+@pytest.mark.apache_kafka
+def test_aborted_open_and_compacted_offsets(
+    apache: ApacheKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {"MAX_MESSAGES_PER_RUN": 701, "CHUNK_MESSAGES": 250, "BATCH_MESSAGES": 90}
+    produced = on_apache(monkeypatch, tmp_path, apache, **limits)
+    settings, topic, servers = produced.settings, produced.settings.topic, apache.bootstrap_servers
+    compact_topic(servers, topic)
+    leave_compaction_gaps(servers, topic)
+    producer = Producer({"bootstrap.servers": servers, "transactional.id": topic, "linger.ms": 5})
+    producer.init_transactions(30)
+    for name, commits in (("kept", True), ("aborted", False), ("also-kept", True), ("aborted-too", False)):
+        producer.begin_transaction()
+        produce_events(producer, topic, name, 400)
+        producer.flush(30)
+        if commits:
+            producer.commit_transaction(30)
+        else:
+            producer.abort_transaction(30)
+    producer.begin_transaction()
+    produce_events(producer, topic, "open", 50)
+    producer.flush(30)
+
+    land_all(settings)
+    landed, _ = committed_messages(servers, topic)
+    assert sum(b'"open-' in value for value in landed) == 0
+    assert_landed(produced, landed)
+
+    producer.commit_transaction(30)
+    land_all(settings)
+    landed, offsets = committed_messages(servers, topic)
+    assert sum(b'"open-' in value for value in landed) == 50
+    assert sum(b'"kept-' in value or b'"also-kept-' in value for value in landed) == 800
+    records = assert_landed(produced, landed)
+    ends = {record.kafka_partition: record.end for record in records}
+    assert sum(ends.values()) > sum(offsets.values()) + 800, "aborted and compacted offsets were wanted here"
+
+
+def compact_topic(servers: str, topic: str) -> None:
+    config = {"cleanup.policy": "compact", "segment.ms": "100", "min.cleanable.dirty.ratio": "0.001"}
+    admin = AdminClient({"bootstrap.servers": servers})
+    admin.create_topics([NewTopic(topic, 2, 1, config=config)])[topic].result(30)
+    time.sleep(0.5)
+
+
+def leave_compaction_gaps(servers: str, topic: str) -> None:
+    """Later messages of a key replace the earlier ones; then compaction is switched off."""
+    producer = Producer({"bootstrap.servers": servers, "linger.ms": 5})
+    for turn in range(3):
+        produce_events(producer, topic, f"turn-{turn}", 500, keys=60)
+        producer.flush(30)
+        time.sleep(0.3)  # the next message opens a new segment; the closed ones can be compacted
+    produce_events(producer, topic, "last", 20)
+    producer.flush(30)
+    deadline = time.monotonic() + 60
+    while len(committed_messages(servers, topic)[0]) > 700:
+        assert time.monotonic() < deadline, "Kafka did not compact the topic"
+        time.sleep(0.3)
+    freeze = [
+        ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET),
+        ConfigEntry("retention.ms", "-1", incremental_operation=AlterConfigOpType.SET),
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=freeze)
+    AdminClient({"bootstrap.servers": servers}).incremental_alter_configs([resource])[resource].result(30)
+    time.sleep(1.5)  # a cleaning in progress ends
+
+
+def produce_events(producer: Producer, topic: str, name: str, count: int, keys: int = 10**9) -> None:
+    for n in range(count):
+        value = f'{{"event_id":"{name}-{n}","event_time":"2026-03-02T15:00:00Z","user":"u{n}","mini_app":"quotes"}}'
+        key = f"key-{n % keys}" if keys < 10**9 else f"{name}-{n}"
+        producer.produce(topic, value.encode(), key.encode(), partition=n % 2)
+
+
+def committed_messages(servers: str, topic: str) -> tuple[list[bytes], dict[int, int]]:
+    """What a plain consumer that honours transactions gets, by partition the number of messages."""
+    config = {"bootstrap.servers": servers, "group.id": "truth", "enable.partition.eof": True}
+    consumer = Consumer({**config, "isolation.level": "read_committed", "enable.auto.commit": False})
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(2)])
+    values: list[bytes] = []
+    counts, ended, deadline = {0: 0, 1: 0}, set(), time.monotonic() + 30
+    while len(ended) < 2:
+        assert time.monotonic() < deadline
+        for message in consumer.consume(1_000, timeout=0.2):
+            partition, error = message.partition() or 0, message.error()
+            if error is None:
+                values.append(message.value() or b"")
+                counts[partition] += 1
+            else:
+                assert error.code() == KafkaError._PARTITION_EOF, error
+                ended.add(partition)
+    consumer.close()
+    return values, counts
+
+
+def land_all(settings: object) -> None:
+    settings = load_settings()
+    window = open_window(settings)
+    for _ in range(12):
+        assert micro_batch(settings, window).success
+        if not sum(partition.lag for partition in kafka_status(settings)):
+            return
+    raise AssertionError("twelve runs did not take what waited")
+
+
+def assert_landed(produced: Produced, values: list[bytes]) -> list[object]:
+    records = assert_offsets_tile(produced.settings)
+    assert sorted(v or b"" for v in raw_values(produced.settings, records)) == sorted(values)
+    loaded = parts.warehouse(produced.settings).read(
+        "SELECT count(*) AS n, count(DISTINCT event_id) AS d FROM usage_events"
+    )
+    assert loaded.row(0) == (len(values), len(values))
+    return list(records)
+
+
+def test_two_runs_at_once_land_each_message_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster's pools keep runs apart; the lake must not depend on them."""
+    from usage_analytics.ingestion.landing import land
+
+    with embedded_platform(monkeypatch, tmp_path, CHUNK_MESSAGES=200, BATCH_MESSAGES=100) as produced:
+        settings = produced.settings
+        produced.send(3_000, broken_of_each_kind=1)
+        now = datetime.now(UTC)
+        window = settings.calendar.window_at(now)
+        barrier, failures = threading.Barrier(3), []
+
+        def race() -> None:
+            try:
+                with parts.kafka_source(settings) as source:
+                    barrier.wait()
+                    land(
+                        source, parts.offset_log(settings), parts.layout(settings), window, parts.limits(settings), now
+                    )
+            except Exception as error:
+                failures.append(error)
+
+        racers = [threading.Thread(target=race) for _ in range(3)]
+        for racer in racers:
+            racer.start()
+        for racer in racers:
+            racer.join()
+        assert failures == []
+        assert micro_batch(settings, window.key).success
+        produced.assert_came_through_once()
