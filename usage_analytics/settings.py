@@ -148,10 +148,10 @@ class _Reader:
     def text(self, name: str, default: str) -> str:
         return self.env.get(PREFIX + name) or default
 
-    def positive(self, name: str, default: int) -> int:
+    def positive(self, name: str, default: int, least: int = 1) -> int:
         text = self.text(name, str(default))
-        if not text.isdecimal() or int(text) < 1:
-            raise UserError(f"{PREFIX}{name} is a whole number from 1 on, found {text!r}")
+        if not text.isdecimal() or int(text) < least:
+            raise UserError(f"{PREFIX}{name} is a whole number from {least} on, found {text!r}")
         return int(text)
 
     def day(self, name: str, default: date) -> date:
@@ -166,7 +166,7 @@ def _clock(read: _Reader) -> TradingClock:
     return TradingClock(
         exchange=read.text("EXCHANGE", TradingClock.exchange),
         timezone=read.text("TIMEZONE", TradingClock.timezone),
-        opening_hour=read.positive("OPENING_HOUR", TradingClock.opening_hour),
+        opening_hour=read.positive("OPENING_HOUR", TradingClock.opening_hour, least=0),
         closing_hour=read.positive("CLOSING_HOUR", TradingClock.closing_hour),
         window_minutes=read.positive("WINDOW_MINUTES", TradingClock.window_minutes),
     )
