@@ -101,13 +101,15 @@ def read_chunk(path: Path, record: ChunkRecord, batch_messages: int) -> Iterator
     checksum, rows = ContentChecksum(), 0
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            if not file.schema_arrow.equals(RAW_SCHEMA):
+                raise ValueError("its columns are not those of a chunk")
             for batch in file.iter_batches(batch_size=batch_messages):
                 checksum.update(batch)
                 rows += batch.num_rows
                 yield batch
     except FileNotFoundError:
         raise ChunkDamaged(f"chunk {record.name} in window {record.window}: its file is gone") from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise ChunkDamaged(f"chunk {record.name} in window {record.window} cannot be read: {error}") from None
     if rows != record.rows or checksum.hexdigest() != record.checksum:
         found = f"{rows} rows, checksum {checksum.hexdigest()}"

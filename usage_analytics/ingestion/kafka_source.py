@@ -16,7 +16,13 @@ POLL_MESSAGES = 1_000
 POLL_TIMEOUT_S = 0.1  # consume() waits that long for a full poll, so the end of a range costs as much
 BATCH_BYTES = 32 * 2**20  # a batch is cut early when its messages are large
 # A full local queue makes librdkafka pause fetching, by default for a second: measured 2-3x slower than 10 ms.
-FETCH_TUNING = {"fetch.queue.backoff.ms": 10, "queued.max.messages.kbytes": 32_768, "queued.min.messages": 50_000}
+# A fetch at the end of one Kafka partition, 500 ms by default, holds up the read of the next on the same connection.
+FETCH_TUNING = {
+    "fetch.queue.backoff.ms": 10,
+    "fetch.wait.max.ms": 50,
+    "queued.max.messages.kbytes": 32_768,
+    "queued.min.messages": 50_000,
+}
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,8 @@ class KafkaSource:
         waiting: list[Message] = []
         waiting_bytes, position, heard = 0, start, time.monotonic()
         while position < end:
-            for message in self._consumer.consume(POLL_MESSAGES, timeout=POLL_TIMEOUT_S):
+            wanted = min(POLL_MESSAGES, batch_messages - len(waiting))
+            for message in self._consumer.consume(wanted, timeout=POLL_TIMEOUT_S):
                 heard = time.monotonic()
                 position = max(position, self._next_position(message))
                 if message.error() is None and message.offset() < end:

@@ -5,7 +5,6 @@ import dagster as dg
 from usage_analytics import parts
 from usage_analytics.ingestion.landing import tiling_faults
 from usage_analytics.orchestration.micro_batch_assets import loaded_events, raw_messages, usage_events
-from usage_analytics.orchestration.partitions import TRADING_DAYS, WINDOWS
 from usage_analytics.orchestration.resources import Platform
 from usage_analytics.orchestration.trading_day_assets import preload_plan
 from usage_analytics.reconciliation import hop_counts
@@ -14,11 +13,11 @@ DEAD_LETTER_SHARE = 0.01
 SHOWN = 10  # faults named in a check's metadata; all are counted
 
 
-@dg.asset_check(asset=raw_messages, blocking=True, partitions_def=WINDOWS)
+@dg.asset_check(asset=raw_messages, blocking=True)
 def offsets_tile(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
     """The window's chunks continue those before them without a gap or an overlap, in every Kafka partition."""
     log = parts.offset_log(platform.settings())
-    records = log.chain_into(context.partition_key)
+    records = log.chain_into(context.op_execution_context.partition_key)
     faults = tiling_faults(records)
     places = [f"Kafka partition {f.kafka_partition}: {f.kind} {f.start} to {f.end}" for f in faults]
     return dg.AssetCheckResult(
@@ -27,11 +26,11 @@ def offsets_tile(context: dg.AssetCheckExecutionContext, platform: Platform) -> 
     )
 
 
-@dg.asset_check(asset=loaded_events, blocking=True, partitions_def=WINDOWS)
+@dg.asset_check(asset=loaded_events, blocking=True)
 def counts_reconcile(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
     """Raw rows = usage events + dead letters, and usage events = rows in the warehouse, chunk by chunk."""
     settings = platform.settings()
-    window = context.partition_key
+    window = context.op_execution_context.partition_key
     records = parts.offset_log(settings).of_window(window)
     counts = hop_counts(records, parts.layout(settings), parts.warehouse(settings), window)
     wrong = [count.describe() for count in counts if not count.balances]
@@ -46,11 +45,11 @@ def counts_reconcile(context: dg.AssetCheckExecutionContext, platform: Platform)
     )
 
 
-@dg.asset_check(asset=usage_events, partitions_def=WINDOWS)
+@dg.asset_check(asset=usage_events)
 def few_dead_letters(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
     """At most one message in a hundred of the window broke the contract."""
     settings = platform.settings()
-    records = parts.offset_log(settings).of_window(context.partition_key)
+    records = parts.offset_log(settings).of_window(context.op_execution_context.partition_key)
     report = parts.enricher(settings).enrich(records)
     share = report.dead_letters / max(1, report.rows + report.dead_letters)
     return dg.AssetCheckResult(
@@ -60,10 +59,10 @@ def few_dead_letters(context: dg.AssetCheckExecutionContext, platform: Platform)
     )
 
 
-@dg.asset_check(asset=preload_plan, blocking=True, partitions_def=TRADING_DAYS)
+@dg.asset_check(asset=preload_plan, blocking=True)
 def plan_is_a_plan(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
     """In every context probabilities add up to at most one, and nothing is proposed that is already open."""
-    day = context.partition_key
+    day = context.op_execution_context.partition_key
     broken = parts.warehouse(platform.settings()).read(
         "SELECT context FROM preload_plan WHERE trading_day = CAST(? AS DATE) GROUP BY context "
         "HAVING sum(probability) > 1 + 1e-9 OR bool_or(ends_with(' > ' || context, ' > ' || mini_app))",

@@ -22,9 +22,10 @@ WEEKDAYS = WINDOWS.cron_schedule.split()[-1]
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Lands what waits at each window's start, however little: nothing waits longer than a window.",
 )
-def flush_window(context: dg.ScheduleEvaluationContext, platform: Platform) -> dg.RunRequest:
-    tick = context.scheduled_execution_time.astimezone(UTC)
-    window = platform.settings().calendar.window_at(max(tick, datetime.now(UTC)))
+def flush_window(context: dg.ScheduleEvaluationContext, platform: Platform) -> dg.RunRequest | dg.SkipReason:
+    window = platform.settings().calendar.window_at(context.scheduled_execution_time.astimezone(UTC))
+    if datetime.now(UTC) >= window.end:  # Dagster refuses partitions later than the tick
+        return dg.SkipReason(f"window {window.key} has ended; the tick of the open one flushes")
     return dg.RunRequest(partition_key=window.key)
 
 
@@ -38,7 +39,8 @@ def flush_window(context: dg.ScheduleEvaluationContext, platform: Platform) -> d
 def close_trading_day(
     context: dg.ScheduleEvaluationContext, platform: Platform
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    stale = [day.isoformat() for day in parts.warehouse(platform.settings()).stale_days()]
+    today = context.scheduled_execution_time.astimezone(CLOCK.zone).date()  # a late tick closes no day after its own
+    stale = [day.isoformat() for day in parts.warehouse(platform.settings()).stale_days() if day <= today]
     known = [day for day in stale if TRADING_DAYS.has_partition_key(day)]
     for day in stale:
         if day not in known:
@@ -46,7 +48,8 @@ def close_trading_day(
     if not known:
         yield dg.SkipReason("no trading day has events that its marts have not seen")
     for day in known:
-        yield dg.RunRequest(partition_key=day)
+        # Dagster wants keys of several requests, and drops a key it has seen: the next evening must ask anew.
+        yield dg.RunRequest(partition_key=day, run_key=f"{day}@{context.scheduled_execution_time.isoformat()}")
 
 
 SCHEDULES = [flush_window, close_trading_day]

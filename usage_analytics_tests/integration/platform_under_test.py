@@ -1,4 +1,4 @@
-"""What the tests of the whole chain share: messages, runs of the graph, and the proof that each message came through once."""
+"""What tests of the whole chain share: messages, runs of the graph, the proof that each message came through once."""
 
 from __future__ import annotations
 
@@ -58,7 +58,11 @@ class Produced:
         """So many new good messages, with broken ones strewn in."""
         self.batches += 1
         good = list(islice(sample_messages(self.day, self.settings.calendar, seed=self.batches), count))
-        broken = [(f"broken-{n}".encode(), value) for n in range(broken_of_each_kind) for value in BROKEN]
+        broken = [
+            (f"broken-{n}-{kind}".encode(), value)
+            for n in range(broken_of_each_kind)
+            for kind, value in enumerate(BROKEN)
+        ]
         step = max(1, count // max(1, len(broken)))
         mixed: list[tuple[bytes, bytes | None]] = list(good)
         for number, message in enumerate(broken):

@@ -69,7 +69,7 @@ def test_day_from_kafka_to_the_plan(produced: Produced) -> None:
     produced.assert_came_through_once()
 
     before = list(parts.offset_log(settings).all())
-    assert max(record.rows for record in before) < 4_000 + 1_500
+    assert max(record.rows for record in before) < 4_000 + 1_500  # a chunk ends with the batch that fills it
     assert len(before) > 3, "several chunks per Kafka partition are wanted here"
     assert messages_landed(micro_batch(settings, window)) == 0
     assert list(parts.offset_log(settings).all()) == before
@@ -101,7 +101,7 @@ def test_backlog_is_taken_in_bounded_runs(tmp_path: Path, monkeypatch: pytest.Mo
         produced.send(2_490, broken_of_each_kind=1)
         assert [messages_landed(micro_batch(produced.settings, window)) for _ in range(3)] == [1_000, 1_000, 500]
         produced.assert_came_through_once()
-        assert max(record.rows for record in parts.offset_log(produced.settings).all()) <= 300
+        assert max(record.rows for record in parts.offset_log(produced.settings).all()) == 300
 
 
 def test_damaged_chunk_of_an_older_window_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +197,8 @@ def leave_compaction_gaps(servers: str, topic: str) -> None:
         ConfigEntry("retention.ms", "-1", incremental_operation=AlterConfigOpType.SET),
     ]
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=freeze)
-    AdminClient({"bootstrap.servers": servers}).incremental_alter_configs([resource])[resource].result(30)
+    admin = AdminClient({"bootstrap.servers": servers})  # kept: the answer is lost with it
+    admin.incremental_alter_configs([resource])[resource].result(30)
     time.sleep(1.5)  # a cleaning in progress ends
 
 

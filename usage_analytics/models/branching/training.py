@@ -47,9 +47,10 @@ def judge_day(warehouse: Warehouse, trading_day: date) -> Evaluation | None:
 
 
 def judge(counts: pl.DataFrame) -> Evaluation | None:
-    """How a model fitted to four folds of users predicts the fifth; None where there are too few users for that."""
-    try:
-        seen, held_out = split_by_fold(counts, HELD_OUT_FOLD)
-        return evaluate(NextActionModel.fit(seen), held_out)
-    except ValueError:
+    """How a model fitted to four folds of users predicts the fifth; None where one side has nothing to go by."""
+    inside = counts.filter(pl.col("prev1").is_not_null() & pl.col("fold").is_not_null())
+    sides = inside.select(pl.col("fold") == HELD_OUT_FOLD).to_series().unique().len()
+    if sides < 2:
         return None
+    seen, held_out = split_by_fold(counts.drop_nulls("fold"), HELD_OUT_FOLD)
+    return evaluate(NextActionModel.fit(seen), held_out)

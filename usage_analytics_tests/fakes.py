@@ -1,0 +1,137 @@
+"""Hand-written stand-ins: a Kafka topic in memory, and chunks made without one."""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from usage_analytics.enrichment.enrich import EVENT_SCHEMA, EnrichedChunk
+from usage_analytics.ingestion.chunk_file import RAW_SCHEMA, read_chunk
+from usage_analytics.ingestion.kafka_source import Watermarks
+from usage_analytics.ingestion.landing import Limits, land
+from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog, chunk_name
+from usage_analytics.lake.layout import Layout
+from usage_analytics.trading_calendar import Window
+
+TOPIC = "clicks"
+AMPLE = Limits(messages_per_run=10**6, chunk_messages=10**6, chunk_bytes=2**30, batch_messages=1_000)
+KEY = b"a key of tests, long enough"
+RECEIVED = datetime(2026, 11, 23, 15, tzinfo=UTC)
+OPEN = Window(datetime(2026, 11, 23, 15, tzinfo=UTC), datetime(2026, 11, 23, 15, 15, tzinfo=UTC), "2026-11-23T1000")
+
+
+class Crash(BaseException):
+    """The process dies here; nothing may catch it."""
+
+
+def memory_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder in memory where the machine has one."""
+    return tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+
+
+@dataclass
+class FakePartition:
+    """Messages by offset; ``high`` may run ahead of them, as transaction markers and compaction make it do."""
+
+    messages: dict[int, tuple[bytes | None, bytes | None]] = field(default_factory=dict)
+    low: int = 0
+    high: int = 0
+
+
+@dataclass
+class FakeKafka:
+    """A `MessageSource` in memory, with what goes wrong at a real one."""
+
+    kafka_partitions: dict[int, FakePartition]
+    topic: str = TOPIC
+    received: datetime | None = RECEIVED
+    after_batch: Callable[[int], None] = lambda number: None  # may raise `Crash`, or let another run pass by
+
+    @classmethod
+    def of(cls, count: int) -> "FakeKafka":
+        return cls({number: FakePartition() for number in range(count)})
+
+    def produce(self, kafka_partition: int, *values: bytes | None, key: bytes | None = None) -> None:
+        held = self.kafka_partitions[kafka_partition]
+        for value in values:
+            held.messages[held.high] = (key, value)
+            held.high += 1
+
+    def skip_offsets(self, kafka_partition: int, count: int) -> None:
+        self.kafka_partitions[kafka_partition].high += count
+
+    def watermarks(self) -> dict[int, Watermarks]:
+        return {number: Watermarks(p.low, p.high) for number, p in self.kafka_partitions.items()}
+
+    def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]:
+        held = self.kafka_partitions[kafka_partition]
+        offsets = [offset for offset in range(max(start, held.low), min(end, held.high)) if offset in held.messages]
+        for number, first in enumerate(range(0, len(offsets), batch_messages)):
+            yield self._batch(held, offsets[first : first + batch_messages])
+            self.after_batch(number)
+
+    def _batch(self, held: FakePartition, offsets: list[int]) -> pa.RecordBatch:
+        received = None if self.received is None else int(self.received.timestamp() * 1e6)
+        rows = [
+            {"kafka_offset": offset, "kafka_timestamp_us": received, "key": key, "value": value, "headers": None}
+            for offset, (key, value) in ((offset, held.messages[offset]) for offset in offsets)
+        ]
+        return pa.RecordBatch.from_pylist(rows, schema=RAW_SCHEMA)
+
+
+def land_all(kafka: FakeKafka, layout: Layout, window: Window = OPEN, limits: Limits = AMPLE) -> list[ChunkRecord]:
+    """Land what waits into a window that is open."""
+    return land(kafka, OffsetLog(layout.offsets), layout, window, limits, window.start + timedelta(minutes=1)).landed
+
+
+def messages_in_lake(layout: Layout, kafka_partition: int) -> list[tuple[int, bytes | None, bytes | None]]:
+    """Offset, key and value of each message that the records name, in the order of the records."""
+    found = []
+    for record in OffsetLog(layout.offsets).all():
+        if record.kafka_partition == kafka_partition:
+            for batch in read_chunk(layout.raw_chunk(record.window, record.file), record, 100):
+                names = ("kafka_offset", "key", "value")
+                found += zip(*(batch.column(name).to_pylist() for name in names), strict=True)
+    return found
+
+
+def message(**changes: Any) -> bytes:
+    """A usage message that keeps the platform's own contract, with some fields changed; `...` leaves one out."""
+    fields = {
+        "event_id": "e1", "event_time": "2026-11-23T14:59:00Z", "user": "mary", "client_firm": "acme",
+        "user_session": "s1", "mini_app": "quotes", "action": "click", "screen": "main", "latency_ms": 12.5,
+        "properties": {"ticker": "IBM"},
+    }  # fmt: skip
+    return json.dumps({k: v for k, v in {**fields, **changes}.items() if v is not ...}).encode()
+
+
+def enriched_chunk(
+    root: Path, window: str, kafka_partition: int, start: int, events: list[dict[str, Any]], fingerprint: str = "f1",
+    dead_letters: int = 0,
+) -> EnrichedChunk:  # fmt: skip
+    """A chunk as enrichment leaves it, of the given events; offsets count from ``start`` where an event has none."""
+    layout = Layout(root, TOPIC)
+    end = start + max(1, len(events) + dead_letters)
+    rows = [{**event_row(kafka_partition, start + number), **event} for number, event in enumerate(events)]
+    name = chunk_name(TOPIC, kafka_partition, start)
+    record = ChunkRecord(TOPIC, kafka_partition, start, end, len(rows) + dead_letters, window, name, "00000000")
+    path = layout.usage_events(window, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"checksum": record.checksum, "fingerprint": fingerprint, "dead_letters": str(dead_letters)}
+    pq.write_table(pa.Table.from_pylist(rows, schema=EVENT_SCHEMA.with_metadata(facts)), path)
+    return EnrichedChunk(record, path, len(rows), dead_letters, {}, fingerprint)
+
+
+def event_row(kafka_partition: int, kafka_offset: int) -> dict[str, Any]:
+    """A usage event at a position, of one user on one trading day."""
+    return {
+        "event_id": f"{kafka_partition}-{kafka_offset}", "event_time_us": 1_795_446_000_000_000 + kafka_offset,
+        "trading_day": datetime(2026, 11, 23).date(), "phase": "midday", "user_id": "0" * 32, "client_firm": "acme",
+        "mini_app": "quotes", "topic": TOPIC, "kafka_partition": kafka_partition, "kafka_offset": kafka_offset,
+    }  # fmt: skip

@@ -1,0 +1,374 @@
+"""Landing: whatever happens, the messages in the lake are those that were produced, each once, in order."""
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import AMPLE, OPEN, TOPIC, Crash, FakeKafka, FakePartition, land_all, memory_folder, messages_in_lake
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from usage_analytics.errors import UserError
+from usage_analytics.ingestion.landing import GRACE, LandingReport, Limits, land, plan, tiling_faults
+from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
+from usage_analytics.lake.layout import Layout
+from usage_analytics.trading_calendar import Window, trading_calendar
+
+WINDOWS = trading_calendar().windows_of(date(2026, 11, 23))
+LIMITS = st.builds(
+    Limits,
+    messages_per_run=st.integers(1, 20),
+    chunk_messages=st.integers(1, 8),
+    chunk_bytes=st.sampled_from([1, 200, 2**30]),
+    batch_messages=st.integers(1, 5),
+)
+VALUES = st.lists(st.one_of(st.none(), st.binary(max_size=6)), min_size=1, max_size=12)
+KAFKA_PARTITIONS = st.integers(0, 1)
+Damage = Callable[[Path], object]
+DAMAGES: dict[str, Damage] = {
+    "deleted": lambda path: path.unlink(),
+    "emptied": lambda path: path.write_bytes(b""),
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:-20]),
+    "overwritten": lambda path: path.write_bytes(b"PAR1 not a chunk PAR1"),
+}
+
+
+class CrashingLog(OffsetLog):
+    """Dies just before or just after a commit."""
+
+    when = ""
+
+    def commit(self, record: ChunkRecord) -> None:
+        if self.when == "before commit":
+            raise Crash
+        super().commit(record)
+        if self.when == "after commit":
+            raise Crash
+
+
+class LandingMachine(RuleBasedStateMachine):
+    """Produce, land, crash, race, lose files and messages, in any order."""
+
+    @initialize()
+    def start(self) -> None:
+        self.folder = memory_folder()
+        self.layout = Layout(Path(self.folder.name), TOPIC)
+        self.log = OffsetLog(self.layout.offsets)
+        self.kafka = FakeKafka.of(2)
+        self.produced: dict[int, list[tuple[int, bytes | None, bytes | None]]] = {0: [], 1: []}
+        self.window = 0
+
+    def teardown(self) -> None:
+        if not hasattr(self, "folder"):
+            return
+        self.land(AMPLE)
+        for kafka_partition, produced in self.produced.items():
+            assert messages_in_lake(self.layout, kafka_partition) == produced
+        assert all(self.log.committed().get(p, 0) == held.high for p, held in self.kafka.kafka_partitions.items())
+        self.folder.cleanup()
+
+    def land(self, limits: Limits, window: int | None = None, log: OffsetLog | None = None) -> LandingReport:
+        chosen = WINDOWS[self.window if window is None else window]
+        return land(self.kafka, log or self.log, self.layout, chosen, limits, WINDOWS[self.window].start)
+
+    def refused(self, *facts: object) -> None:
+        before = self.state()
+        with pytest.raises(UserError) as caught:
+            self.land(AMPLE)
+        sentence = str(caught.value)
+        assert all(str(fact) in sentence for fact in (TOPIC, *facts)), sentence
+        assert self.state() == before
+
+    def state(self) -> list[ChunkRecord]:
+        return list(self.log.all())
+
+    @rule(kafka_partition=KAFKA_PARTITIONS, values=VALUES, key=st.one_of(st.none(), st.binary(max_size=3)))
+    def produce(self, kafka_partition: int, values: list[bytes | None], key: bytes | None) -> None:
+        high = self.kafka.kafka_partitions[kafka_partition].high
+        self.kafka.produce(kafka_partition, *values, key=key)
+        self.produced[kafka_partition] += [(high + n, key, value) for n, value in enumerate(values)]
+
+    @rule(kafka_partition=KAFKA_PARTITIONS, count=st.integers(1, 5))
+    def offsets_without_messages(self, kafka_partition: int, count: int) -> None:
+        self.kafka.skip_offsets(kafka_partition, count)
+
+    @rule(limits=LIMITS)
+    def a_run(self, limits: Limits) -> None:
+        report = self.land(limits)
+        assert report.messages <= max(limits.messages_per_run, 2)
+        assert all(record.window == WINDOWS[self.window].key for record in report.landed)
+        # A chunk is cut after the batch that fills it.
+        assert all(record.rows < limits.chunk_messages + limits.batch_messages for record in report.landed)
+
+    @rule()
+    @precondition(lambda self: self.window < len(WINDOWS) - 1)
+    def the_window_ends(self) -> None:
+        self.window += 1
+
+    @rule(limits=LIMITS, when=st.sampled_from(["before commit", "after commit"]))
+    def a_run_that_dies_at_the_commit(self, limits: Limits, when: str) -> None:
+        log = CrashingLog(self.layout.offsets)
+        object.__setattr__(log, "when", when)
+        with suppress(Crash):
+            self.land(limits, log=log)
+
+    @rule(limits=LIMITS, batch=st.integers(0, 3))
+    def a_run_that_dies_while_writing(self, limits: Limits, batch: int) -> None:
+        def die(number: int) -> None:
+            if number == batch:
+                raise Crash
+
+        self.kafka.after_batch = die
+        with suppress(Crash):
+            self.land(limits)
+        self.kafka.after_batch = lambda number: None
+
+    @rule(mine=LIMITS, others=LIMITS, batch=st.integers(0, 3), newer=st.integers(0, 1))
+    def two_runs_that_race(self, mine: Limits, others: Limits, batch: int, newer: int) -> None:
+        self.window += newer if self.window < len(WINDOWS) - 1 else 0
+
+        def other_run(number: int) -> None:
+            if number == batch:
+                self.kafka.after_batch = lambda number: None
+                self.land(others)
+
+        self.kafka.after_batch = other_run
+        self.land(mine, window=max(0, self.window - newer))
+        self.kafka.after_batch = lambda number: None
+
+    @rule(limits=LIMITS, back=st.integers(1, 4))
+    @precondition(lambda self: self.window > 0)
+    def a_late_run_for_an_older_window(self, limits: Limits, back: int) -> None:
+        before = self.state()
+        window = max(0, self.window - back)
+        report = self.land(limits, window)
+        if WINDOWS[self.window].start >= WINDOWS[window].end + GRACE:
+            assert not report.open
+            assert report.verified == len([r for r in before if r.window == WINDOWS[window].key])
+            assert self.state() == before
+
+    @rule(data=st.data(), kafka_partition=KAFKA_PARTITIONS)
+    def kafka_deletes_what_was_landed(self, data: st.DataObject, kafka_partition: int) -> None:
+        held = self.kafka.kafka_partitions[kafka_partition]
+        held.low = data.draw(st.integers(held.low, max(held.low, self.log.committed().get(kafka_partition, 0))))
+
+    @rule(kafka_partition=KAFKA_PARTITIONS)
+    def kafka_deletes_what_was_not_landed(self, kafka_partition: int) -> None:
+        held = self.kafka.kafka_partitions[kafka_partition]
+        committed = self.log.committed().get(kafka_partition)
+        if committed is not None and held.high > committed:
+            low, held.low = held.low, held.high
+            self.refused(f"Kafka partition {kafka_partition}", f"offsets {committed} to {held.high}")
+            held.low = low  # as from a mirror: landing goes on where it stood
+
+    @rule(kafka_partition=KAFKA_PARTITIONS)
+    def the_topic_is_recreated(self, kafka_partition: int) -> None:
+        committed = self.log.committed().get(kafka_partition)
+        if committed:
+            kept = self.kafka.kafka_partitions
+            self.kafka.kafka_partitions = {**kept, kafka_partition: FakePartition()}
+            self.refused(f"Kafka partition {kafka_partition}", committed, "recreated")
+            self.kafka.kafka_partitions = kept
+
+    @rule(data=st.data(), kind=st.sampled_from(sorted(DAMAGES)))
+    def a_chunk_is_damaged_then_repaired(self, data: st.DataObject, kind: str) -> None:
+        records = self.state()
+        if not records:
+            return
+        record = data.draw(st.sampled_from(records))
+        window = next(w for w in WINDOWS if w.key == record.window)
+        path = self.layout.raw_chunk(record.window, record.file)
+        whole, held = path.read_bytes(), self.kafka.kafka_partitions[record.kafka_partition]
+        DAMAGES[kind](path)
+        try:
+            report = land(self.kafka, self.log, self.layout, window, AMPLE, window.end + GRACE)
+        except UserError as error:
+            assert held.low > record.start
+            facts = (TOPIC, f"Kafka partition {record.kafka_partition}", f"offsets {record.start} to {record.end}")
+            assert all(fact in str(error) for fact in facts), error
+            path.write_bytes(whole)  # as from a backup
+        else:
+            assert held.low <= record.start
+            assert report.repaired == [record]
+        assert self.state() == records
+
+    @invariant()
+    def lake_holds_what_was_produced(self) -> None:
+        assert tiling_faults(self.state()) == []
+        for kafka_partition, produced in self.produced.items():
+            committed = self.log.committed().get(kafka_partition, 0)
+            assert messages_in_lake(self.layout, kafka_partition) == [m for m in produced if m[0] < committed]
+
+
+TestLanding = LandingMachine.TestCase
+TestLanding.settings = settings(max_examples=60, stateful_step_count=30)
+
+
+def layout_of(folder: Path) -> Layout:
+    return Layout(folder, TOPIC)
+
+
+def filled(folder: Path, count: int = 30) -> tuple[FakeKafka, Layout, ChunkRecord]:
+    """A topic of one Kafka partition, landed as one chunk."""
+    kafka, layout = FakeKafka.of(1), layout_of(folder)
+    kafka.produce(0, *(b"message %d" % n for n in range(count)), key=b"k")
+    return kafka, layout, land_all(kafka, layout)[0]
+
+
+def verify(kafka: FakeKafka, layout: Layout) -> LandingReport:
+    return land(kafka, OffsetLog(layout.offsets), layout, OPEN, AMPLE, OPEN.end + GRACE)
+
+
+def test_the_first_run_starts_where_kafka_does(memory_path: Path) -> None:
+    kafka = FakeKafka.of(1)
+    kafka.skip_offsets(0, 7)
+    kafka.kafka_partitions[0].low = 7
+    kafka.produce(0, b"a")
+    [record] = land_all(kafka, layout_of(memory_path))
+    assert (record.start, record.end, record.rows) == (7, 8, 1)
+
+
+def test_nothing_waiting_lands_nothing(memory_path: Path) -> None:
+    kafka, layout, _ = filled(memory_path)
+    assert land_all(kafka, layout) == []
+
+
+def test_a_range_without_any_message_is_accounted_for(memory_path: Path) -> None:
+    kafka = FakeKafka.of(1)
+    kafka.skip_offsets(0, 5)
+    [record] = land_all(kafka, layout_of(memory_path))
+    assert (record.start, record.end, record.rows) == (0, 5, 0)
+    assert verify(kafka, layout_of(memory_path)).verified == 1
+
+
+def test_grace_lets_a_queued_run_cut_into_its_window(memory_path: Path) -> None:
+    kafka, layout = FakeKafka.of(1), layout_of(memory_path)
+    kafka.produce(0, b"a")
+    log = OffsetLog(layout.offsets)
+    just_in_time = OPEN.end + GRACE - timedelta(microseconds=1)
+    assert not land(kafka, log, layout, OPEN, AMPLE, OPEN.end + GRACE).landed
+    assert len(land(kafka, log, layout, OPEN, AMPLE, just_in_time).landed) == 1
+
+
+def test_an_older_window_takes_nothing_once_a_newer_one_did(memory_path: Path) -> None:
+    kafka, layout, _ = filled(memory_path)
+    kafka.produce(0, b"late")
+    older = Window(OPEN.start - timedelta(minutes=15), OPEN.start, "2026-11-23T0945")
+    report = land(kafka, OffsetLog(layout.offsets), layout, older, AMPLE, OPEN.start)
+    assert report.open and not report.landed
+
+
+@pytest.mark.parametrize("same_window", [True, False])
+@pytest.mark.parametrize("chunk_messages", [4, 1_000])
+def test_the_loser_of_a_race_gives_way_quietly(memory_path: Path, same_window: bool, chunk_messages: int) -> None:
+    kafka, layout = FakeKafka.of(1), layout_of(memory_path)
+    kafka.produce(0, *[b"x"] * 20)
+    window = OPEN if same_window else WINDOWS[-1]
+
+    def winner(number: int) -> None:
+        kafka.after_batch = lambda number: None
+        land_all(kafka, layout, window, Limits(10**6, chunk_messages, 2**30, 2))
+
+    kafka.after_batch = winner
+    assert land_all(kafka, layout, OPEN) == []
+    assert [offset for offset, _, _ in messages_in_lake(layout, 0)] == list(range(20))
+
+
+def test_files_of_runs_that_died_are_swept(memory_path: Path) -> None:
+    kafka, layout = FakeKafka.of(1), layout_of(memory_path)
+    kafka.produce(0, b"a")
+    log = CrashingLog(layout.offsets)
+    object.__setattr__(log, "when", "before commit")
+    with pytest.raises(Crash):
+        land(kafka, log, layout, OPEN, AMPLE, OPEN.start)
+    assert len(list(layout.raw_window(OPEN.key).iterdir())) == 1
+    [record] = land_all(kafka, layout)
+    assert [path.name for path in layout.raw_window(OPEN.key).iterdir()] == [record.file]
+
+
+def test_the_budget_is_shared_fairly(memory_path: Path) -> None:
+    kafka, log = FakeKafka.of(3), OffsetLog(memory_path)
+    for kafka_partition, count in enumerate([100, 2, 50]):
+        kafka.produce(kafka_partition, *[b"x"] * count)
+    assert plan(kafka, log, 60) == {0: (0, 29), 1: (0, 2), 2: (0, 29)}
+    assert plan(kafka, log, 1_000) == {0: (0, 100), 1: (0, 2), 2: (0, 50)}
+
+
+def test_every_flipped_byte_is_noticed_or_harmless(memory_path: Path) -> None:
+    kafka, layout, record = filled(memory_path)
+    path = layout.raw_chunk(record.window, record.file)
+    whole, chance = path.read_bytes(), random.Random(5)
+    for position in sorted(chance.sample(range(len(whole)), 300)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        before = contents(path)
+        if verify(kafka, layout).repaired:
+            assert contents(path) == contents_of(whole, path)
+        else:
+            assert before == contents_of(whole, path), f"byte {position} changed the messages unnoticed"
+
+
+def contents(path: Path) -> Any:
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path).to_pylist()
+    except Exception as error:
+        return error
+
+
+def contents_of(whole: bytes, path: Path) -> Any:
+    path.with_suffix(".whole").write_bytes(whole)
+    return contents(path.with_suffix(".whole"))
+
+
+def test_a_repair_that_finds_other_messages_is_refused(memory_path: Path) -> None:
+    kafka, layout, record = filled(memory_path)
+    kafka.kafka_partitions[0].messages[3] = (b"k", b"forged")
+    path = layout.raw_chunk(record.window, record.file)
+    path.unlink()
+    with pytest.raises(UserError, match=r"Kafka now holds other messages for .*partition 0, offsets 0 to 30"):
+        verify(kafka, layout)
+    assert list(path.parent.iterdir()) == []
+    assert list(OffsetLog(layout.offsets).all()) == [record]
+
+
+def test_a_repair_that_dies_leaves_the_record_and_no_file(memory_path: Path) -> None:
+    kafka, layout, record = filled(memory_path)
+
+    def die(number: int) -> None:
+        raise Crash
+
+    layout.raw_chunk(record.window, record.file).unlink()
+    kafka.after_batch = die
+    with pytest.raises(Crash):
+        verify(kafka, layout)
+    assert list(layout.raw_window(record.window).iterdir()) == []
+    kafka.after_batch = lambda number: None
+    assert verify(kafka, layout).repaired == [record]
+
+
+def test_a_partition_that_kafka_no_longer_has_is_named(memory_path: Path) -> None:
+    kafka, layout, record = filled(memory_path)
+    layout.raw_chunk(record.window, record.file).unlink()
+    kafka.kafka_partitions = {}
+    with pytest.raises(UserError, match="Kafka holds nothing of that partition of topic 'clicks', Kafka partition 0"):
+        verify(kafka, layout)
+
+
+def test_tiling_faults_name_gaps_and_overlaps() -> None:
+    def record(start: int, end: int, kafka_partition: int = 0) -> ChunkRecord:
+        return ChunkRecord(TOPIC, kafka_partition, start, end, 1, "w", "f", "c")
+
+    faults = tiling_faults([record(0, 5), record(7, 9), record(8, 12), record(3, 4, 1), record(4, 5, 1)])
+    assert [(f.kafka_partition, f.start, f.end, f.kind) for f in faults] == [(0, 5, 7, "gap"), (0, 8, 9, "overlap")]
+
+
+def test_the_day_of_these_tests_has_windows() -> None:
+    assert WINDOWS[0].start == datetime.fromisoformat("2026-11-23T08:00:00-05:00")

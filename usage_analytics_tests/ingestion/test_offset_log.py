@@ -1,0 +1,135 @@
+"""The offset log: exclusive commits, one chain per Kafka partition, windows that never step back."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from fakes import memory_folder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from usage_analytics.errors import UserError
+from usage_analytics.ingestion.offset_log import OFFSETS_PER_SHARD, ChunkRecord, OffsetConflict, OffsetLog
+
+
+def record(start: int, end: int, window: str = "w1", kafka_partition: int = 0, file: str = "f") -> ChunkRecord:
+    return ChunkRecord("clicks", kafka_partition, start, end, end - start, window, file, "c")
+
+
+def test_committed_is_the_largest_end(tmp_path: Path) -> None:
+    log = OffsetLog(tmp_path)
+    assert log.committed() == {}
+    assert log.last(0) is None
+    log.commit(record(5, 9))
+    log.commit(record(9, 12))
+    log.commit(record(0, 1, kafka_partition=11))
+    assert log.committed() == {0: 12, 11: 1}
+    assert log.last(0) == record(9, 12)
+    assert log.kafka_partitions() == [0, 11]
+
+
+def test_what_is_committed_is_read_back_the_same(tmp_path: Path) -> None:
+    OffsetLog(tmp_path).commit(record(5, 9))
+    assert list(OffsetLog(tmp_path).all()) == [record(5, 9)]
+
+
+@pytest.mark.parametrize("window", ["w0", "w1", "w2"])
+@pytest.mark.parametrize("start", [0, 4, 9])
+def test_a_start_that_is_taken_is_a_conflict_that_changes_nothing(tmp_path: Path, window: str, start: int) -> None:
+    log = OffsetLog(tmp_path)
+    chain = [record(0, 4), record(4, 9), record(9, 12)]
+    for r in chain:
+        log.commit(r)
+    with pytest.raises(OffsetConflict):  # also where the run that won is already more than one chunk ahead
+        log.commit(record(start, start + 2, window, file="other"))
+    assert list(log.all()) == chain
+
+
+@pytest.mark.parametrize("broken", [record(10, 12), record(8, 12), record(9, 12, "w0"), record(1, 3)])
+def test_a_record_that_does_not_continue_the_chain_is_refused(tmp_path: Path, broken: ChunkRecord) -> None:
+    log = OffsetLog(tmp_path)
+    log.commit(record(0, 9))
+    with pytest.raises(ValueError, match="does not continue"):
+        log.commit(broken)
+    assert list(log.all()) == [record(0, 9)]
+
+
+def test_runs_that_race_from_different_windows_meet_at_one_name(memory_path: Path) -> None:
+    log, committed, first = OffsetLog(memory_path), 0, 0
+
+    def race(number: int) -> bool:
+        try:
+            log.commit(record(committed, committed + 1 + number, f"w{first + number:04d}", file=str(number)))
+        except (OffsetConflict, ValueError):  # ValueError: too late by a whole chunk
+            return False
+        return True
+
+    for start in range(0, 200, 8):
+        first = start
+        with ThreadPoolExecutor(8) as pool:
+            won = list(pool.map(race, range(8)))
+        assert won.count(True) == 1
+        last = log.last(0)
+        assert last is not None
+        assert last.file == str(won.index(True))
+        committed = last.end
+    assert [r.end for r in log.all()][:-1] == [r.start for r in log.all()][1:]
+
+
+CHAINS = st.dictionaries(
+    st.integers(0, 3),
+    st.tuples(
+        st.sampled_from([0, 7, OFFSETS_PER_SHARD - 3, 3 * OFFSETS_PER_SHARD - 1]),
+        st.lists(st.tuples(st.sampled_from([1, 2, 3, OFFSETS_PER_SHARD]), st.integers(0, 3)), max_size=12),
+    ),
+    max_size=3,
+)
+
+
+@settings(max_examples=60)
+@given(chains=CHAINS, count=st.integers(1, 6))
+def test_look_ups_equal_a_scan_of_everything(chains: dict[int, tuple[int, list[tuple[int, int]]]], count: int) -> None:
+    everything: list[ChunkRecord] = []
+    with memory_folder() as folder:
+        log = OffsetLog(Path(folder))
+        for kafka_partition, (start, steps) in sorted(chains.items()):
+            window = 0
+            for length, later in steps:
+                window += later
+                everything.append(record(start, start + length, f"w{window:03d}", kafka_partition))
+                log.commit(everything[-1])
+                start += length
+        assert list(log.all()) == everything
+        ends = {r.kafka_partition: r.end for r in everything}
+        assert log.committed() == ends
+        windows = sorted({r.window for r in everything}, reverse=True)
+        assert log.latest_windows(count) == windows[:count]
+        for window in [*windows, "w000x", "v", "x"]:
+            expected, chain = [], []
+            for position, r in enumerate(everything):
+                if r.window == window:
+                    before = everything[position - 1] if position else None
+                    if before and before.kafka_partition == r.kafka_partition and before.window != window:
+                        chain.append(before)
+                    expected.append(r)
+                    chain.append(r)
+            assert log.of_window(window) == expected
+            assert log.chain_into(window) == chain
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 1}', b'{"start": 1}', b'{"format": 2}', b"\xff"])
+def test_a_damaged_record_is_named(tmp_path: Path, content: bytes) -> None:
+    log = OffsetLog(tmp_path)
+    log.commit(record(0, 9))
+    path = next(tmp_path.rglob("*.json"))
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"offset record {path}"):
+        log.committed()
+
+
+def test_what_a_crash_leaves_behind_is_no_record(tmp_path: Path) -> None:
+    log = OffsetLog(tmp_path)
+    log.commit(record(0, 9))
+    path = next(tmp_path.rglob("*.json"))
+    path.with_name(f".{path.name}.0123.inprogress").write_bytes(b"half")
+    assert list(log.all()) == [record(0, 9)]

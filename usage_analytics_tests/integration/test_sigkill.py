@@ -1,0 +1,132 @@
+"""Runs killed with SIGKILL, at chosen points and at random ones: the next run heals, nothing is lost or twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from usage_analytics import parts
+from usage_analytics.settings import PREFIX
+from usage_analytics_tests.integration.platform_under_test import (
+    Produced,
+    embedded_platform,
+    messages_landed,
+    micro_batch,
+    open_window,
+)
+
+CHUNK, BATCH = 300, 100
+LIMITS = {"CHUNK_MESSAGES": CHUNK, "BATCH_MESSAGES": BATCH}
+FIRST = 3_000
+
+
+class KilledRuns:
+    """The program that runs and kills; see `killed_micro_batches`."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, str(Path(__file__).with_name("killed_micro_batches.py"))]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._answer() == "ready"
+
+    def run(self, window: str, point: str | None = None, after_s: float | None = None) -> int:
+        environment = {n: v for n, v in os.environ.items() if n.startswith(PREFIX)}
+        request = {"window": window, "environment": environment, "point": point, "after_s": after_s}
+        assert self._process.stdin is not None
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        return int(self._answer())
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "the program that kills runs has ended"
+        return str(json.loads(line))
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture(scope="module")
+def killed() -> Iterator[KilledRuns]:
+    runs = KilledRuns()
+    yield runs
+    runs.close()
+
+
+@pytest.fixture
+def produced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Produced]:
+    with embedded_platform(monkeypatch, tmp_path, **LIMITS) as started:
+        yield started
+
+
+def left_behind(produced: Produced) -> dict[str, int | bool]:
+    """What a killed run left: proof that it died where the test says."""
+    layout, records = parts.layout(produced.settings), list(parts.offset_log(produced.settings).all())
+    raw = layout.offsets.parent
+    events = list(layout.root.glob("usage_events/**/*"))
+    loaded = parts.warehouse(produced.settings).read("SELECT count(*) AS n FROM usage_events").item()
+    return {
+        "records": len(records),
+        "unrecorded chunks": len(list(raw.glob("window=*/*.parquet"))) - len(records),
+        "temporary records": len(list(layout.offsets.rglob(".*.inprogress"))),
+        "enriched": len([path for path in events if path.suffix == ".parquet"]),
+        "temporary events": len([path for path in events if path.name.endswith(".inprogress")]),
+        "letters": len(list(layout.root.glob("dead_letters/**/*.parquet"))),
+        "loaded": loaded > 0,
+    }
+
+
+NOTHING = {
+    "records": 0, "unrecorded chunks": 0, "temporary records": 0, "enriched": 0, "temporary events": 0,
+    "letters": 0, "loaded": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("point", "left"),
+    [
+        ("in_unfinished_chunk_file", {"records": 1, "unrecorded chunks": 1}),
+        ("before_offset_record", {"records": 1, "unrecorded chunks": 1}),
+        ("in_offset_record", {"records": 1, "unrecorded chunks": 1, "temporary records": 1}),
+        ("after_offset_record", {"records": 2}),
+        ("before_events_file", {"records": "all", "enriched": 1, "letters": 2}),
+        ("in_events_file", {"records": "all", "enriched": 1, "temporary events": 1, "letters": 2}),
+        ("before_warehouse_commit", {"records": "all", "enriched": "all", "letters": "all"}),
+        ("after_warehouse_commit", {"records": "all", "enriched": "all", "letters": "all", "loaded": True}),
+    ],
+)
+def test_killed_at(point: str, left: dict[str, object], killed: KilledRuns, produced: Produced) -> None:
+    window = open_window(produced.settings)
+    produced.send(FIRST, broken_of_each_kind=15)
+    assert killed.run(window, point) == -signal.SIGKILL
+    found = left_behind(produced)
+    assert found == NOTHING | {name: found["records"] if n == "all" else n for name, n in left.items()}
+    assert int(found["records"]) >= 6 or left["records"] != "all"
+
+    landed = sum(record.rows for record in parts.offset_log(produced.settings).all())
+    produced.send(500, broken_of_each_kind=1)
+    healed = micro_batch(produced.settings, window)
+    assert landed + messages_landed(healed) == len(produced.good) + len(produced.broken)
+    produced.assert_came_through_once()
+
+
+def test_killed_at_random_times(killed: KilledRuns, produced: Produced, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PREFIX + "MAX_MESSAGES_PER_RUN", "1500")
+    window, seed = open_window(produced.settings), random.randrange(10**6)
+    print(f"random seed {seed}")
+    chance, endings = random.Random(seed), []
+    for _ in range(8):
+        produced.send(700, broken_of_each_kind=1)
+        endings.append(killed.run(window, after_s=chance.uniform(0.1, 1.6)))
+    assert set(endings) <= {0, -signal.SIGKILL} and endings.count(-signal.SIGKILL) >= 2, endings
+    monkeypatch.delenv(PREFIX + "MAX_MESSAGES_PER_RUN")
+    assert micro_batch(produced.settings, window).success
+    produced.assert_came_through_once()

@@ -1,0 +1,237 @@
+"""What the sensor and the schedules ask for, with a real Dagster instance and the embedded broker."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import duckdb
+import pytest
+from dagster._core.test_utils import create_run_for_test
+
+from usage_analytics import parts
+from usage_analytics.definitions import defs
+from usage_analytics.orchestration import schedules, sensors
+from usage_analytics.orchestration.instance import open_instance
+from usage_analytics.orchestration.resources import Platform
+from usage_analytics.settings import load_settings
+from usage_analytics_tests.integration.platform_under_test import Produced, clean_environment, embedded_platform
+
+THRESHOLD = 1_000
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+@pytest.fixture
+def produced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Produced]:
+    with embedded_platform(monkeypatch, tmp_path, MICRO_BATCH_THRESHOLD=THRESHOLD) as started:
+        freeze(monkeypatch, at(started.day, 10, 7))
+        yield started
+
+
+def at(day: date, hour: int, minute: int, second: int = 0) -> datetime:
+    return datetime(day.year, day.month, day.day, hour, minute, second, tzinfo=NEW_YORK)
+
+
+def freeze(monkeypatch: pytest.MonkeyPatch, now: datetime) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return now.astimezone(tz)
+
+    for module in (sensors, schedules):
+        monkeypatch.setattr(module, "datetime", Clock)
+
+
+def tick(home: Path, cursor: str | None = None) -> Any:
+    """What the daemon would get: run requests whose partitions Dagster has checked, or a skip message."""
+    with open_instance(home) as instance:
+        built = dg.build_sensor_context(
+            instance=instance,
+            cursor=cursor,
+            repository_def=defs.get_repository_def(),
+            resources={"platform": Platform()},
+        )
+        with built as context:
+            return sensors.waiting_messages.evaluate_tick(context)
+
+
+def test_waits_for_enough_messages(produced: Produced, tmp_path: Path) -> None:
+    produced.send(THRESHOLD - 1)
+    skipped = tick(tmp_path)
+    assert skipped.run_requests == []
+    assert skipped.skip_message == "999 of 1,000 messages wait"
+    produced.send(1)
+    asked = tick(tmp_path)
+    assert [request.partition_key for request in asked.run_requests] == [f"{produced.day}T1000"]
+
+
+def test_empty_topic_waits(produced: Produced, tmp_path: Path) -> None:
+    produced.send(0)
+    assert tick(tmp_path).skip_message == "0 of 1,000 messages wait"
+
+
+def test_only_what_is_not_in_the_lake_waits(
+    produced: Produced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from usage_analytics.ingestion.landing import land
+
+    produced.send(THRESHOLD)
+    settings, now = produced.settings, at(produced.day, 10, 7)
+    first = tick(tmp_path).run_requests[0]
+    with parts.kafka_source(settings) as source:
+        window = settings.calendar.window_at(now)
+        land(source, parts.offset_log(settings), parts.layout(settings), window, parts.limits(settings), now)
+    assert tick(tmp_path, cursor="1000 messages waited").skip_message == "0 of 1,000 messages wait"
+    produced.send(THRESHOLD)
+    assert tick(tmp_path).run_requests[0].run_key != first.run_key
+
+
+@pytest.mark.parametrize(
+    "status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+)
+def test_one_micro_batch_at_a_time(produced: Produced, tmp_path: Path, status: dg.DagsterRunStatus) -> None:
+    produced.send(THRESHOLD)
+    with open_instance(tmp_path) as instance:
+        run = create_run_for_test(instance, job_name="micro_batch", status=status)
+        skipped = tick(tmp_path)
+        assert skipped.run_requests == []
+        assert skipped.skip_message == "1,000 messages wait; a micro-batch is running"
+        instance.delete_run(run.run_id)
+        # Runs that are over, and those of other jobs, are not waited for.
+        create_run_for_test(instance, job_name="micro_batch", status=dg.DagsterRunStatus.FAILURE)
+        create_run_for_test(instance, job_name="trading_day_close", status=status)
+    assert len(tick(tmp_path).run_requests) == 1
+
+
+def test_cursor_and_dagster_database_do_not_matter(produced: Produced, tmp_path: Path) -> None:
+    produced.send(THRESHOLD)
+    asked = [tick(tmp_path), tick(tmp_path, cursor="nonsense"), tick(tmp_path, cursor=tick(tmp_path).cursor)]
+    shutil.rmtree(tmp_path / "dagster")
+    asked.append(tick(tmp_path))
+    # The same key while nothing has changed: a tick that crashed half-way does not start two runs.
+    assert len({(r.partition_key, r.run_key) for data in asked for r in data.run_requests}) == 1
+    assert [len(data.run_requests) for data in asked] == [1, 1, 1, 1]
+
+
+def test_run_that_failed_is_asked_for_again(
+    produced: Produced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Dagster remembers run keys for ever: the same one again would be dropped without a word.
+    produced.send(THRESHOLD)
+    first = tick(tmp_path).run_requests[0]
+    freeze(monkeypatch, at(produced.day, 10, 7) + timedelta(minutes=sensors.RETRY_MINUTES))
+    again = tick(tmp_path).run_requests[0]
+    assert (again.partition_key, again.run_key != first.run_key) == (first.partition_key, True)
+
+
+@pytest.mark.xfail(strict=True, reason="no one asks again for a window that ended before its killed run was enriched")
+def test_window_that_ended_unloaded_is_asked_for(
+    produced: Produced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A run landed messages and was killed; then its window ended and the Dagster database, which would have retried
+    # the run, was lost. The messages are in raw, but would never reach the warehouse.
+    from usage_analytics.ingestion.landing import land
+
+    produced.send(THRESHOLD)
+    settings, now = produced.settings, at(produced.day, 10, 7)
+    with parts.kafka_source(settings) as source:
+        window = settings.calendar.window_at(now)
+        land(source, parts.offset_log(settings), parts.layout(settings), window, parts.limits(settings), now)
+    freeze(monkeypatch, at(produced.day, 10, 40))
+    assert [request.partition_key for request in tick(tmp_path).run_requests] == [window.key]
+
+
+def test_no_broker_is_a_reason_to_skip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean_environment(monkeypatch, tmp_path)
+    skipped = tick(tmp_path)
+    assert skipped.run_requests == []
+    assert "no Kafka: set KAFKA_BOOTSTRAP_SERVERS, or start the embedded broker" in skipped.skip_message
+
+
+def test_unreachable_cluster_is_an_error_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean_environment(monkeypatch, tmp_path, KAFKA_TIMEOUT_S=1)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    with pytest.raises(RuntimeError, match=r"Kafka at 127\.0\.0\.1:1 did not answer within 1 s"):
+        tick(tmp_path)
+
+
+def scheduled(schedule: dg.ScheduleDefinition, home: Path, when: datetime) -> Any:
+    with open_instance(home) as instance:
+        built = dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=when, repository_def=defs.get_repository_def(),
+            resources={"platform": Platform()},
+        )  # fmt: skip
+        with built as context:
+            return schedule.evaluate_tick(context)
+
+
+@pytest.mark.parametrize(
+    ("due", "evaluated", "window"),
+    [
+        ((10, 15, 0), (10, 15, 2), "T1015"),
+        ((10, 15, 0), (10, 14, 59), "T1015"),  # this machine's clock is behind the daemon's
+        ((17, 0, 0), (17, 0, 1), "T1645"),  # the day's last window is open until the next day's first
+    ],
+)
+def test_flush_goes_to_the_open_window(
+    due: tuple[int, int, int],
+    evaluated: tuple[int, int, int],
+    window: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clean_environment(monkeypatch, tmp_path)
+    day = load_settings().calendar.latest_closed_day(datetime.now(UTC))
+    freeze(monkeypatch, at(day, *evaluated))
+    data = scheduled(schedules.flush_window, tmp_path, at(day, *due))
+    assert [request.partition_key for request in data.run_requests] == [f"{day}{window}"]
+
+
+def test_late_flush_leaves_the_open_window_to_its_own_tick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean_environment(monkeypatch, tmp_path)
+    day = load_settings().calendar.latest_closed_day(datetime.now(UTC))
+    freeze(monkeypatch, at(day, 10, 31))
+    data = scheduled(schedules.flush_window, tmp_path, at(day, 10, 15))
+    assert data.run_requests == []
+    assert data.skip_message == f"window {day}T1015 has ended; the tick of the open one flushes"
+
+
+def test_flush_is_due_at_each_window_and_at_the_close() -> None:
+    assert list(schedules.flush_window.cron_schedule) == ["*/15 8-16 * * 1,2,3,4,5", "0 17 * * 1,2,3,4,5"]
+    assert schedules.close_trading_day.cron_schedule == "5 17 * * 1,2,3,4,5"
+    assert schedules.flush_window.execution_timezone == schedules.close_trading_day.execution_timezone == str(NEW_YORK)
+
+
+def test_close_asks_for_each_stale_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean_environment(monkeypatch, tmp_path)
+    settings = load_settings()
+    evening = at(settings.calendar.latest_closed_day(datetime.now(UTC)), 17, 5)
+    data = scheduled(schedules.close_trading_day, tmp_path, evening)
+    assert data.run_requests == []
+    assert data.skip_message == "no trading day has events that its marts have not seen"
+    with duckdb.connect(settings.warehouse) as warehouse:
+        warehouse.executemany(
+            "INSERT INTO trading_day_versions VALUES (?, ?)",
+            [
+                ["2014-05-06", 1],
+                [evening.date() + timedelta(days=1), 1],
+                ["2026-03-05", 2],
+                ["2026-03-06", 3],
+                ["2026-03-09", 1],
+            ],
+        )
+        for mart in ("user_sessions", "app_transitions"):
+            warehouse.execute("INSERT INTO mart_ledger VALUES (?, '2026-03-06', 3, 1, now())", [mart])
+            warehouse.execute("INSERT INTO mart_ledger VALUES (?, '2026-03-09', ?, 1, now())", [mart, len(mart) - 14])
+    data = scheduled(schedules.close_trading_day, tmp_path, evening)
+    # 2014 has no partition; tomorrow is not over (a clock may be ahead); of the 9th one mart is behind.
+    assert [request.partition_key for request in data.run_requests] == ["2026-03-05", "2026-03-09"]
+    # A close that failed is asked for again the next evening, although Dagster drops run keys it has seen.
+    again = scheduled(schedules.close_trading_day, tmp_path, evening - timedelta(days=1))
+    keys = [request.run_key for request in (*data.run_requests, *again.run_requests)]
+    assert len(set(keys)) == 4

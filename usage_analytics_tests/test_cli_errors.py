@@ -1,0 +1,135 @@
+"""Mistakes outside the code: exit code 2, one sentence on standard error, no stack trace."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from usage_analytics import cli
+from usage_analytics.settings import PREFIX
+from usage_analytics.simulation import recorded
+
+NDJSON = b'{"user":"mary"}\n'
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings of this machine, an own home, short patience."""
+    for name in list(os.environ):
+        if name.startswith((PREFIX, "KAFKA_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv(PREFIX + "HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(PREFIX + "KAFKA_TIMEOUT_S", "1")
+    monkeypatch.setattr(recorded, "METADATA_TIMEOUT_S", 1.0)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "events.ndjson").write_bytes(NDJSON)
+
+
+def refusal(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
+    """What the command line says, in this process, when it refuses."""
+    monkeypatch.setattr(sys, "argv", ["usage-analytics", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    shown = capfd.readouterr()
+    assert stop.value.code == 2
+    assert shown.err.startswith("usage-analytics: ")
+    assert shown.err.count("\n") == 1, shown.err
+    assert shown.err.endswith("\n")
+    assert "Traceback" not in shown.out + shown.err
+    return shown.err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "thing"),
+    [
+        ("CHUNK_MESSAGES", "many", "whole number from 1 on, found 'many'"),
+        ("KAFKA_TIMEOUT_S", "0", "whole number from 1 on, found '0'"),
+        ("HISTORY_START", "once", "found 'once'"),
+        ("COLOUR", "red", "is not a setting"),
+        ("WINDOW_MINUTES", "7", "7 window minutes do not divide an hour"),
+        ("CLOSING_HOUR", "4", "hours 8 to 4"),
+        ("EXCHANGE", "XMARS", "exchange 'XMARS'"),
+        ("TIMEZONE", "Mars/Base", "time zone 'Mars/Base'"),
+    ],
+)
+def test_bad_setting(
+    name: str, value: str, thing: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PREFIX + name, value)
+    assert thing in refusal(capfd, monkeypatch, "window")
+
+
+BAD_MAPPINGS = {
+    "toml.toml": ("name = ", "not valid TOML"),
+    "kind.toml": ('name = "x"\nversion = 1\n[fields]\nevent_id = "id"\n', "'id' is not a JSON pointer"),
+    "empty.toml": ("", "name is missing"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_MAPPINGS)
+def test_bad_mapping(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, thing = BAD_MAPPINGS[name]
+    (tmp_path / name).write_text(text)
+    sentence = refusal(capfd, monkeypatch, "produce", "events.ndjson", "--mapping", name)
+    assert f"mapping {name}" in sentence
+    assert thing in sentence
+
+
+@pytest.mark.parametrize(
+    ("arguments", "thing"),
+    [
+        (("produce", "nowhere.ndjson", "--mapping", "usage_event"), "nowhere.ndjson is not a file"),
+        (("produce", ".", "--mapping", "usage_event"), ". is not a file"),
+        (("produce", "events.ndjson", "--mapping", "nowhere.toml"), "mapping 'nowhere.toml': no such file"),
+        (("produce", "events.ndjson", "--mapping", "msnbc", "--trading-day", "x"), "--trading-day is a day such as"),
+        (
+            ("produce", "events.ndjson", "--mapping", "msnbc", "--trading-day", "2026-11-22"),
+            "is no trading day of XNYS",
+        ),
+        (("produce", "events.ndjson", "--mapping", "usage_event"), "no Kafka: set KAFKA_BOOTSTRAP_SERVERS"),
+        (("status",), "no Kafka: set KAFKA_BOOTSTRAP_SERVERS"),
+        (("broker", "stop"), "no embedded broker runs for"),
+    ],
+)
+def test_bad_arguments_and_no_broker(
+    arguments: tuple[str, ...], thing: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert thing in refusal(capfd, monkeypatch, *arguments)
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("produce", "events.ndjson", "--mapping", "usage_event")])
+def test_unreachable_broker(
+    arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    assert "Kafka at 127.0.0.1:1 did not answer" in refusal(capfd, monkeypatch, *arguments)
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("produce", "events.ndjson", "--mapping", "usage_event")])
+def test_bad_kafka_setting(
+    arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "carrier-pigeon")
+    assert "carrier-pigeon" in refusal(capfd, monkeypatch, *arguments)
+
+
+def test_a_damaged_warehouse(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "warehouse.duckdb").write_bytes(b"no database" * 1_000)
+    assert "warehouse.duckdb cannot be opened" in refusal(capfd, monkeypatch, "evaluate")
+
+
+def test_a_process_of_its_own_ends_with_code_2(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "usage_analytics.cli", "window"]
+    environment = {**os.environ, PREFIX + "WINDOW_MINUTES": "7"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "usage-analytics: trading clock: 7 window minutes do not divide an hour\n"

@@ -1,0 +1,83 @@
+"""Reconciliation: a difference between two hops is located to Kafka partition and offset range."""
+
+from pathlib import Path
+
+import duckdb
+import pytest
+from fakes import KEY, OPEN, TOPIC, FakeKafka, land_all, message
+
+from usage_analytics.contract import load_mapping
+from usage_analytics.enrichment.enrich import Enricher
+from usage_analytics.ingestion.landing import Limits
+from usage_analytics.ingestion.offset_log import OffsetLog
+from usage_analytics.lake.layout import Layout
+from usage_analytics.reconciliation import HopCounts, hop_counts
+from usage_analytics.trading_calendar import trading_calendar
+from usage_analytics.warehouse.duckdb import DuckDBWarehouse
+
+
+class Chain:
+    """Two Kafka partitions of 20 messages each, one in five broken, in chunks of 10: landed, enriched, loaded."""
+
+    def __init__(self, folder: Path) -> None:
+        kafka, self.layout = FakeKafka.of(2), Layout(folder, TOPIC)
+        for kafka_partition in (0, 1):
+            for number in range(20):
+                good = message(event_id=f"{kafka_partition}-{number}")
+                kafka.produce(kafka_partition, good if number % 5 else b"broken")
+        self.records = land_all(kafka, self.layout, limits=Limits(1_000, 10, 2**30, 5))
+        enricher = Enricher(self.layout, load_mapping("usage_event"), trading_calendar(), KEY, 100)
+        self.chunks = enricher.enrich(self.records).chunks
+        self.warehouse = DuckDBWarehouse(folder / "warehouse.duckdb")
+        self.warehouse.load_window(TOPIC, OPEN.key, self.chunks)
+
+    def plant(self, statement: str) -> None:
+        with duckdb.connect(str(self.warehouse.path)) as connection:
+            connection.execute(statement)
+
+    def differing(self, window: str | None = None) -> list[HopCounts]:
+        counts = hop_counts(OffsetLog(self.layout.offsets).all(), self.layout, self.warehouse, window)
+        assert len(counts) == 4
+        return [count for count in counts if not count.balances]
+
+
+@pytest.fixture
+def chain(memory_path: Path) -> Chain:
+    return Chain(memory_path)
+
+
+def test_a_whole_chain_balances(chain: Chain) -> None:
+    assert chain.differing() == []
+    assert chain.differing(OPEN.key) == []
+    counts = hop_counts(chain.records, chain.layout, chain.warehouse)
+    assert [(c.record.rows, c.enriched, c.dead_letters, c.loaded) for c in counts] == [(10, 8, 2, 8)] * 4
+
+
+def test_a_loss_in_the_warehouse_is_located(chain: Chain) -> None:
+    chain.plant("DELETE FROM usage_events WHERE kafka_partition = 1 AND kafka_offset = 13")
+    [found] = chain.differing()
+    assert (found.record.kafka_partition, found.record.start, found.record.end, found.loaded) == (1, 10, 20, 7)
+    assert found.describe() == (
+        f"Kafka partition 1, offsets 10 to 20, window {OPEN.key}: 10 raw, 8 enriched + 2 dead letters, 7 loaded"
+    )
+
+
+def test_a_duplicate_in_the_warehouse_is_located(chain: Chain) -> None:
+    chain.plant("INSERT INTO usage_events SELECT * FROM usage_events WHERE kafka_partition = 0 AND kafka_offset = 3")
+    [found] = chain.differing()
+    assert (found.record.kafka_partition, found.record.start, found.record.end, found.loaded) == (0, 0, 10, 9)
+
+
+def test_a_chunk_that_lost_all_its_rows_is_located(chain: Chain) -> None:
+    chain.plant("DELETE FROM usage_events WHERE kafka_partition = 1 AND kafka_offset < 10")
+    [found] = chain.differing()
+    assert (found.record.kafka_partition, found.record.start, found.loaded) == (1, 0, 0)
+
+
+def test_a_chunk_never_loaded_or_never_enriched_is_located(chain: Chain) -> None:
+    chain.plant("DELETE FROM load_ledger WHERE kafka_partition = 1 AND start_offset = 10")
+    [found] = chain.differing()
+    assert (found.record.start, found.loaded) == (10, None)
+    chain.chunks[0].path.unlink()
+    found, _ = chain.differing()
+    assert (found.record.start, found.enriched, found.dead_letters, found.loaded) == (0, None, None, 8)

@@ -1,0 +1,102 @@
+"""Settings come from the environment; a wrong one is named."""
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from usage_analytics.errors import UserError
+from usage_analytics.settings import PREFIX, SETTINGS_HELP, current_values, load_settings, pseudonym_key
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    settings = load_settings({})
+    assert settings.home == Path.cwd() / ".usage_analytics"
+    assert settings.lake == settings.home / "lake"
+    assert settings.topic == "usage-messages"
+    assert settings.bootstrap_servers is None
+    assert settings.mapping.name == "usage_event"
+    assert settings.calendar.clock.windows_per_day == 36
+
+
+def test_values_are_typed() -> None:
+    values = {
+        "HOME": "/data/ua", "TOPIC": "t", "MAPPING": "wikipedia_app_events", "KAFKA_TIMEOUT_S": "3",
+        "MICRO_BATCH_THRESHOLD": "5", "MAX_MESSAGES_PER_RUN": "6", "CHUNK_MESSAGES": "7", "CHUNK_MEGABYTES": "8",
+        "BATCH_MESSAGES": "9", "PSEUDONYM_KEY": "0123456789abcdef", "EXCHANGE": "XLON", "TIMEZONE": "Europe/London",
+        "OPENING_HOUR": "7", "CLOSING_HOUR": "18", "WINDOW_MINUTES": "30", "HISTORY_START": "2026-02-03",
+    }  # fmt: skip
+    assert set(values) == set(SETTINGS_HELP)  # a new setting is read, described and tested
+    s = load_settings({PREFIX + name: value for name, value in values.items()})
+    assert (s.home, s.topic, s.mapping.name, s.kafka_timeout_s) == (Path("/data/ua"), "t", "wikipedia_app_events", 3)
+    assert (s.micro_batch_threshold, s.max_messages_per_run, s.chunk_messages) == (5, 6, 7)
+    assert (s.chunk_megabytes, s.batch_messages, s.history_start) == (8, 9, date(2026, 2, 3))
+    assert (s.clock.exchange, s.clock.timezone, s.clock.windows_per_day) == ("XLON", "Europe/London", 22)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "thing"),
+    [
+        ("TOPICS", "x", "is not a setting"),
+        ("CHUNK_MESSAGES", "many", "whole number from 1 on, found 'many'"),
+        ("CHUNK_MESSAGES", "0", "whole number from 1 on, found '0'"),
+        ("BATCH_MESSAGES", "-5", "whole number from 1 on, found '-5'"),
+        ("MAX_MESSAGES_PER_RUN", "1.5", "whole number from 1 on, found '1.5'"),
+        ("KAFKA_TIMEOUT_S", "1s", "whole number from 1 on, found '1s'"),
+        ("HISTORY_START", "last year", "a day such as 2026-01-01, found 'last year'"),
+    ],
+)
+def test_a_wrong_setting_is_named(name: str, value: str, thing: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_settings({PREFIX + name: value})
+    assert str(caught.value).startswith(PREFIX + name)
+    assert thing in str(caught.value)
+
+
+def test_a_wrong_clock_is_named() -> None:
+    with pytest.raises(UserError, match="hours 17 to 9"):
+        load_settings({PREFIX + "OPENING_HOUR": "17", PREFIX + "CLOSING_HOUR": "9"})
+    with pytest.raises(UserError, match="7 window minutes"):
+        load_settings({PREFIX + "WINDOW_MINUTES": "7"})
+
+
+def test_windows_may_start_at_midnight() -> None:
+    assert load_settings({PREFIX + "OPENING_HOUR": "0"}).clock.opening_hour == 0
+
+
+def test_kafka_client_settings_pass_through_and_those_of_its_scripts_do_not() -> None:
+    environment = {
+        "KAFKA_SASL_USERNAME": "u", "KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_HOME": "/opt/kafka",
+        "KAFKA_OPTS": "-X", "KAFKA_HEAP_OPTS": "-Y", "KAFKA_BOOTSTRAP_SERVERS": "b:9092", "PATH": "/bin",
+    }  # fmt: skip
+    settings = load_settings(environment)
+    assert dict(settings.kafka_client) == {"sasl.username": "u", "security.protocol": "SASL_SSL"}
+    assert settings.bootstrap_servers == "b:9092"
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {PREFIX + "PSEUDONYM_KEY": "hush-hush-hush-hush", "KAFKA_SASL_PASSWORD": "pass-pass"}
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    shown = f"{load_settings()!r} {current_values()}"
+    assert not any(value in shown for value in secrets.values())
+
+
+def test_a_cluster_demands_a_key_of_its_own() -> None:
+    with pytest.raises(UserError, match=f"{PREFIX}PSEUDONYM_KEY is not set"):
+        pseudonym_key(load_settings({"KAFKA_BOOTSTRAP_SERVERS": "b:9092"}))
+    with pytest.raises(UserError, match=f"{PREFIX}PSEUDONYM_KEY is shorter than 16 characters"):
+        pseudonym_key(load_settings({PREFIX + "PSEUDONYM_KEY": "short"}))
+
+
+def test_the_development_key_is_made_once_whole_and_private(memory_path: Path) -> None:
+    for attempt in range(20):
+        home = memory_path / str(attempt)
+        settings = load_settings({PREFIX + "HOME": str(home)})
+        with ThreadPoolExecutor(8) as pool:
+            keys = set(pool.map(lambda _, s=settings: pseudonym_key(s), range(8)))
+        assert len(keys) == 1
+        assert len(keys.pop()) == 64
+        assert stat.S_IMODE((home / "development_pseudonym_key").stat().st_mode) == 0o600

@@ -1,0 +1,135 @@
+"""Windows tile all time; trading days and phases follow the exchange."""
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from usage_analytics.errors import UserError
+from usage_analytics.trading_calendar import TradingClock, trading_calendar
+
+NEW_YORK = ZoneInfo("America/New_York")
+CALENDAR = trading_calendar()
+CLOCKS = [
+    TradingClock(),
+    TradingClock(window_minutes=60, opening_hour=0, closing_hour=24),
+    TradingClock(exchange="XLON", timezone="Europe/London", window_minutes=5),
+    TradingClock(exchange="XTKS", timezone="Asia/Tokyo", window_minutes=30),
+    TradingClock(exchange="XLON"),  # hours that are not the exchange's
+]
+INSTANTS = st.datetimes(datetime(2010, 1, 4), datetime(2027, 6, 1), timezones=st.just(UTC))
+
+
+def local(*parts: int, fold: int = 0) -> datetime:
+    return datetime(*parts, tzinfo=NEW_YORK, fold=fold)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("clock", CLOCKS, ids=str)
+@given(instant=INSTANTS)
+def test_every_instant_is_in_exactly_one_window(clock: TradingClock, instant: datetime) -> None:
+    calendar = trading_calendar(clock)
+    window = calendar.window_at(instant)
+    assert window.start <= instant < window.end
+    assert calendar.window_at(window.start) == window
+    assert calendar.window_at(window.end - timedelta(microseconds=1)) == window
+    after, before = calendar.window_at(window.end), calendar.window_at(window.start - timedelta(microseconds=1))
+    assert (after.start, before.end) == (window.end, window.start)
+    assert before.key < window.key < after.key
+    assert calendar.window_from_key(window.key) == window
+
+
+@pytest.mark.parametrize("clock", CLOCKS, ids=str)
+@given(instant=INSTANTS, hours=st.integers(0, 200))
+def test_phase_intervals_tile_and_agree_with_single_answers(clock: TradingClock, instant: datetime, hours: int) -> None:
+    calendar = trading_calendar(clock)
+    intervals = calendar.phase_intervals(instant, instant + timedelta(hours=hours))
+    starts = [interval.start for interval in intervals]
+    assert starts == sorted(starts)
+    assert starts[0] <= instant
+    for at in (instant, instant + timedelta(hours=hours / 2), instant + timedelta(hours=hours)):
+        holding = [interval for interval in intervals if interval.start <= at][-1]
+        assert holding.trading_day == calendar.trading_day_at(at)
+        assert holding.phase == calendar.phase_at(at)
+
+
+@pytest.mark.parametrize("day", [date(2026, 3, 9), date(2026, 11, 2), date(2026, 11, 23)])
+def test_days_around_clock_changes_have_36_windows_of_15_minutes(day: date) -> None:
+    windows = CALENDAR.windows_of(day)
+    assert len(windows) == 36
+    assert windows[0].start == local(day.year, day.month, day.day, 8)
+    assert {w.end - w.start for w in windows[:-1]} == {timedelta(minutes=15)}
+    assert windows[-1].end == CALENDAR.windows_of(day + timedelta(days=1))[0].start
+
+
+def test_last_window_of_a_week_lasts_over_a_clock_change() -> None:
+    window = CALENDAR.window_at(local(2026, 3, 8, 12))
+    assert window.key == "2026-03-06T1645"
+    assert window.end == local(2026, 3, 9, 8)
+    assert window.end - window.start == timedelta(hours=63, minutes=15) - timedelta(hours=1)  # spring: an hour is lost
+    twice = [CALENDAR.window_at(local(2026, 11, 1, 1, 30, fold=fold)) for fold in (0, 1)]
+    assert twice[0] == twice[1] == CALENDAR.window_from_key("2026-10-30T1645")
+
+
+def test_half_day_closes_early() -> None:
+    phases = [CALENDAR.phase_at(local(2026, 11, 27, *at)) for at in [(8,), (9, 30), (10,), (12, 29), (12, 30), (13,)]]
+    assert phases == ["pre_open", "opening", "midday", "midday", "closing", "after_close"]
+    assert CALENDAR.phase_at(local(2026, 11, 27, 17)) == "overnight"
+    assert CALENDAR.phase_at(local(2026, 11, 25, 13)) == "midday"
+
+
+def test_holidays_weekends_and_nights_belong_to_the_session_before() -> None:
+    assert not CALENDAR.is_trading_day(date(2026, 11, 26))
+    assert CALENDAR.holidays(date(2026, 11, 20), date(2026, 11, 30)) == [date(2026, 11, 26)]
+    assert CALENDAR.trading_day_at(local(2026, 11, 26, 12)) == date(2026, 11, 25)
+    assert CALENDAR.trading_day_at(local(2026, 11, 27, 7, 59)) == date(2026, 11, 25)
+    assert CALENDAR.trading_day_at(local(2026, 11, 27, 8)) == date(2026, 11, 27)
+    assert CALENDAR.trading_day_at(local(2026, 11, 29, 23)) == date(2026, 11, 27)
+    assert CALENDAR.windows_of(date(2026, 11, 28)) == []
+    assert len(CALENDAR.windows_of(date(2026, 11, 26))) == 36  # windows run on a holiday: messages may come
+
+
+def test_first_days_of_the_calendar_have_a_trading_day() -> None:
+    first = datetime(2010, 1, 1, tzinfo=UTC)  # a holiday, and the earliest event time that a mapping accepts
+    assert CALENDAR.trading_day_at(first) == date(2009, 12, 31)
+    with pytest.raises(UserError, match="before the first trading day"):
+        CALENDAR.trading_day_at(datetime(2009, 1, 1, tzinfo=UTC))
+
+
+def test_latest_closed_day() -> None:
+    assert CALENDAR.latest_closed_day(local(2026, 11, 23, 16, 59)) == date(2026, 11, 20)
+    assert CALENDAR.latest_closed_day(local(2026, 11, 23, 17)) == date(2026, 11, 23)
+    assert CALENDAR.latest_closed_day(local(2026, 11, 24, 7)) == date(2026, 11, 23)
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ("yesterday", "window 'yesterday': expected a local start such as 2026-11-23T0815"),
+        (
+            "2026-11-23T0816",
+            "window '2026-11-23T0816': no window starts then; the one that holds it is 2026-11-23T0815",
+        ),
+        ("2026-11-22T0815", "no window starts then; the one that holds it is 2026-11-20T1645"),
+    ],
+)
+def test_bad_key(key: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        CALENDAR.window_from_key(key)
+
+
+@pytest.mark.parametrize(
+    ("clock", "sentence"),
+    [
+        ({"exchange": "XMARS"}, "exchange 'XMARS' is not in exchange_calendars"),
+        ({"timezone": "Mars/Base"}, "time zone 'Mars/Base' is not known"),
+        ({"opening_hour": 17, "closing_hour": 8}, "hours 17 to 8 are not an opening before a closing"),
+        ({"closing_hour": 25}, "hours 8 to 25"),
+        ({"window_minutes": 7}, "7 window minutes do not divide an hour"),
+        ({"window_minutes": 0}, "0 window minutes do not divide an hour"),
+    ],
+)
+def test_bad_clock(clock: dict[str, str | int], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        trading_calendar(TradingClock(**clock))  # type: ignore[arg-type]
