@@ -31,8 +31,17 @@ def open_instance(home: Path) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_config(str(dagster_home(home)))
 
 
+def create_tables(home: Path) -> None:
+    """Make the instance's databases; where two processes are the first to do so at once, Dagster fails in one."""
+    with open_instance(home) as instance:
+        instance.get_runs_count()
+        instance.get_materialized_partitions(dg.AssetKey("raw_messages"))
+        instance.all_instigator_state()
+
+
 def serve_ui(home: Path, port: int) -> None:
     """Run the Dagster UI and daemon on a home folder until interrupted."""
+    create_tables(home)
     environment = {**os.environ, "DAGSTER_HOME": str(dagster_home(home)), "USAGE_ANALYTICS_HOME": str(home)}
     command = [sys.executable, "-m", "dagster", "dev", "-m", "usage_analytics.definitions"]
     print(f"Dagster UI on http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)

@@ -9,6 +9,7 @@ from usage_analytics.errors import UserError
 from usage_analytics.ingestion.landing import plan
 from usage_analytics.orchestration.jobs import micro_batch
 from usage_analytics.orchestration.resources import Platform
+from usage_analytics.reconciliation import unfinished_windows
 
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED,
@@ -32,17 +33,22 @@ def waiting_messages(context: dg.SensorEvaluationContext, platform: Platform) ->
     except UserError as error:
         raise RuntimeError(str(error)) from None
     waiting = sum(end - start for start, end in ranges.values())
-    if waiting < settings.micro_batch_threshold:
-        return dg.SkipReason(f"{waiting:,} of {settings.micro_batch_threshold:,} messages wait")
     if context.instance.get_runs_count(dg.RunsFilter(job_name=micro_batch.name, statuses=ACTIVE)):
         return dg.SkipReason(f"{waiting:,} messages wait; a micro-batch is running")
     now = datetime.now(UTC)
     window = settings.calendar.window_at(now).key
-    # Both ends are in the key, so that neither new messages nor progress is taken for a repetition.
-    ends = f"{sum(start for start, _ in ranges.values())}-{sum(end for _, end in ranges.values())}"
     attempt = int(now.timestamp()) // (60 * RETRY_MINUTES)
+    # Runs that died after landing: a window that ended meanwhile would not be asked for by anything else.
+    unfinished = unfinished_windows(parts.offset_log(settings), settings.topic, parts.warehouse(settings))
+    keys = {ended: f"{ended}@unfinished@{attempt}" for ended in reversed(unfinished) if ended < window}
+    if waiting >= settings.micro_batch_threshold:
+        # Both ends are in the key, so that neither new messages nor progress is taken for a repetition.
+        ends = f"{sum(start for start, _ in ranges.values())}-{sum(end for _, end in ranges.values())}"
+        keys[window] = f"{window}@{ends}@{attempt}"
+    if not keys:
+        return dg.SkipReason(f"{waiting:,} of {settings.micro_batch_threshold:,} messages wait")
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(partition_key=window, run_key=f"{window}@{ends}@{attempt}")],
+        run_requests=[dg.RunRequest(partition_key=key, run_key=run_key) for key, run_key in keys.items()],
         cursor=f"{waiting} messages waited at {now.isoformat(timespec='seconds')}",
     )
 

@@ -30,21 +30,27 @@ def produced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Produc
 
 
 @pytest.fixture
-def daemon(produced: Produced, tmp_path: Path) -> Iterator[Path]:
-    """The daemon in a process group of its own; gives the file of what it says."""
+def daemon(produced: Produced, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The daemon in a process group of its own."""
+    with open_instance(tmp_path) as instance:
+        instance.get_runs_count()  # Dagster fails where two processes create one instance's tables at once
+        instance.get_materialized_partitions(dg.AssetKey("raw_messages"))
+        instance.all_instigator_state()
     log_file = tmp_path / "daemon.log"
     command = [sys.executable, "-m", "dagster._daemon", "run", "-m", "usage_analytics.definitions"]
     with log_file.open("wb") as log:
         process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
     try:
-        yield log_file
+        yield process
     finally:
         # Its code server and runs are of the same group; started from a script, they may ignore gentler signals.
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def await_runs(produced: Produced, instance: dg.DagsterInstance, waiting: int, log_file: Path) -> list[dg.DagsterRun]:
+def await_runs(
+    produced: Produced, instance: dg.DagsterInstance, waiting: int, daemon: subprocess.Popen[bytes]
+) -> list[dg.DagsterRun]:
     """Until so many messages are landed and no run is active; the runs, newest first."""
     deadline = time.monotonic() + DEADLINE_S
     while True:
@@ -52,14 +58,15 @@ def await_runs(produced: Produced, instance: dg.DagsterInstance, waiting: int, l
         landed = sum(record.rows for record in parts.offset_log(produced.settings).all())
         if landed == waiting and all(run.is_finished for run in runs):
             return list(runs)
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or daemon.poll() is not None:
+            log_file = produced.settings.home / "daemon.log"
             pytest.fail(
                 f"{landed} of {waiting} messages, {runs}\n" + "\n".join(log_file.read_text().splitlines()[-40:])
             )
         time.sleep(0.5)
 
 
-def test_sensor_starts_runs_by_itself(produced: Produced, daemon: Path) -> None:
+def test_sensor_starts_runs_by_itself(produced: Produced, daemon: subprocess.Popen[bytes]) -> None:
     produced.send(3_000, broken_of_each_kind=2)
     with open_instance(produced.settings.home) as instance:
         await_runs(produced, instance, 3_020, daemon)

@@ -129,7 +129,6 @@ def test_run_that_failed_is_asked_for_again(
     assert (again.partition_key, again.run_key != first.run_key) == (first.partition_key, True)
 
 
-@pytest.mark.xfail(strict=True, reason="no one asks again for a window that ended before its killed run was enriched")
 def test_window_that_ended_unloaded_is_asked_for(
     produced: Produced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

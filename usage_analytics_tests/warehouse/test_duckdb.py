@@ -235,7 +235,7 @@ SESSIONS = """SELECT trading_day, user_id, session_number, client_firm, started_
 TRANSITIONS = "SELECT trading_day, fold, prev3, prev2, prev1, next, transitions, dwell_us FROM app_transitions"
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(arrived=deliveries(), order=st.permutations(WINDOWS))
 def test_marts_equal_the_oracle_and_incremental_equals_rebuilt(
     arrived: list[tuple[int, str, dict[str, Any]]], order: list[str]
@@ -267,3 +267,22 @@ def test_marts_equal_the_oracle_and_incremental_equals_rebuilt(
         by_property = incremental.transition_counts("sequence")
         assert by_property.get_column("transitions").sum() == sum(len(run) for run in runs.values())
         assert set(by_property.get_column("fold")) == {USERS.index(user) % 5 for _, user, _ in runs}
+
+
+def test_the_edges_of_user_sessions(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
+    def at(minutes: float, mini_app: str, event_id: str) -> dict[str, Any]:
+        time_us = 1_795_446_000_000_000 + int(minutes * 60 * 10**6)
+        return {"event_time_us": time_us, "mini_app": mini_app, "event_id": event_id}
+
+    # News comes a moment before the pause would be 30 minutes; charts exactly then; quotes is delivered twice.
+    early = [at(0, "quotes", "a"), at(60 - 1e-6, "charts", "c")]
+    late = [at(30 - 1e-6, "news", "b"), at(0, "quotes", "a")]
+    for window, kafka_partition, rows in ((WINDOWS[0], 0, early), (WINDOWS[1], 1, late)):
+        warehouse.load_window(TOPIC, window, [enriched_chunk(memory_path, window, kafka_partition, 0, rows)])
+        refresh(warehouse)
+    query = "SELECT session_number, events, first_mini_app, last_mini_app FROM user_sessions ORDER BY 1"
+    assert warehouse.read(query).rows() == [(1, 2, "quotes", "news"), (2, 1, "charts", "charts")]
+    query = "SELECT prev2, prev1, next, transitions, dwell_us FROM app_transitions ORDER BY ALL"
+    assert set(warehouse.read(query).rows()) == {
+        (None, None, "quotes", 1, 0), (None, "quotes", "news", 1, HALF_HOUR_US - 1), (None, None, "charts", 1, 0),
+    }  # fmt: skip
