@@ -270,13 +270,12 @@ def test_marts_equal_the_oracle_and_incremental_equals_rebuilt(
 
 
 def test_the_edges_of_user_sessions(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
-    def at(minutes: float, mini_app: str, event_id: str) -> dict[str, Any]:
-        time_us = 1_795_446_000_000_000 + int(minutes * 60 * 10**6)
-        return {"event_time_us": time_us, "mini_app": mini_app, "event_id": event_id}
+    def at(time_us: int, mini_app: str, event_id: str) -> dict[str, Any]:
+        return {"event_time_us": 1_795_446_000_000_000 + time_us, "mini_app": mini_app, "event_id": event_id}
 
     # News comes a moment before the pause would be 30 minutes; charts exactly then; quotes is delivered twice.
-    early = [at(0, "quotes", "a"), at(60 - 1e-6, "charts", "c")]
-    late = [at(30 - 1e-6, "news", "b"), at(0, "quotes", "a")]
+    early = [at(0, "quotes", "a"), at(2 * HALF_HOUR_US - 1, "charts", "c")]
+    late = [at(HALF_HOUR_US - 1, "news", "b"), at(0, "quotes", "a")]
     for window, kafka_partition, rows in ((WINDOWS[0], 0, early), (WINDOWS[1], 1, late)):
         warehouse.load_window(TOPIC, window, [enriched_chunk(memory_path, window, kafka_partition, 0, rows)])
         refresh(warehouse)
