@@ -114,7 +114,7 @@ def parse_mapping(text: str, place: str) -> Mapping:
     _refuse_same_name(properties, f"{place} [properties]")
     if whole is not None:
         _check_pointer(whole, f"{place} [properties] all_of")
-    return Mapping(
+    mapping = Mapping(
         name=_required(document, "name", str, place),
         version=_required(document, "version", int, place),
         fields=tuple(
@@ -124,6 +124,8 @@ def parse_mapping(text: str, place: str) -> Mapping:
         properties_object=whole,
         **clock,
     )
+    _refuse_leaks(mapping, place)
+    return mapping
 
 
 def _mapped(canonical: CanonicalField, fields: dict[str, Any], place: str) -> bool:
@@ -163,13 +165,28 @@ def _mapped_field(name: str, entry: Any, kind: str, where: str) -> MappedField:
     for flag in ("required", "pseudonymise"):
         if not isinstance(entry.get(flag, False), bool):
             raise UserError(f"mapping {where}: {flag} is true or false, found {entry[flag]!r}")
-    if entry.get("kind", kind) not in KINDS:
-        raise UserError(f"mapping {where}: kind is one of {', '.join(KINDS)}, found {entry['kind']!r}")
+    kind = entry.get("kind", kind)
+    if kind not in KINDS:
+        raise UserError(f"mapping {where}: kind is one of {', '.join(KINDS)}, found {kind!r}")
+    is_text = kind in ("string", "scalar")
     default = entry.get("default")
-    if default is not None and (not isinstance(default, str) or kind not in ("string", "scalar")):
+    if default is not None and (not isinstance(default, str) or not is_text):
         raise UserError(f"mapping {where}: default is a string, for a string field, found {default!r}")
     secret, required = entry.get("pseudonymise", False), entry.get("required", False)
-    return MappedField(name, tuple(pointers), entry.get("kind", kind), required, secret, default)
+    if secret and not is_text:
+        raise UserError(f"mapping {where}: a {kind} cannot be pseudonymised; its kind would have to be scalar")
+    return MappedField(name, tuple(pointers), kind, required, secret, default)
+
+
+def _refuse_leaks(mapping: Mapping, place: str) -> None:
+    # An object that is kept whole would carry the very identifier that its field replaces by a pseudonym.
+    whole = mapping.properties_object
+    for field in (*mapping.fields, *mapping.properties):
+        for pointer in field.pointers if field.pseudonymise and whole else ():
+            if f"{pointer}/".startswith(f"{whole}/"):
+                where = f"{place} [properties] all_of"
+                why = f"{whole} holds {pointer}, which {field.name} pseudonymises; pick instead"
+                raise UserError(f"mapping {where}: {why}")
 
 
 def _check_pointer(pointer: Any, where: str) -> None:

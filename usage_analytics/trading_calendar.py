@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from exchange_calendars import ExchangeCalendar
 
 FIRST_DAY = date(2010, 1, 1)  # events before it have no trading day; a constant, so that enrichment stays pure
+LAST_DAY = date(2040, 12, 31)  # likewise; by default a calendar would end a year from today
 WINDOW_KEY_FORMAT = "%Y-%m-%dT%H%M"
 BEFORE_FIRST_DAY = timedelta(days=31)  # the first of January is a holiday: it belongs to a session before it
 OPENING_BURST = timedelta(minutes=30)
@@ -205,11 +206,15 @@ def trading_calendar(clock: TradingClock = TradingClock()) -> TradingCalendar:
 
     try:
         zone = ZoneInfo(clock.timezone)
-        exchange = exchange_calendars.get_calendar(clock.exchange, start=(FIRST_DAY - BEFORE_FIRST_DAY).isoformat())
-    except exchange_calendars.errors.InvalidCalendarName:
-        raise UserError(f"exchange {clock.exchange!r} is not in exchange_calendars (try XNYS, XLON, XTKS)") from None
     except (KeyError, ValueError, OSError) as error:
         raise UserError(f"time zone {clock.timezone!r} is not known: {error}") from None
+    first, last = (FIRST_DAY - BEFORE_FIRST_DAY).isoformat(), LAST_DAY.isoformat()
+    try:
+        exchange = exchange_calendars.get_calendar(clock.exchange, start=first, end=last)
+    except exchange_calendars.errors.InvalidCalendarName:
+        raise UserError(f"exchange {clock.exchange!r} is not in exchange_calendars (try XNYS, XLON, XTKS)") from None
+    except ValueError as error:
+        raise UserError(f"exchange {clock.exchange!r} is not known from {FIRST_DAY} to {LAST_DAY}: {error}") from None
     sessions = tuple(_sessions(exchange))
     opening = time(clock.opening_hour)
     starts = tuple(datetime.combine(s.day, opening, tzinfo=zone).astimezone(UTC) for s in sessions)

@@ -128,3 +128,32 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match="cannot be read"):
         load_mapping(str(path))
+
+
+LEAK = """
+name = "leak"
+version = 1
+[fields]
+event_id = "/id"
+event_time = "/ts"
+user = "/context/user"
+mini_app = "/app"
+[properties]
+all_of = "/context"
+"""
+
+
+def test_an_object_kept_whole_must_not_hold_what_is_pseudonymised() -> None:
+    sentence = "all_of: /context holds /context/user, which user pseudonymises; pick instead"
+    with pytest.raises(UserError, match=sentence):
+        parse_mapping(LEAK, "leak.toml")
+    assert parse_mapping(LEAK.replace('all_of = "/context"', 'all_of = "/contexts"'), "fine.toml").properties_object
+
+
+@pytest.mark.parametrize("field", ["latency_ms", "properties.desk"])
+def test_numbers_are_not_pseudonymised(field: str) -> None:
+    table, _, name = field.rpartition(".")
+    entry = f'[{table or "fields"}.{name}]\npointer = "/n"\nkind = "number"\npseudonymise = true\n'
+    text = LEAK.replace('[properties]\nall_of = "/context"\n', "") + entry
+    with pytest.raises(UserError, match="a number cannot be pseudonymised"):
+        parse_mapping(text, "odd.toml")

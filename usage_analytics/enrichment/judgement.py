@@ -6,14 +6,17 @@ message cannot shift the rows behind it, and every expression is guarded so that
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, time
 
 from usage_analytics.contract import MappedField, Mapping
+from usage_analytics.trading_calendar import LAST_DAY
 
 # What json_type answers, by the words a person would use.
 NUMBERS = "('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')"
 SCALARS = "('VARCHAR', 'BOOLEAN', 'BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')"
 EPOCH_UNITS = {"epoch_s": 1_000_000.0, "epoch_ms": 1_000.0, "epoch_us": 1.0, "epoch_ns": 0.001}
-LATEST_US = 4_102_444_800_000_000  # the year 2100: no credible event time is later, whatever Kafka's own clock says
+# No credible event time is later, whatever Kafka's own clock says: no trading day is known for it.
+LATEST_US = int(datetime.combine(LAST_DAY, time(), tzinfo=UTC).timestamp()) * 1_000_000
 FIELD_PREFIX, PROPERTY_PREFIX = "f_", "p_"
 
 
@@ -43,6 +46,7 @@ def judgement_query(mapping: Mapping) -> str:
     columns = [f"{e.value} AS {FIELD_PREFIX}{e.field.name}" for e in fields]
     columns += [f"{e.value} AS {PROPERTY_PREFIX}{e.field.name}" for e in picked]
     columns.append(f"{f'x[{position[whole]}]' if whole else 'NULL'} AS properties")
+    rules = _rules([*fields, *picked], mapping, position.get(whole or ""))
     return f"""
 WITH decoded AS (
     SELECT kafka_offset, kafka_timestamp_us, key, value, try(decode(value)) AS body FROM messages
@@ -53,12 +57,16 @@ WITH decoded AS (
     SELECT *, json_type(document) AS shape,
            json_extract_string(document, {_list(position)}) AS x, json_type(document, {_list(position)}) AS t
     FROM parsed
-), typed AS (
+), typed AS MATERIALIZED (
     SELECT *, {", ".join(columns)} FROM extracted
+), judged AS MATERIALIZED (
+    SELECT *, {_case([(condition, str(n)) for n, (condition, _, _, _) in enumerate(rules)], "rule")} FROM typed
 )
 SELECT kafka_offset, kafka_timestamp_us, key, value, COLUMNS('^(f_|p_).*'), properties,
-       {_faults([*fields, *picked], mapping, position.get(whole or ""))}
-FROM typed
+       {_by_rule([_quote(reason) for _, reason, _, _ in rules], "reason")},
+       {_by_rule([_quote(name) for _, _, name, _ in rules], "field")},
+       {_by_rule([found for _, _, _, found in rules], "found")}
+FROM judged
 """
 
 
@@ -94,8 +102,8 @@ def _typed(field: MappedField, text: str, kind: str, mapping: Mapping) -> tuple[
     return instant, f"{kind} IN {NUMBERS} AND {instant} IS NOT NULL"
 
 
-def _faults(expressions: list[_Expressions], mapping: Mapping, position: int | None) -> str:
-    """The reason, field and found columns: the first rule a message breaks."""
+def _rules(expressions: list[_Expressions], mapping: Mapping, position: int | None) -> list[tuple[str, str, str, str]]:
+    """What breaks the contract, in the order it is asked: condition, reason, field, SQL of what was found."""
     rules = [
         ("value IS NULL", "empty_message", "", "NULL"),
         ("body IS NULL", "not_utf8", "", "NULL"),
@@ -112,18 +120,18 @@ def _faults(expressions: list[_Expressions], mapping: Mapping, position: int | N
         shape, text = f"t[{position}]", f"x[{position}]"
         condition = f"{text} IS NOT NULL AND {shape} <> 'OBJECT'"
         rules.append((condition, "wrong_type", "properties", f"{shape} || ' ' || left({text}, 60)"))
-    time = f"{FIELD_PREFIX}event_time"
+    instant = f"{FIELD_PREFIX}event_time"
     tolerance = mapping.future_tolerance_s * 1_000_000
     text = next(e.text for e in expressions if e.field.name == "event_time")
-    too_late = f"{time} > least(coalesce(kafka_timestamp_us, {LATEST_US}) + {tolerance}, {LATEST_US})"
-    rules.append((f"{time} < {mapping.earliest_us} OR {too_late}", "absurd_time", "event_time", f"left({text}, 60)"))
-    return ", ".join(
-        [
-            _case([(condition, _quote(reason)) for condition, reason, _, _ in rules], "reason"),
-            _case([(condition, _quote(name)) for condition, _, name, _ in rules], "field"),
-            _case([(condition, found) for condition, _, _, found in rules], "found"),
-        ]
+    too_late = (
+        f"{instant} > least(least(coalesce(kafka_timestamp_us, {LATEST_US}), {LATEST_US}) + {tolerance}, {LATEST_US})"
     )
+    rules.append((f"{instant} < {mapping.earliest_us} OR {too_late}", "absurd_time", "event_time", f"left({text}, 60)"))
+    return rules
+
+
+def _by_rule(expressions: list[str], name: str) -> str:
+    return _case([(f"rule = {number}", expression) for number, expression in enumerate(expressions)], name)
 
 
 def _case(branches: list[tuple[str, str]], name: str) -> str:

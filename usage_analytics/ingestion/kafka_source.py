@@ -161,7 +161,9 @@ def _batch(messages: list[Message]) -> pa.RecordBatch:
 
 def _timestamp_us(message: Message) -> int | None:
     kind, milliseconds = message.timestamp()
-    return None if kind == TIMESTAMP_NOT_AVAILABLE else milliseconds * 1_000
+    # Producers may claim any time at all; one that does not fit is as good as none.
+    sane = kind != TIMESTAMP_NOT_AVAILABLE and 0 <= milliseconds < 2**50
+    return milliseconds * 1_000 if sane else None
 
 
 def _headers(message: Message) -> list[dict[str, Any]] | None:

@@ -63,6 +63,8 @@ def land(
     """
     if now >= window.end + GRACE:
         return verify_window(source, log, layout, window.key, limits)
+    if now < window.end:
+        _refuse_future(log, window)
     report = LandingReport()
     for kafka_partition, (start, end) in plan(source, log, limits.messages_per_run).items():
         try:
@@ -71,6 +73,15 @@ def land(
         except OffsetConflict:
             continue  # another run is landing this Kafka partition; what it leaves, the next run takes
     return report
+
+
+def _refuse_future(log: OffsetLog, window: Window) -> None:
+    # Cutting only forward would otherwise land nothing, in silence, until the clock has caught up.
+    for kafka_partition in log.kafka_partitions():
+        last = log.last(kafka_partition)
+        if last is not None and last.window > window.key:
+            place = f"Kafka partition {kafka_partition} has chunks in window {last.window}"
+            raise UserError(f"{place}, but by the clock the open window is {window.key}: the clock stepped back")
 
 
 def plan(source: MessageSource, log: OffsetLog, budget: int) -> dict[int, tuple[int, int]]:

@@ -37,7 +37,7 @@ def run_demo(home: Path, messages: int) -> None:
         _run_graph(settings, day)
         balanced = _print_hops(settings, produced)
     _print_results(settings, day)
-    CONSOLE.print(f"\nThat took {time.monotonic() - started:.0f} s. See it in the Dagster UI: [bold]make ui[/bold]")
+    CONSOLE.print(f"\nThat took {time.monotonic() - started:.0f} s. See it in the Dagster UI: make ui")
     if not balanced:
         raise UserError("the counts at the hops do not agree: see the table above")
 

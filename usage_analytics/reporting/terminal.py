@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 # Into a file or a pipe, tables keep their full width.
-CONSOLE = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+CONSOLE = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 140)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -77,6 +77,12 @@ def send(
                 break
             except BufferError:  # the queue is full: wait until Kafka took some
                 producer.poll(0.1)
+            except KafkaException as error:
+                producer.flush(FLUSH_TIMEOUT_S)
+                size = f"message {sent + 1}, of {len(value or b''):,} bytes"
+                raise UserError(
+                    f"Kafka refused {size}: {error.args[0].str()}; the {sent} before it were sent"
+                ) from None
         sent += 1
         if sent % PROGRESS_EVERY == 0:
             producer.poll(0)

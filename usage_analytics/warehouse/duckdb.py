@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from usage_analytics.enrichment.enrich import EVENT_SCHEMA, EnrichedChunk
 from usage_analytics.errors import UserError
-from usage_analytics.warehouse.protocol import MARTS, LoadReceipt, MartReceipt
+from usage_analytics.warehouse.protocol import MARTS, PLAN, LoadReceipt, MartReceipt
 
 FOLDS = 5
 # From the pseudonym itself, so that a user stays in one fold on every day and in every engine.
@@ -70,7 +70,7 @@ class DuckDBWarehouse:
             "SELECT v.trading_day FROM trading_day_versions v CROSS JOIN unnest(?) AS m(mart) "
             "LEFT JOIN mart_ledger l ON l.trading_day = v.trading_day AND l.mart = m.mart "
             "WHERE l.version IS DISTINCT FROM v.version GROUP BY v.trading_day ORDER BY v.trading_day",
-            [list(MARTS)],
+            [[*MARTS, PLAN]],
         )
         return days.get_column("trading_day").to_list()
 
@@ -83,6 +83,11 @@ class DuckDBWarehouse:
                 "INSERT INTO preload_plan BY NAME SELECT ?::DATE AS trading_day, * FROM new_plan", [trading_day]
             )
             raw.unregister("new_plan")
+            # The plan is as new as the counts that its model learned from.
+            made_from = "SELECT version FROM mart_ledger WHERE mart = 'app_transitions' AND trading_day = :day"
+            version = connection.execute(text(made_from), {"day": trading_day}).scalar() or 0
+            values = {"mart": PLAN, "day": trading_day, "version": version, "rows": plan.height}
+            connection.execute(text(_MART_LEDGER), values)
 
     def transition_counts(self, fold_property: str) -> pl.DataFrame:
         """Counts as `app_transitions` holds them, over all days, in folds by a number in the events' properties."""

@@ -10,6 +10,7 @@ import polars as pl
 from usage_analytics.enrichment.enrich import EnrichedChunk
 
 MARTS = ("user_sessions", "app_transitions")
+PLAN = "preload_plan"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Warehouse(Protocol):
         ...
 
     def stale_days(self) -> list[date]:
-        """Trading days whose events changed after their marts were made, oldest first."""
+        """Trading days whose events changed after their marts or plan were made, oldest first."""
         ...
 
     def replace_plan(self, trading_day: date, plan: pl.DataFrame) -> None:

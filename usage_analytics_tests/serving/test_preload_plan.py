@@ -109,9 +109,12 @@ def test_unfit_requests_are_refused(contexts: list[tuple[str, ...]], items: int,
 
 
 @pytest.mark.parametrize("name", ["", "a > b", "a >"])
-def test_names_that_a_context_cannot_hold_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="cannot name"):
-        build_plan(fit(["quotes", name]), [()], 1, 0.1)
+def test_names_that_read_like_a_context_are_left_out(name: str) -> None:
+    model = fit(["quotes", name, "chart", "quotes"])
+    plan = build_plan(model, model.contexts(max_order=2), 3, 0.0)
+    assert name not in plan["mini_app"].to_list()
+    assert not any(name in context.split(" > ") for context in plan["context"] if name)
+    assert [item.mini_app for item in PreloadPlan(plan).next(["chart"])] == ["quotes"]
 
 
 def test_malformed_plans_are_refused() -> None:

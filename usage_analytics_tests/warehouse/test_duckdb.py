@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from usage_analytics.enrichment.enrich import EnrichedChunk
 from usage_analytics.errors import UserError
+from usage_analytics.serving.preload_plan import PLAN_SCHEMA
 from usage_analytics.warehouse.duckdb import DuckDBWarehouse
 from usage_analytics.warehouse.protocol import MARTS
 
@@ -34,6 +35,9 @@ def warehouse(memory_path: Path) -> DuckDBWarehouse:
 
 def events(count: int, **common: Any) -> list[dict[str, Any]]:
     return [dict(common) for _ in range(count)]
+
+
+NO_PLAN = pl.DataFrame(schema=PLAN_SCHEMA)
 
 
 def test_an_empty_warehouse_answers(warehouse: DuckDBWarehouse) -> None:
@@ -106,10 +110,13 @@ def test_stale_days_are_those_whose_events_changed_after_their_marts(
     assert warehouse.stale_days() == DAYS
     for mart in MARTS:
         assert warehouse.refresh_mart(mart, DAYS[1]).version == 1
+    assert warehouse.stale_days() == DAYS  # without a plan: the run may have died before it
+    warehouse.replace_plan(DAYS[1], NO_PLAN)
     assert warehouse.stale_days() == [DAYS[0]]
     warehouse.refresh_mart(MARTS[0], DAYS[0])
     assert warehouse.stale_days() == [DAYS[0]]  # one mart of two
     warehouse.refresh_mart(MARTS[1], DAYS[0])
+    warehouse.replace_plan(DAYS[0], NO_PLAN)
     assert warehouse.stale_days() == []
     late = enriched_chunk(memory_path, WINDOWS[1], 0, 3, events(1, trading_day=DAYS[0]))
     warehouse.load_window(TOPIC, WINDOWS[1], [late])
@@ -185,6 +192,7 @@ def refresh(warehouse: DuckDBWarehouse) -> None:
     for day in warehouse.stale_days():
         for mart in MARTS:
             warehouse.refresh_mart(mart, day)
+        warehouse.replace_plan(day, NO_PLAN)
 
 
 def user_runs(rows: Iterable[dict[str, Any]]) -> dict[tuple[date, str, int], list[dict[str, Any]]]:
