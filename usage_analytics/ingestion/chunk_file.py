@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from usage_analytics.ingestion.offset_log import ChunkRecord
-from usage_analytics.lake.files import sync
+from usage_analytics.lake.files import make_folder, sync
 
 RAW_SCHEMA = pa.schema(
     [
@@ -63,7 +63,7 @@ class ChunkWriter:
     """Writes batches of `RAW_SCHEMA`, a row group each; nothing counts until its record is committed."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         self.path = path
         self.rows = 0
         self.bytes = 0

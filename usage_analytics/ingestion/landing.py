@@ -124,13 +124,18 @@ def _land_range(
     if last is not None and last.window > window:
         return  # cut only forward: a newer window already has chunks of this Kafka partition
     chunk: _OpenChunk | None = None
-    for batch in source.read(kafka_partition, start, end, limits.batch_messages):
-        chunk = chunk or _OpenChunk(layout, source.topic, kafka_partition, start, window)
-        chunk.writer.write(batch)
-        start = batch.column("kafka_offset")[-1].as_py() + 1
-        if chunk.writer.rows >= limits.chunk_messages or chunk.writer.bytes >= limits.chunk_bytes:
-            yield chunk.commit(log, start)
-            chunk = None
+    try:
+        for batch in source.read(kafka_partition, start, end, limits.batch_messages):
+            chunk = chunk or _OpenChunk(layout, source.topic, kafka_partition, start, window)
+            chunk.writer.write(batch)
+            start = batch.column("kafka_offset")[-1].as_py() + 1
+            if chunk.writer.rows >= limits.chunk_messages or chunk.writer.bytes >= limits.chunk_bytes:
+                yield chunk.commit(log, start)
+                chunk = None
+    except Exception:  # a long outage of Kafka would otherwise leave a file at every attempt
+        if chunk is not None:
+            chunk.writer.discard()
+        raise
     if chunk is None and start < end:  # only offsets without messages are left: they too are accounted for
         chunk = _OpenChunk(layout, source.topic, kafka_partition, start, window)
     if chunk is not None:

@@ -9,8 +9,16 @@ IN_PROGRESS = ".inprogress"  # readers skip names that end so; a crash may leave
 
 def temporary_beside(path: Path) -> Path:
     """A name of its own for a file that will be published as ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}{IN_PROGRESS}")
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it, durably: a file in a folder that a power cut forgets is lost with it."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in made:
+        sync(path.parent)
 
 
 def publish(temporary: Path, path: Path) -> None:

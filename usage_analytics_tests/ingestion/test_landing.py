@@ -291,6 +291,28 @@ def test_files_of_runs_that_died_are_swept(memory_path: Path) -> None:
     assert [path.name for path in layout.raw_window(OPEN.key).iterdir()] == [record.file]
 
 
+def test_a_clock_that_stepped_back_is_named(memory_path: Path) -> None:
+    kafka, layout, _ = filled(memory_path)
+    kafka.produce(0, b"late")
+    earlier = Window(OPEN.start - timedelta(minutes=15), OPEN.start, "2026-11-23T0945")
+    told = f"Kafka partition 0 has chunks in window {OPEN.key}, but by the clock the open window is {earlier.key}"
+    with pytest.raises(UserError, match=told):
+        land_all(kafka, layout, earlier)
+
+
+def test_an_outage_while_reading_leaves_no_file(memory_path: Path) -> None:
+    kafka, layout = FakeKafka.of(1), layout_of(memory_path)
+    kafka.produce(0, b"a", b"b")
+
+    def outage(number: int) -> None:
+        raise UserError("Kafka stopped answering")
+
+    kafka.after_batch = outage
+    with pytest.raises(UserError, match="stopped answering"):
+        land_all(kafka, layout)
+    assert not list(layout.raw_window(OPEN.key).iterdir())
+
+
 def test_the_budget_is_shared_fairly(memory_path: Path) -> None:
     kafka, log = FakeKafka.of(3), OffsetLog(memory_path)
     for kafka_partition, count in enumerate([100, 2, 50]):
