@@ -224,11 +224,11 @@ def test_close_asks_for_each_stale_day(tmp_path: Path, monkeypatch: pytest.Monke
                 ["2026-03-09", 1],
             ],
         )
-        for mart in ("user_sessions", "app_transitions"):
+        for mart in ("user_sessions", "app_transitions", "preload_plan"):
             warehouse.execute("INSERT INTO mart_ledger VALUES (?, '2026-03-06', 3, 1, now())", [mart])
             warehouse.execute("INSERT INTO mart_ledger VALUES (?, '2026-03-09', ?, 1, now())", [mart, len(mart) - 14])
     data = scheduled(schedules.close_trading_day, tmp_path, evening)
-    # 2014 has no partition; tomorrow is not over (a clock may be ahead); of the 9th one mart is behind.
+    # 2014 has no partition; tomorrow is not over (a clock may be ahead); of the 9th marts are behind.
     assert [request.partition_key for request in data.run_requests] == ["2026-03-05", "2026-03-09"]
     # A close that failed is asked for again the next evening, although Dagster drops run keys it has seen.
     again = scheduled(schedules.close_trading_day, tmp_path, evening - timedelta(days=1))
