@@ -29,6 +29,9 @@ def main() -> None:
     except UserError as error:
         print(f"usage-analytics: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # a folder that cannot be written, a disk that is full
+        print(f"usage-analytics: {error.filename or 'operating system'}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(2)
 
 
 @app.command()

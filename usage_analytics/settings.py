@@ -4,14 +4,14 @@ import os
 import secrets
 from collections.abc import Mapping as Environment
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 
 from usage_analytics.contract import Mapping, load_mapping
 from usage_analytics.errors import UserError
 from usage_analytics.lake.files import create_exclusive
-from usage_analytics.trading_calendar import TradingCalendar, TradingClock, trading_calendar
+from usage_analytics.trading_calendar import FIRST_DAY, TradingCalendar, TradingClock, trading_calendar
 
 PREFIX = "USAGE_ANALYTICS_"
 # Settings of a Kafka client that users set by habit as KAFKA_SASL_USERNAME and the like; other KAFKA_ variables
@@ -157,7 +157,10 @@ class _Reader:
     def day(self, name: str, default: date) -> date:
         text = self.text(name, default.isoformat())
         try:
-            return date.fromisoformat(text)
+            day = date.fromisoformat(text)
+            if not FIRST_DAY <= day <= datetime.now(UTC).date():
+                raise UserError(f"{PREFIX}{name} is a day from {FIRST_DAY} until today, found {text!r}")
+            return day
         except ValueError:
             raise UserError(f"{PREFIX}{name} is a day such as 2026-01-01, found {text!r}") from None
 

@@ -47,6 +47,7 @@ def refusal(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, 
         ("CHUNK_MESSAGES", "many", "whole number from 1 on, found 'many'"),
         ("KAFKA_TIMEOUT_S", "0", "whole number from 1 on, found '0'"),
         ("HISTORY_START", "once", "found 'once'"),
+        ("HISTORY_START", "9999-12-31", "is a day from 2010-01-01 until today, found '9999-12-31'"),
         ("COLOUR", "red", "is not a setting"),
         ("WINDOW_MINUTES", "7", "7 window minutes do not divide an hour"),
         ("CLOSING_HOUR", "4", "hours 8 to 4"),
@@ -59,6 +60,14 @@ def test_bad_setting(
 ) -> None:
     monkeypatch.setenv(PREFIX + name, value)
     assert thing in refusal(capfd, monkeypatch, "window")
+
+
+def test_home_that_is_a_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "events.ndjson"
+    monkeypatch.setenv(PREFIX + "HOME", str(home))
+    assert f"{home}" in refusal(capfd, monkeypatch, "broker", "start")
 
 
 BAD_MAPPINGS = {
