@@ -31,7 +31,7 @@ class Trained:
 
 
 def train(warehouse: Warehouse, layout: Layout, trading_day: date) -> Trained:
-    """Fit on all users and keep the model; the evaluation is that of a model fitted without a fifth of them."""
+    """Fit on all users and keep the model; the evaluation is that of one fitted without some of them."""
     counts = warehouse.read(COUNTS_UNTIL, [trading_day])
     if counts.is_empty():
         raise UserError(f"next_action_model of {trading_day}: no transitions up to that day, nothing to learn from")
