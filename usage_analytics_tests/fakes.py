@@ -50,6 +50,7 @@ class FakeKafka:
 
     kafka_partitions: dict[int, FakePartition]
     topic: str = TOPIC
+    identity: str = "first"
     received: datetime | None = RECEIVED
     after_batch: Callable[[int], None] = lambda number: None  # may raise `Crash`, or let another run pass by
 
@@ -65,6 +66,9 @@ class FakeKafka:
 
     def skip_offsets(self, kafka_partition: int, count: int) -> None:
         self.kafka_partitions[kafka_partition].high += count
+
+    def topic_id(self) -> str:
+        return self.identity
 
     def watermarks(self) -> dict[int, Watermarks]:
         return {number: Watermarks(p.low, p.high) for number, p in self.kafka_partitions.items()}

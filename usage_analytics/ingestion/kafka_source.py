@@ -7,13 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    TIMESTAMP_NOT_AVAILABLE,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_file import RAW_SCHEMA
 
 POLL_MESSAGES = 1_000
 POLL_TIMEOUT_S = 0.1  # consume() waits that long for a full poll, so the end of a range costs as much
+NO_TOPIC_ID = "A" * 22  # the zero UUID: what clusters answer that know no topic identities (Kafka before 2.8)
 BATCH_BYTES = 32 * 2**20  # a batch is cut early when its messages are large
 # A full local queue makes librdkafka pause fetching, by default for a second: measured 2-3x slower than 10 ms.
 # A fetch at the end of one Kafka partition, 500 ms by default, holds up the read of the next on the same connection.
@@ -46,11 +56,11 @@ class KafkaSource:
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "error",
-            "error_cb": self._remember,
-            "logger": logging.getLogger("usage_analytics.kafka"),
         }
+        heard = {"error_cb": self._remember, "logger": logging.getLogger("usage_analytics.kafka")}
         try:
-            self._consumer = Consumer({**FETCH_TUNING, **client, **fixed})
+            self._consumer = Consumer({**FETCH_TUNING, **client, **fixed, **heard})
+            self._admin = AdminClient({**client, "allow.auto.create.topics": False, **heard})
         except (KafkaException, ValueError) as error:
             raise UserError(f"Kafka settings are not usable: {_reason(error)}") from None
 
@@ -59,6 +69,17 @@ class KafkaSource:
 
     def __exit__(self, *_: object) -> None:
         self._consumer.close()
+
+    def topic_id(self) -> str:
+        """The topic's identity at this moment; empty where the cluster tells none."""
+        try:
+            asked = self._admin.describe_topics(TopicCollection([self.topic]), request_timeout=self._timeout_s)
+            found = str(asked[self.topic].result().topic_id)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise self._not_there(error.args[0].str()) from None
+            raise self._unreachable(error) from None
+        return "" if found == NO_TOPIC_ID else found
 
     def watermarks(self) -> dict[int, Watermarks]:
         """What Kafka holds of each Kafka partition now."""
@@ -105,7 +126,7 @@ class KafkaSource:
             raise self._unreachable(error) from None
         if metadata.error is not None or not metadata.partitions:
             why = metadata.error.str() if metadata.error is not None else "it has no partitions"
-            raise UserError(f"topic {self.topic!r} is not on Kafka at {self._servers}: {why}")
+            raise self._not_there(why)
         return sorted(metadata.partitions)
 
     def _watermarks(self, kafka_partition: int) -> Watermarks:
@@ -119,6 +140,9 @@ class KafkaSource:
     def _unreachable(self, error: KafkaException) -> UserError:
         why = self._last_error or _reason(error)
         return UserError(f"Kafka at {self._servers} did not answer within {self._timeout_s:g} s: {why}")
+
+    def _not_there(self, why: str) -> UserError:
+        return UserError(f"topic {self.topic!r} is not on Kafka at {self._servers}: {why}")
 
     def _remember(self, error: KafkaError) -> None:
         self._last_error = error.str()

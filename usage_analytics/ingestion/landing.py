@@ -25,6 +25,8 @@ class MessageSource(Protocol):
 
     topic: str
 
+    def topic_id(self) -> str: ...
+
     def watermarks(self) -> dict[int, Watermarks]: ...
 
     def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]: ...
@@ -66,9 +68,10 @@ def land(
     if now < window.end:
         _refuse_future(log, window)
     report = LandingReport()
+    topic_id = source.topic_id()
     for kafka_partition, (start, end) in plan(source, log, limits.messages_per_run).items():
         try:
-            for record in _land_range(source, log, layout, window.key, kafka_partition, start, end, limits):
+            for record in _land_range(source, log, layout, window.key, topic_id, kafka_partition, start, end, limits):
                 report.landed.append(record)
         except OffsetConflict:
             continue  # another run is landing this Kafka partition; what it leaves, the next run takes
@@ -86,10 +89,11 @@ def _refuse_future(log: OffsetLog, window: Window) -> None:
 
 def plan(source: MessageSource, log: OffsetLog, budget: int) -> dict[int, tuple[int, int]]:
     """The offset range to land of each Kafka partition that has waiting messages, the budget shared fairly."""
-    committed = log.committed()
+    lasts = log.lasts()
+    _refuse_recreated(source, {last.topic_id for last in lasts.values()})
     waiting = {}
     for kafka_partition, marks in source.watermarks().items():
-        start = committed.get(kafka_partition, marks.low)
+        start = lasts[kafka_partition].end if kafka_partition in lasts else marks.low
         _refuse_disagreement(source.topic, kafka_partition, start, marks)
         if marks.high > start:
             waiting[kafka_partition] = (start, marks.high)
@@ -103,12 +107,24 @@ def plan(source: MessageSource, log: OffsetLog, budget: int) -> dict[int, tuple[
     return dict(sorted(ranges.items()))
 
 
+def _refuse_recreated(source: MessageSource, known: set[str]) -> None:
+    # Offsets alone do not tell: a recreated topic that has grown past the committed offset would lose its beginning.
+    found = source.topic_id()
+    others = known - {found, ""}
+    if found and others:
+        raise UserError(
+            f"topic {source.topic!r} is not the one the lake holds messages of: it was deleted and created again, or "
+            f"this is another cluster (topic id {found}, the lake's is {', '.join(sorted(others))}); "
+            "give it its own USAGE_ANALYTICS_TOPIC or HOME"
+        )
+
+
 def _refuse_disagreement(topic: str, kafka_partition: int, committed: int, marks: Watermarks) -> None:
     place = f"topic {topic!r}, Kafka partition {kafka_partition}"
     if marks.high < committed:
         raise UserError(
             f"{place}: the lake holds messages up to offset {committed}, but Kafka ends at {marks.high}; the topic was "
-            "recreated or this is another cluster (give the new topic its own USAGE_ANALYTICS_TOPIC or HOME)"
+            "created again or this is another cluster (give it its own USAGE_ANALYTICS_TOPIC or HOME)"
         )
     if marks.low > committed:
         raise UserError(
@@ -117,7 +133,7 @@ def _refuse_disagreement(topic: str, kafka_partition: int, committed: int, marks
 
 
 def _land_range(
-    source: MessageSource, log: OffsetLog, layout: Layout, window: str,
+    source: MessageSource, log: OffsetLog, layout: Layout, window: str, topic_id: str,
     kafka_partition: int, start: int, end: int, limits: Limits,
 ) -> Iterator[ChunkRecord]:  # fmt: skip
     last = log.last(kafka_partition)
@@ -126,7 +142,7 @@ def _land_range(
     chunk: _OpenChunk | None = None
     try:
         for batch in source.read(kafka_partition, start, end, limits.batch_messages):
-            chunk = chunk or _OpenChunk(layout, source.topic, kafka_partition, start, window)
+            chunk = chunk or _OpenChunk(layout, source, topic_id, kafka_partition, start, window)
             chunk.writer.write(batch)
             start = batch.column("kafka_offset")[-1].as_py() + 1
             if chunk.writer.rows >= limits.chunk_messages or chunk.writer.bytes >= limits.chunk_bytes:
@@ -137,7 +153,7 @@ def _land_range(
             chunk.writer.discard()
         raise
     if chunk is None and start < end:  # only offsets without messages are left: they too are accounted for
-        chunk = _OpenChunk(layout, source.topic, kafka_partition, start, window)
+        chunk = _OpenChunk(layout, source, topic_id, kafka_partition, start, window)
     if chunk is not None:
         yield chunk.commit(log, end)
 
@@ -145,9 +161,12 @@ def _land_range(
 class _OpenChunk:
     """A chunk being written, under a name no other run uses."""
 
-    def __init__(self, layout: Layout, topic: str, kafka_partition: int, start: int, window: str) -> None:
-        file = f"{chunk_name(topic, kafka_partition, start)}+{uuid.uuid4().hex[:8]}.parquet"
-        self.topic, self.kafka_partition, self.start, self.window = topic, kafka_partition, start, window
+    def __init__(
+        self, layout: Layout, source: MessageSource, topic_id: str, kafka_partition: int, start: int, window: str
+    ) -> None:
+        file = f"{chunk_name(source.topic, kafka_partition, start)}+{uuid.uuid4().hex[:8]}.parquet"
+        self.source, self.topic_id = source, topic_id
+        self.kafka_partition, self.start, self.window = kafka_partition, start, window
         self.writer = ChunkWriter(layout.raw_chunk(window, file))
 
     def commit(self, log: OffsetLog, end: int) -> ChunkRecord:
@@ -157,12 +176,13 @@ class _OpenChunk:
             last = log.last(self.kafka_partition)
             if last is None or last.end <= self.start:
                 raise
-            raise OffsetConflict(chunk_name(self.topic, self.kafka_partition, self.start)) from None
-        place = (self.topic, self.kafka_partition, self.start, end)
-        record = ChunkRecord(*place, self.writer.rows, self.window, self.writer.path.name, checksum)
+            raise OffsetConflict(chunk_name(self.source.topic, self.kafka_partition, self.start)) from None
+        place = (self.source.topic, self.kafka_partition, self.start, end)
+        record = ChunkRecord(*place, self.writer.rows, self.window, self.writer.path.name, checksum, self.topic_id)
         try:
+            _refuse_recreated(self.source, {self.topic_id})  # while its messages were being read
             log.commit(record)
-        except OffsetConflict:
+        except (OffsetConflict, UserError):
             self.writer.path.unlink(missing_ok=True)
             raise
         self._sweep(record)

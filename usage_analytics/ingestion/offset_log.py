@@ -21,7 +21,10 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class ChunkRecord:
-    """A committed chunk: offsets ``[start, end)`` of one Kafka partition, its window, file and content checksum."""
+    """A committed chunk: offsets ``[start, end)`` of one Kafka partition, its window, file and content checksum.
+
+    ``topic_id`` is Kafka's own identity of the topic, new whenever one is created; empty where it tells none.
+    """
 
     topic: str
     kafka_partition: int
@@ -31,6 +34,7 @@ class ChunkRecord:
     window: str
     file: str
     checksum: str
+    topic_id: str = ""
 
     @property
     def name(self) -> str:
@@ -64,10 +68,14 @@ class OffsetLog:
                 return _read(records[-1])
         return None
 
+    def lasts(self) -> dict[int, ChunkRecord]:
+        """The newest record of each Kafka partition that has any."""
+        lasts = {partition: self.last(partition) for partition in self.kafka_partitions()}
+        return {partition: record for partition, record in lasts.items() if record is not None}
+
     def committed(self) -> dict[int, int]:
         """The committed offset of each Kafka partition: everything before it is in the lake."""
-        lasts = {partition: self.last(partition) for partition in self.kafka_partitions()}
-        return {partition: record.end for partition, record in lasts.items() if record is not None}
+        return {partition: record.end for partition, record in self.lasts().items()}
 
     def commit(self, record: ChunkRecord) -> None:
         """Commit a chunk; `OffsetConflict`, with nothing changed, if its start is taken.

@@ -166,14 +166,17 @@ class LandingMachine(RuleBasedStateMachine):
             self.refused(f"Kafka partition {kafka_partition}", f"offsets {committed} to {held.high}")
             held.low = low  # as from a mirror: landing goes on where it stood
 
-    @rule(kafka_partition=KAFKA_PARTITIONS)
-    def the_topic_is_recreated(self, kafka_partition: int) -> None:
-        committed = self.log.committed().get(kafka_partition)
+    @rule(kafka_partition=KAFKA_PARTITIONS, length=st.integers(0, 50), identity=st.sampled_from(["second", ""]))
+    def the_topic_is_recreated(self, kafka_partition: int, length: int, identity: str) -> None:
+        committed = self.log.committed().get(kafka_partition, 0)
+        if not identity:  # a cluster that tells none is found out by its offsets, as long as they are fewer
+            length = min(length, committed - 1)
         if committed:
             kept = self.kafka.kafka_partitions
-            self.kafka.kafka_partitions = {**kept, kafka_partition: FakePartition()}
-            self.refused(f"Kafka partition {kafka_partition}", committed, "recreated")
-            self.kafka.kafka_partitions = kept
+            self.kafka.kafka_partitions = {**kept, kafka_partition: FakePartition(high=length)}
+            self.kafka.identity = identity
+            self.refused("created again", identity or f"Kafka partition {kafka_partition}")
+            self.kafka.kafka_partitions, self.kafka.identity = kept, "first"
 
     @rule(data=st.data(), kind=st.sampled_from(sorted(DAMAGES)))
     def a_chunk_is_damaged_then_repaired(self, data: st.DataObject, kind: str) -> None:
@@ -298,6 +301,38 @@ def test_a_clock_that_stepped_back_is_named(memory_path: Path) -> None:
     told = f"Kafka partition 0 has chunks in window {OPEN.key}, but by the clock the open window is {earlier.key}"
     with pytest.raises(UserError, match=told):
         land_all(kafka, layout, earlier)
+
+
+def recreate(kafka: FakeKafka, *values: bytes) -> None:
+    kafka.identity, kafka.kafka_partitions = "second", FakeKafka.of(1).kafka_partitions
+    kafka.produce(0, *values)
+
+
+def test_a_recreated_topic_is_refused_even_where_it_has_grown_longer(memory_path: Path) -> None:
+    kafka, layout, record = filled(memory_path, 5)
+    recreate(kafka, *[b"other"] * 9)
+    told = f"topic '{TOPIC}' is not the one .* deleted and created again.*topic id second, the lake's is first"
+    with pytest.raises(UserError, match=told):
+        land_all(kafka, layout)
+    assert list(OffsetLog(layout.offsets).all()) == [record]
+
+
+def test_a_topic_recreated_while_it_is_read_is_refused(memory_path: Path) -> None:
+    kafka, layout = FakeKafka.of(1), layout_of(memory_path)
+    kafka.produce(0, b"a", b"b")
+    kafka.after_batch = lambda number: recreate(kafka, b"other")
+    with pytest.raises(UserError, match="topic id second"):
+        land_all(kafka, layout)
+    assert not list(layout.raw_window(OPEN.key).iterdir())
+    assert not list(OffsetLog(layout.offsets).all())
+
+
+@pytest.mark.parametrize("ids", [("", "first"), ("first", "")])
+def test_a_cluster_that_tells_no_topic_id_is_trusted(memory_path: Path, ids: tuple[str, str]) -> None:
+    kafka, layout = FakeKafka.of(1), layout_of(memory_path)
+    for kafka.identity in ids:
+        kafka.produce(0, b"a")
+        assert [record.topic_id for record in land_all(kafka, layout)] == [kafka.identity]
 
 
 def test_an_outage_while_reading_leaves_no_file(memory_path: Path) -> None:

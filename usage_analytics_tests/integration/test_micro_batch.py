@@ -8,7 +8,9 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import (
@@ -102,6 +104,28 @@ def test_backlog_is_taken_in_bounded_runs(tmp_path: Path, monkeypatch: pytest.Mo
         assert [messages_landed(micro_batch(produced.settings, window)) for _ in range(3)] == [1_000, 1_000, 500]
         produced.assert_came_through_once()
         assert max(record.rows for record in parts.offset_log(produced.settings).all()) == 300
+
+
+def test_a_recreated_topic_is_named_and_nothing_of_it_landed(produced: Produced) -> None:
+    settings = produced.settings
+    produced.send(50)
+    window = open_window(settings)
+    assert messages_landed(micro_batch(settings, window)) == 50
+    client = parts.kafka_client(settings)
+    delete_topic(client, settings.topic)
+    produced.send(500)  # longer than what was landed: offsets alone would not tell
+    with pytest.raises(dg.Failure, match="deleted and created again"):
+        micro_batch(settings, window)
+    assert sum(record.rows for record in parts.offset_log(settings).all()) == 50
+
+
+def delete_topic(client: dict[str, Any], topic: str) -> None:
+    admin = AdminClient({**client, "allow.auto.create.topics": False})
+    admin.delete_topics([topic])[topic].result(30)
+    deadline = time.monotonic() + 30
+    while topic in admin.list_topics(timeout=10).topics:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_damaged_chunk_of_an_older_window_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
