@@ -1,0 +1,68 @@
+"""Scripted clients: they act at fixed intervals all day, round and round the same mini-apps."""
+
+import numpy as np
+
+from usage_analytics.simulation import randomness
+from usage_analytics.simulation.catalogue import ASSET_CLASSES, INSTRUMENTS_PER_CLASS, WALKED
+from usage_analytics.simulation.events import (
+    EVENT,
+    NO_EVENTS,
+    OPEN,
+    WALKED_IN_ALL,
+    Events,
+    app_traits,
+    event_keys,
+    set_costs,
+)
+from usage_analytics.simulation.market_day import MINUTE_US, SLICE_MINUTES, MarketDay
+from usage_analytics.simulation.population import Population
+from usage_analytics.simulation.randomness import Ints
+
+ROUND = 3  # mini-apps that a bot goes round
+
+
+class Bots:
+    """The bots among some users on one day, given out five minutes at a time."""
+
+    def __init__(self, everyone: Population, users: Ints, market: MarketDay) -> None:
+        self._everyone, self._market = everyone, market
+        self._bots = users[everyone.is_bot[users]]
+        # Each works when the exchange of its firm does, or when any does where that is closed.
+        self._span_us = (
+            np.array(
+                [
+                    min(e.first_minute for e in market.exchanges),
+                    max(e.first_minute + len(e.starts) for e in market.exchanges),
+                ]
+            )
+            * MINUTE_US
+        )
+        wanted = everyone.scenario.trouble.bots * everyone.scenario.messages_per_day
+        bots = max(1, int(everyone.is_bot.sum()))
+        self._period_us = int((self._span_us[1] - self._span_us[0]) * bots / wanted) if len(self._bots) else 1
+
+    def starting(self, first_minute: int) -> Events:
+        """What the bots do in the five minutes from then."""
+        return np.concatenate([NO_EVENTS, *(self._of(int(bot), first_minute) for bot in self._bots)])
+
+    def _of(self, bot: int, first_minute: int) -> Events:
+        source, day = self._everyone.stream("bot"), self._market.day.toordinal()
+        begin = int(self._span_us[0] + randomness.uniform(source, 0, bot) * self._period_us)
+        low_us, high_us = first_minute * MINUTE_US, (first_minute + SLICE_MINUTES) * MINUTE_US
+        high_us = min(high_us, int(self._span_us[1]))
+        steps = np.arange(max(0, -(-(low_us - begin) // self._period_us)), -(-(high_us - begin) // self._period_us))
+        events = np.zeros(len(steps), EVENT)
+        if not len(steps):
+            return events
+        key = randomness.bits(source, 1, bot, day)
+        events["session"], events["step"], events["user"] = key, steps, bot
+        walked = (randomness.uniform(source, 2, bot, np.arange(ROUND)) * len(WALKED)).astype(np.int64)
+        events["app"] = WALKED_IN_ALL[walked[steps % ROUND]]
+        events["action"] = OPEN
+        instruments = len(ASSET_CLASSES) * INSTRUMENTS_PER_CLASS
+        events["instrument"] = int(randomness.uniform(source, 3, bot) * instruments)
+        events["time_us"] = begin + steps * self._period_us
+        scenario = self._everyone.scenario
+        keys = event_keys(np.repeat(key, len(steps)), steps)
+        set_costs(events, app_traits(scenario.seed, scenario.spread), scenario.seed, keys)
+        return events

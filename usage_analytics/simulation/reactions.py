@@ -1,0 +1,67 @@
+"""Short visits of users whom a notice brings to a mini-app: in waves, of which one mini-app's follow another's."""
+
+import numpy as np
+
+from usage_analytics.simulation import randomness
+from usage_analytics.simulation.catalogue import LEAD_LAGS, MINI_APPS, LeadLag
+from usage_analytics.simulation.events import NO_EVENTS, Events
+from usage_analytics.simulation.market_day import ExchangeDay, MarketDay
+from usage_analytics.simulation.population import PRESENT, Population
+from usage_analytics.simulation.randomness import Ints, Reals
+from usage_analytics.simulation.visits import EVENTS_PER_VISIT, visits
+
+SHARE = 0.08  # of all messages of an ordinary day
+LEADER_NOISE, FOLLOWER_NOISE, PULL = 0.8, 0.2, 0.9  # of the logarithm of how many react in a minute
+REACTING = tuple(app for pair in LEAD_LAGS for app in (pair.leader, pair.follower))
+REACTING_IN_ALL = np.array([MINI_APPS.index(app) for app in REACTING])
+
+
+class Reactions:
+    """The reactions of some users on one day, five minutes at a time."""
+
+    def __init__(self, everyone: Population, users: Ints, market: MarketDay) -> None:
+        self._everyone, self._users, self._market = everyone, users, market
+        visits_wanted = SHARE * everyone.scenario.messages_per_day / EVENTS_PER_VISIT
+        each = visits_wanted / float(everyone.activity[~everyone.is_bot].sum() * PRESENT)
+        self._rate = each * everyone.activity[users] * everyone.present(market.day)[users]
+        self._exchange = everyone.exchange[users]
+
+    def starting(self, first_minute: int) -> Events:
+        """The events of reactions that begin in the five minutes from then."""
+        return np.concatenate([NO_EVENTS, *(self._at(exchange, first_minute) for exchange in self._market.exchanges)])
+
+    def _at(self, exchange: ExchangeDay, first_minute: int) -> Events:
+        of_slice = exchange.of_slice(first_minute)
+        minutes = exchange.first_minute + np.arange(of_slice.start, min(of_slice.stop, len(exchange.starts)))
+        if not len(minutes):
+            return NO_EVENTS
+        expected = exchange.starts[of_slice, None] * waves(self._everyone.scenario.seed, minutes) / len(REACTING)
+        position = self._everyone.scenario.exchanges.index(exchange.exchange)
+        mine = np.flatnonzero((self._exchange == position) & (self._rate > 0))
+        at = (self._market.day.toordinal(), first_minute)
+        chance = randomness.uniform(self._everyone.stream("reactions"), *at, self._users[mine])
+        counts = randomness.poisson(self._rate[mine] * expected.sum(), chance)
+        user = self._users[np.repeat(mine, counts)]
+        number = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
+        key = randomness.bits(self._everyone.stream("reaction"), *at, user, number)
+        which = randomness.uniform(self._everyone.stream("reaction where and when"), key)
+        cell = randomness.choice(np.cumsum(expected) / expected.sum(), which)
+        events = visits(
+            self._everyone, key, user, REACTING_IN_ALL[cell % len(REACTING)], minutes[cell // len(REACTING)]
+        )
+        events["popup"] = 1
+        return events
+
+
+def waves(seed: int, minutes: Ints) -> Reals:
+    """How many react in each minute (epoch) beside the ordinary, with mean about 1: minutes x `REACTING`."""
+    logarithms = [column for pair in LEAD_LAGS for column in _logarithms(seed, pair, minutes)]
+    return np.exp(np.stack(logarithms, axis=1) - LEADER_NOISE**2 / 2)
+
+
+def _logarithms(seed: int, pair: LeadLag, minutes: Ints) -> tuple[Reals, Reals]:
+    leading = randomness.stream(seed, f"waves of {pair.leader}")
+    own = randomness.stream(seed, f"waves of {pair.follower}")
+    leader = LEADER_NOISE * randomness.normal(leading, minutes)
+    echo = PULL * LEADER_NOISE * randomness.normal(leading, minutes - pair.minutes)
+    return leader, echo + FOLLOWER_NOISE * randomness.normal(own, minutes)

@@ -1,0 +1,176 @@
+"""The planted truth, written beside the messages: what a model should find, and what a check should count.
+
+<folder>/world.json                    settings, personas, daily network, lead-lag pairs, adoption, churn, bots
+<folder>/mini_apps.parquet             family, and medians of latency, payload and preload cost
+<folder>/users.parquet                 firm, desk, role, persona before and after drift, clock skew, adoption, churn
+<folder>/mix.parquet                   persona, mini_app, share, dwell_s (median seconds until the next action)
+<folder>/first.parquet                 persona, phase, mini_app, probability
+<folder>/transitions.parquet           persona, asset_class, before_last, last, next, probability
+<folder>/day=<day>/episodes.json       incidents, outages, news spikes; when the schema changes
+<folder>/day=<day>/expected.parquet    exchange, minute, phase: user sessions that start in it, expected
+<folder>/day=<day>/users.parquet       persona of each user, whether present, and which tools were used
+<folder>/day=<day>/labels-…, minutes-…   what was sent: see labels.py
+
+Times are microseconds since the epoch.
+"""
+
+import json
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from usage_analytics.lake.files import publish, temporary_beside
+from usage_analytics.simulation.catalogue import (
+    ADOPTED,
+    ASSET_CLASSES,
+    CHURNED,
+    DAILY_NETWORK,
+    DESKS,
+    FAMILY_OF,
+    LEAD_LAGS,
+    MINI_APPS,
+    PERSONAS,
+    TOOLS,
+    WALKED,
+)
+from usage_analytics.simulation.errands import ADOPTED_USE, CHURNED_USE, tools_used
+from usage_analytics.simulation.events import app_traits
+from usage_analytics.simulation.lanes import sessions_scale
+from usage_analytics.simulation.market_day import MINUTE_US, PHASES, MarketDay
+from usage_analytics.simulation.navigation import HOME_HABIT, navigation
+from usage_analytics.simulation.population import (
+    ADOPTION_MIDDLE,
+    ADOPTION_PACE,
+    CHURN_DAYS,
+    Population,
+    firm_names,
+    region,
+)
+from usage_analytics.simulation.rendering import user_name
+from usage_analytics.simulation.scenario import Scenario
+from usage_analytics.simulation.walks import USER_SESSIONS_PER_DAY
+
+
+def write_world(folder: Path, everyone: Population) -> None:
+    """All that holds on every day."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scenario = everyone.scenario
+    _write_json(folder / "world.json", _world(scenario))
+    traits = app_traits(scenario.seed, scenario.spread)
+    apps = {"mini_app": MINI_APPS, "family": [FAMILY_OF[app] for app in MINI_APPS], **asdict(traits)}
+    _write(folder / "mini_apps.parquet", pl.DataFrame(apps))
+    _write(folder / "users.parquet", _users(everyone))
+    planted = navigation(scenario.seed)
+    personas = [p.name for p in PERSONAS]
+    mix = {"share": planted.mix, "dwell_s": planted.dwell_s}
+    _write(folder / "mix.parquet", _long(mix, persona=personas, mini_app=WALKED))
+    first = {"probability": planted.first}
+    _write(folder / "first.parquet", _long(first, persona=personas, phase=PHASES, mini_app=WALKED))
+    steps = {"persona": personas, "asset_class": ASSET_CLASSES, "before_last": [*WALKED, None], "last": WALKED}
+    transitions = {"probability": planted.transitions.astype(np.float32)}
+    _write(folder / "transitions.parquet", _long(transitions, **steps, next=WALKED))
+
+
+def write_day(folder: Path, everyone: Population, market: MarketDay) -> None:
+    """All that is planned for one day."""
+    place = day_folder(folder, market.day)
+    place.mkdir(parents=True, exist_ok=True)
+    episodes = [asdict(episode) for episode in market.episodes]
+    _write_json(place / "episodes.json", {"episodes": episodes, "schema_change_us": market.schema_change_us})
+    _write(place / "expected.parquet", _expected(everyone, market))
+    users = np.arange(len(everyone))
+    used = tools_used(everyone, users, market.day)
+    columns = {
+        "user": [user_name(int(user)) for user in users],
+        "persona": np.array([p.name for p in PERSONAS])[everyone.persona(market.day)],
+        "present": everyone.present(market.day),
+        **{tool: used[:, number] for number, tool in enumerate(TOOLS)},
+    }
+    _write(place / "users.parquet", pl.DataFrame(columns))
+
+
+def day_folder(folder: Path, day: date) -> Path:
+    """Where the truth of a day stands."""
+    return folder / f"day={day.isoformat()}"
+
+
+def _world(scenario: Scenario) -> dict[str, Any]:
+    return {
+        "scenario": asdict(scenario),
+        "personas": [asdict(persona) for persona in PERSONAS],
+        "chance_to_start_at_the_favourite": HOME_HABIT,
+        "daily_network": {t: {"rate": r, "log_odds_of_parents": parents} for t, (r, parents) in DAILY_NETWORK.items()},
+        "lead_lag": [asdict(pair) for pair in LEAD_LAGS],
+        "adoption": {"mini_app": ADOPTED, "middle_day": ADOPTION_MIDDLE, "pace": ADOPTION_PACE, "use": ADOPTED_USE},
+        "churn": {"mini_app": CHURNED, "mean_days": CHURN_DAYS, "use": CHURNED_USE},
+        "story_start": scenario.start,
+        "schema_change_day": scenario.schema_change_day,
+    }
+
+
+def _users(everyone: Population) -> pl.DataFrame:
+    exchanges = everyone.scenario.exchanges
+    desks, personas = list(DESKS), np.array([p.name for p in PERSONAS])
+    roles = sorted({p.role for p in PERSONAS})
+    return pl.DataFrame(
+        {
+            "user": [user_name(user) for user in range(len(everyone))],
+            "client_firm": np.array(firm_names())[everyone.firm],
+            "exchange": np.array(exchanges)[everyone.exchange],
+            "region": np.array([region(exchange) for exchange in exchanges])[everyone.exchange],
+            "desk": np.array(desks)[everyone.desk],
+            "asset_class": np.array(list(DESKS.values()))[everyone.desk],
+            "role": np.array(roles)[everyone.role],
+            "is_bot": everyone.is_bot,
+            "activity": everyone.activity,
+            "favourite": np.array(WALKED)[everyone.favourite],
+            "persona_first": personas[everyone.persona_first],
+            "persona_then": personas[everyone.persona_then],
+            "drift_day": everyone.drift_day,
+            "adoption_day": everyone.adoption_day,
+            "churn_day": everyone.churn_day,
+            "clock_skew_us": everyone.clock_skew_us,
+        }
+    )
+
+
+def _expected(everyone: Population, market: MarketDay) -> pl.DataFrame:
+    rate = USER_SESSIONS_PER_DAY[everyone.persona(market.day)] * everyone.activity
+    rate *= sessions_scale(everyone, market.day) * everyone.present(market.day)
+    parts = []
+    for exchange in market.exchanges:
+        here = everyone.exchange == everyone.scenario.exchanges.index(exchange.exchange)
+        minutes = exchange.first_minute + np.arange(len(exchange.starts))
+        columns = {
+            "exchange": [exchange.exchange] * len(minutes),
+            "minute_us": minutes * MINUTE_US,
+            "phase": np.array(PHASES)[exchange.phases],
+            "user_sessions": exchange.starts * rate[here].sum(),
+        }
+        parts.append(pl.DataFrame(columns))
+    return pl.concat(parts)
+
+
+def _long(values: dict[str, Any], **axes: Any) -> pl.DataFrame:
+    shape = tuple(len(names) for names in axes.values())
+    grid = np.indices(shape).reshape(len(shape), -1)
+    columns: dict[str, Any] = {}
+    for (name, names), index in zip(axes.items(), grid, strict=True):
+        columns[name] = pl.Series(list(names)).gather(index)
+    return pl.DataFrame({**columns, **{name: array.ravel() for name, array in values.items()}})
+
+
+def _write(path: Path, rows: pl.DataFrame) -> None:
+    temporary = temporary_beside(path)
+    rows.write_parquet(temporary, compression="zstd")
+    publish(temporary, path)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    temporary = temporary_beside(path)
+    temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+    publish(temporary, path)
