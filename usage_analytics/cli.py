@@ -11,6 +11,7 @@ import typer
 
 from usage_analytics.errors import UserError
 from usage_analytics.settings import PREFIX, SETTINGS_HELP, load_settings
+from usage_analytics.simulation.command import simulate_command
 
 app = typer.Typer(
     help="From a Kafka offset to a recommendation. Settings come from the environment: see 'usage-analytics settings'.",
@@ -20,6 +21,7 @@ broker = typer.Typer(
     help="The embedded Kafka-protocol broker, for machines without a cluster. Keeps messages in memory."
 )
 app.add_typer(broker, name="broker", no_args_is_help=True)
+app.command("simulate")(simulate_command)
 
 
 def main() -> None:

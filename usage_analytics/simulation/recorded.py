@@ -1,24 +1,16 @@
 """Sends recorded messages to Kafka, and knows at the end that each one arrived."""
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from usage_analytics.contract import Mapping
 from usage_analytics.errors import UserError
+from usage_analytics.simulation.producing import TopicProducer
 
-PRODUCER_TUNING = {
-    "compression.type": "lz4",
-    "linger.ms": 20,
-    "enable.idempotence": True,
-    "delivery.report.only.error": True,
-    "queue.buffering.max.messages": 200_000,
-}
-FLUSH_TIMEOUT_S = 60.0
 METADATA_TIMEOUT_S = 10.0
-LOGGER = logging.getLogger("usage_analytics.kafka")  # librdkafka would write to the terminal itself
 PROGRESS_EVERY = 10_000
 
 
@@ -57,44 +49,13 @@ def send(
     progress: Callable[[int], None] = lambda sent: None,
 ) -> int:  # fmt: skip
     """Send messages and wait until Kafka has them all; how many. Any that Kafka refused is a `UserError`."""
-    from confluent_kafka import KafkaError, KafkaException, Message, Producer
-
-    refused: list[str] = []
-
-    def note(error: KafkaError | None, message: Message) -> None:
-        if error is not None:
-            refused.append(error.str())
-
-    try:
-        producer = Producer({**PRODUCER_TUNING, **client, "on_delivery": note, "logger": LOGGER})
-    except KafkaException as error:
-        raise UserError(f"Kafka settings are not usable: {error.args[0].str()}") from None
-    sent = 0
-    for key, value in messages:
-        while True:
-            try:
-                producer.produce(topic, value, key)
-                break
-            except BufferError:  # the queue is full: wait until Kafka took some
-                producer.poll(0.1)
-            except KafkaException as error:
-                producer.flush(FLUSH_TIMEOUT_S)
-                size = f"message {sent + 1}, of {len(value or b''):,} bytes"
-                raise UserError(
-                    f"Kafka refused {size}: {error.args[0].str()}; the {sent} before it were sent"
-                ) from None
-        sent += 1
-        if sent % PROGRESS_EVERY == 0:
-            producer.poll(0)
-            progress(PROGRESS_EVERY)
-        if refused:
-            break
-    left = producer.flush(FLUSH_TIMEOUT_S)
-    progress(sent % PROGRESS_EVERY)
-    if refused or left:
-        why = refused[0] if refused else f"{left} were not acknowledged within {FLUSH_TIMEOUT_S:g} s"
-        raise UserError(f"Kafka at {client['bootstrap.servers']} did not take all messages of {topic!r}: {why}")
-    return sent
+    producer = TopicProducer(client, topic)
+    stream = iter(messages)
+    while batch := list(islice(stream, PROGRESS_EVERY)):
+        producer.send(batch)
+        progress(len(batch))
+    producer.close()
+    return producer.sent
 
 
 def _user_key(message: bytes, pointers: tuple[str, ...]) -> bytes | None:

@@ -1,0 +1,167 @@
+"""The command `usage-analytics simulate`."""
+
+import os
+from dataclasses import fields, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from usage_analytics.errors import UserError
+from usage_analytics.settings import Settings, load_settings
+from usage_analytics.simulation.labels import Totals
+from usage_analytics.simulation.run import simulate
+from usage_analytics.simulation.scenario import NO_TROUBLE, Scenario, Trouble, trading_days
+from usage_analytics.simulation.showing import shown_progress
+from usage_analytics.simulation.targets import FolderTarget, KafkaTarget
+
+EVENTS_PER_USER = 50  # on an ordinary day, where the number of users is not given
+LOOK_AROUND = timedelta(days=14)  # longer than any exchange stays closed
+
+
+def simulate_command(
+    day: Annotated[str, typer.Option(help="First trading day, such as 2026-11-20 (default: the latest ones).")] = "",
+    days: Annotated[int, typer.Option(help="How many trading days, one after the other.")] = 1,
+    messages: Annotated[int, typer.Option(help="Messages of an ordinary day; half days have fewer.")] = 1_000_000,
+    users: Annotated[int, typer.Option(help="Users; 0: one for each fifty messages.")] = 0,
+    exchange: Annotated[
+        list[str] | None,
+        typer.Option(help="Exchange whose hours firms keep; several for several (default: XNYS)."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed is another world; the same seed, the same bytes.")] = 7,
+    speed: Annotated[str, typer.Option(help="Simulated seconds in a real one, such as 1 or 60; or max.")] = "max",
+    processes: Annotated[int, typer.Option(help="0: one for each core. The messages do not depend on it.")] = 0,
+    partitions: Annotated[int, typer.Option(help="Kafka partitions, if the topic must be created; or files.")] = 4,
+    to: Annotated[Path | None, typer.Option(help="Write NDJSON files into this folder, nothing to Kafka.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="Folder of the truth (default: <home>/simulation).")] = None,
+    spread: Annotated[float, typer.Option(help="Log-standard-deviation of latency and cost over mini-apps.")] = 0.8,
+    trouble: Annotated[
+        list[str] | None, typer.Option(help="What goes wrong: 'none', or a rate such as late=0.01; several times.")
+    ] = None,
+    story_start: Annotated[
+        str, typer.Option(help="Day from which adoption, churn and drift count (default: 28 days before the first).")
+    ] = "",
+    max_waiting: Annotated[
+        int, typer.Option(help="Hold back while more wait in a Kafka partition (0: by what the topic keeps).")
+    ] = 0,
+) -> None:
+    """Send the messages of a simulated trading desktop, and write down the truth that was planted in them.
+
+    60 mini-apps in 8 families; firms, desks, and users of 8 personas who walk from mini-app to mini-app in the hours
+    of real exchanges; news spikes, incidents, late, doubled and broken messages, scripted clients. docs/simulation.md
+    shows the world and what the truth folder holds.
+
+    Try: usage-analytics simulate --messages 100000 --to /tmp/desktop --truth /tmp/desktop/truth
+    """
+    settings = load_settings()
+    exchanges = tuple(exchange or ["XNYS"])
+    workers = _at_least(0, "--processes", processes) or os.cpu_count() or 1
+    pace, most = _speed(speed), _at_least(0, "--max-waiting", max_waiting)
+    scenario = Scenario(
+        days=_days(exchanges, day, _at_least(1, "--days", days)),
+        seed=seed,
+        messages_per_day=_at_least(1, "--messages", messages),
+        users=_at_least(0, "--users", users) or max(1, messages // EVENTS_PER_USER),
+        exchanges=exchanges,
+        lanes=_at_least(1, "--partitions", partitions),
+        spread=spread,
+        story_start=_date("--story-start", story_start) if story_start else None,
+        trouble=_trouble(trouble or []),
+    )
+    folder = truth or settings.home / "simulation"
+    if to is None:
+        totals = into_kafka(settings, scenario, folder, pace, workers, most)
+    else:
+        with shown_progress(scenario, None) as watch:
+            totals = simulate(scenario, FolderTarget(to), folder, speed=pace, processes=workers, watch=watch)
+    _report(totals, f"in {to}" if to else f"on Kafka, topic {settings.topic}", folder)
+
+
+def into_kafka(
+    settings: Settings, scenario: Scenario, truth: Path, speed: float = float("inf"), processes: int = 2,
+    max_waiting: int = 0,
+) -> Totals:  # fmt: skip
+    """Send a scenario to the settings' topic, a lane for each Kafka partition, and never more than Kafka keeps."""
+    from usage_analytics import parts
+    from usage_analytics.simulation.backpressure import Backpressure, most_waiting
+    from usage_analytics.simulation.recorded import ensure_topic
+
+    _refuse_future(scenario)
+    client = parts.kafka_client(settings)
+    ensure_topic(client, settings.topic, scenario.lanes)
+    with parts.kafka_source(settings) as source:
+        scenario = replace(scenario, lanes=len(source.watermarks()))
+        most = max_waiting or most_waiting(client, settings.topic)
+        pressure = Backpressure(source, parts.offset_log(settings).committed, most)
+        with shown_progress(scenario, pressure) as watch:
+            target = KafkaTarget(client, settings.topic)
+            return simulate(scenario, target, truth, speed=speed, processes=processes, watch=watch)
+
+
+def _report(totals: Totals, where: str, truth: Path) -> None:
+    from usage_analytics.reporting.terminal import CONSOLE, print_table
+
+    rows = [(f"{kind} {detail}".strip(), count) for (kind, detail), count in sorted(totals.planted.items())]
+    print_table("Planted", ("kind", "messages"), rows)
+    CONSOLE.print(f"{totals.messages:,} messages of {totals.bytes / totals.messages:.0f} bytes are {where}")
+    CONSOLE.print(f"The truth is in {truth}")
+
+
+def _days(exchanges: tuple[str, ...], first: str, count: int) -> tuple[date, ...]:
+    if first:
+        day = _date("--day", first)
+        found = trading_days(exchanges, day, day + count * timedelta(days=2) + LOOK_AROUND)[:count]
+        return (day, *found[1:]) if found[:1] != (day,) else found  # the scenario says what is wrong with the day
+    today = datetime.now(UTC).date()
+    return trading_days(exchanges, today - count * timedelta(days=2) - LOOK_AROUND, today - timedelta(days=1))[-count:]
+
+
+def _refuse_future(scenario: Scenario) -> None:
+    latest = max(scenario.days)
+    if latest > datetime.now(UTC).date():
+        raise UserError(f"simulation: {latest} is to come; as messages of today its events would be dead letters: --to")
+
+
+def _trouble(settings: list[str]) -> Trouble:
+    trouble = Trouble()
+    kinds = {f.name: f.type for f in fields(Trouble)}
+    for text in settings:
+        name, _, value = text.partition("=")
+        if text == "none":
+            trouble = NO_TROUBLE
+            continue
+        if name not in kinds:
+            raise UserError(f"--trouble: {name!r} is none of {', '.join(kinds)}")
+        try:
+            trouble = replace(trouble, **{name: _as(kinds[name], value)})
+        except ValueError:
+            raise UserError(f"--trouble: {name} is a number, such as {name}=1, found {value!r}") from None
+    return trouble
+
+
+def _as(kind: Any, value: str) -> Any:
+    return bool(int(value)) if kind is bool else kind(value)
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float("inf") if text == "max" else float(text)
+    except ValueError:
+        speed = 0.0
+    if not speed > 0:
+        raise UserError(f"--speed is max, or simulated seconds in a real one such as 60, found {text!r}")
+    return speed
+
+
+def _at_least(least: int, option: str, number: int) -> int:
+    if number < least:
+        raise UserError(f"{option} is a number from {least} on, found {number}")
+    return number
+
+
+def _date(option: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{option} is a day such as 2026-11-20, found {text!r}") from None

@@ -1,0 +1,45 @@
+"""What a person sees of a running simulation: its simulated time, its rate, and what waits to be landed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from usage_analytics.reporting.terminal import CONSOLE
+from usage_analytics.simulation.backpressure import Backpressure
+from usage_analytics.simulation.market_day import market_day
+from usage_analytics.simulation.run import Standing, Watch
+from usage_analytics.simulation.scenario import Scenario
+
+
+@contextmanager
+def shown_progress(scenario: Scenario, pressure: Backpressure | None) -> Iterator[Watch]:
+    """A progress bar, and the watch that moves it; with backpressure the watch holds the simulation back."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[rate]}"), console=CONSOLE) as bar:
+        task = bar.add_task("simulating", total=expected_messages(scenario), rate="")
+
+        def watch(standing: Standing) -> bool:
+            holding = pressure.look() if pressure is not None else False
+            elapsed = bar.tasks[0].elapsed or 0
+            rate = f"{standing.sent / elapsed:,.0f}/s" if elapsed > 1 else ""
+            if pressure is not None:
+                rate += f"  waiting {pressure.waiting:,}" + (" (holding back)" if holding else "")
+            bar.update(task, completed=standing.sent, rate=rate, description=_clock(standing))
+            return holding
+
+        yield watch
+        bar.update(task, total=bar.tasks[0].completed)
+
+
+def expected_messages(scenario: Scenario) -> int:
+    """About how many messages all days have."""
+    days = [market_day(scenario, day) for day in scenario.days]
+    mass = sum(float(exchange.starts.sum()) for day in days for exchange in day.exchanges)
+    return int(scenario.messages_per_day * mass / len(scenario.exchanges))
+
+
+def _clock(standing: Standing) -> str:
+    simulated = datetime.fromtimestamp(standing.arrival_us / 1e6, UTC) if standing.arrival_us < 2**60 else None
+    return f"{simulated:%Y-%m-%d %H:%M} UTC" if simulated else "finishing"

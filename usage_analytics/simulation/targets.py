@@ -1,0 +1,74 @@
+"""Where simulated messages go: the partitions of a Kafka topic, or files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from usage_analytics.simulation.producing import TopicProducer
+from usage_analytics.simulation.rendering import Messages
+
+
+class Sink(Protocol):
+    """Takes the messages of lanes, in order."""
+
+    def write(self, lane: int, messages: Messages) -> None: ...
+
+    def close(self) -> None:
+        """Wait until all of them are where they should be."""
+        ...
+
+
+class Target(Protocol):
+    """What a sink is opened from, in each process anew."""
+
+    def open(self, lanes: list[int]) -> Sink: ...
+
+
+@dataclass(frozen=True)
+class KafkaTarget:
+    """One Kafka partition for each lane, of the same number."""
+
+    client: dict[str, Any]
+    topic: str
+
+    def open(self, lanes: list[int]) -> Sink:
+        return _KafkaSink(TopicProducer(self.client, self.topic))
+
+
+@dataclass(frozen=True)
+class FolderTarget:
+    """One NDJSON file for each lane; a tombstone is an empty line."""
+
+    folder: Path
+
+    def open(self, lanes: list[int]) -> Sink:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return _FolderSink({lane: self.path(lane).open("wb", buffering=2**20) for lane in lanes})
+
+    def path(self, lane: int) -> Path:
+        """The file of a lane."""
+        return self.folder / f"messages-{lane:03d}.ndjson"
+
+
+@dataclass(frozen=True)
+class _KafkaSink:
+    producer: TopicProducer
+
+    def write(self, lane: int, messages: Messages) -> None:
+        self.producer.send(zip(messages.keys, messages.values, strict=True), lane)
+
+    def close(self) -> None:
+        self.producer.close()
+
+
+@dataclass(frozen=True)
+class _FolderSink:
+    files: dict[int, BinaryIO]
+
+    def write(self, lane: int, messages: Messages) -> None:
+        lines = [value or b"" for value in messages.values]
+        self.files[lane].write(b"".join(line + b"\n" for line in lines))
+
+    def close(self) -> None:
+        for file in self.files.values():
+            file.close()
