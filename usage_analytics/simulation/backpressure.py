@@ -45,14 +45,11 @@ class Backpressure:
         committed, marks = self.committed(), self.source.watermarks()
         for partition, mark in marks.items():
             self._refuse_loss(partition, mark, committed.get(partition, 0))
-        waits = {p: mark.high - max(committed.get(p, 0), self._begin(p)) for p, mark in marks.items()}
+        waits = {p: mark.high - max(committed.get(p, 0), mark.low) for p, mark in marks.items()}
         self.waiting = sum(waits.values())
         self.holding = self.most_waiting is not None and max(waits.values()) > self.most_waiting
         self._refuse_standstill(sum(committed.values()), now)
         return self.holding
-
-    def _begin(self, partition: int) -> int:
-        return self._started[partition].low if partition in self._started else 0
 
     def _refuse_loss(self, partition: int, mark: Watermarks, landed: int) -> None:
         ours = self._started[partition].high if partition in self._started else 0

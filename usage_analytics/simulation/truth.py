@@ -22,7 +22,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 
+from usage_analytics.errors import UserError
 from usage_analytics.lake.files import publish, temporary_beside
 from usage_analytics.simulation.catalogue import (
     ADOPTED,
@@ -56,9 +58,10 @@ from usage_analytics.simulation.walks import USER_SESSIONS_PER_DAY
 
 
 def write_world(folder: Path, everyone: Population) -> None:
-    """All that holds on every day."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """All that holds on every day; a folder that holds another world's truth is a `UserError`."""
     scenario = everyone.scenario
+    _refuse_another_world(folder, scenario)
+    folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "world.json", _world(scenario))
     traits = app_traits(scenario.seed, scenario.spread)
     apps = {"mini_app": MINI_APPS, "family": [FAMILY_OF[app] for app in MINI_APPS], **asdict(traits)}
@@ -96,6 +99,18 @@ def write_day(folder: Path, everyone: Population, market: MarketDay) -> None:
 def day_folder(folder: Path, day: date) -> Path:
     """Where the truth of a day stands."""
     return folder / f"day={day.isoformat()}"
+
+
+def _refuse_another_world(folder: Path, scenario: Scenario) -> None:
+    path = folder / "world.json"
+    if not path.exists():
+        return
+    there, here = json.loads(path.read_bytes()), json.loads(json.dumps(_world(scenario), default=str))
+    there, here = ({**world["scenario"], "story_start": world["story_start"]} for world in (there, here))
+    other = [name for name in here if name != "days" and here[name] != there.get(name)]
+    if other:
+        told = ", ".join(f"{name} {there.get(name)}, now {here[name]}" for name in other)
+        raise UserError(f"simulation: {folder} holds the truth of another world ({told}); choose another folder")
 
 
 def _world(scenario: Scenario) -> dict[str, Any]:
@@ -166,7 +181,7 @@ def _long(values: dict[str, Any], **axes: Any) -> pl.DataFrame:
 
 def _write(path: Path, rows: pl.DataFrame) -> None:
     temporary = temporary_beside(path)
-    rows.write_parquet(temporary, compression="zstd")
+    pq.write_table(rows.to_arrow(), temporary, compression="zstd")  # unlike Polars, tells a full disk by an OSError
     publish(temporary, path)
 
 

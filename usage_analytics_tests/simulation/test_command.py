@@ -1,0 +1,158 @@
+"""`usage-analytics simulate`, as a person uses it."""
+
+import json
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+from simulation.simulated import scenario
+
+from usage_analytics import cli
+from usage_analytics.errors import UserError
+from usage_analytics.settings import PREFIX
+from usage_analytics.simulation import run
+from usage_analytics.simulation.targets import FolderTarget
+
+SIMULATE = (sys.executable, "-m", "usage_analytics.cli", "simulate")
+SMALL = ("--messages", "2000", "--users", "100", "--day", "2026-11-20", "--partitions", "2")
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings of this machine, an own home."""
+    for name in list(os.environ):
+        if name.startswith((PREFIX, "KAFKA_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv(PREFIX + "HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+def refusal(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
+    monkeypatch.setattr(sys, "argv", ["usage-analytics", "simulate", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    shown = capfd.readouterr()
+    assert stop.value.code == 2
+    assert "Traceback" not in shown.out + shown.err
+    return shown.err
+
+
+def ended(arguments: list[str], folder: Path, before: Callable[[], None] | None = None) -> str:
+    """What a process of its own says on standard error when it refuses."""
+    done = subprocess.run(
+        [*SIMULATE, *arguments], cwd=folder, capture_output=True, text=True, check=False, preexec_fn=before
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("usage-analytics: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["usage-analytics", "simulate", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--day", "2026-11-26"), "2026-11-26 is no trading day of XNYS"),
+        (("--day", "soon"), "--day is a day such as 2026-11-20, found 'soon'"),
+        (("--days", "0"), "--days is a number from 1 on, found 0"),
+        (("--exchange", "XMARS"), "exchange 'XMARS' is not in exchange_calendars"),
+        (("--messages", "-5"), "--messages is a number from 1 on, found -5"),
+        (("--users", "-1"), "--users is a number from 0 on, found -1"),
+        (("--speed", "-60"), "--speed is max, or simulated seconds in a real one such as 60, found '-60'"),
+        (("--speed", "fast"), "found 'fast'"),
+        (("--speed", "nan"), "found 'nan'"),
+        (("--trouble", "late=-0.1"), "late is a share from 0 to 0.5, found -0.1"),
+        (("--trouble", "late=often"), "--trouble: late is a number, such as late=1, found 'often'"),
+        (("--trouble", "gremlins=1"), "--trouble: 'gremlins' is none of duplicates, late"),
+        (("--spread", "-1"), "the spread is from 0 to 3, found -1"),
+        (("--story-start", "once"), "--story-start is a day such as 2026-11-20, found 'once'"),
+        (("--day", "2040-11-20"), "2040-11-20 is to come; as messages of today its events would be dead letters"),
+        ((), "no Kafka: set KAFKA_BOOTSTRAP_SERVERS, or start the embedded broker"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    arguments: tuple[str, ...], told: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = refusal(capfd, monkeypatch, *arguments)
+    assert shown.startswith("usage-analytics: ")
+    assert shown.count("\n") == 1
+    assert told in shown
+
+
+def test_messages_and_truth_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command(monkeypatch, *SMALL, "--days", "2", "--to", "out")
+    shown = capfd.readouterr().out
+    lines = sum(path.read_bytes().count(b"\n") for path in (tmp_path / "out").glob("messages-*.ndjson"))
+    assert f"{lines:,} messages of" in shown
+    truth = tmp_path / "home" / "simulation"
+    assert "The truth is in" in shown
+    world = json.loads((truth / "world.json").read_text())
+    assert world["scenario"]["messages_per_day"] == 2000
+    for day in ("2026-11-20", "2026-11-23"):
+        place = truth / f"day={day}"
+        assert json.loads((place / "episodes.json").read_text())["episodes"]
+        assert pl.read_parquet(place / "users.parquet").height == 101  # and a bot
+        assert pl.read_parquet(place / "expected.parquet")["user_sessions"].sum() > 0
+        labels = pl.read_parquet(place / "labels-*.parquet")
+        assert {"bot", "out_of_order"} <= set(labels["kind"])
+    counted = pl.read_parquet(truth / "day=*" / "minutes-*.parquet")["messages"].sum()
+    malformed = pl.read_parquet(truth / "day=*" / "labels-*.parquet").filter(pl.col("kind") == "malformed").height
+    assert counted + malformed == lines
+    transitions = pl.read_parquet(truth / "transitions.parquet")
+    sums = transitions.group_by("persona", "asset_class", "before_last", "last").agg(pl.col("probability").sum())
+    assert (sums["probability"] - 1).abs().max() < 1e-5
+
+
+def test_a_truth_of_another_world_is_not_mixed_with_this_one(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command(monkeypatch, *SMALL, "--to", "out")
+    shown = refusal(capfd, monkeypatch, *SMALL, "--to", "out", "--seed", "8")
+    assert "holds the truth of another world (seed 7, now 8)" in shown
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    # A limit on the size of files fails a write as a full disk does, at the same place.
+    def little() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    assert "File too large" in ended([*SMALL, "--to", "out", "--truth", "truth"], tmp_path, little)
+
+
+def test_a_full_file_system_is_one_sentence(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or not Path("/bin/mount").exists():
+        pytest.skip("only root can mount a small file system")
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(small)], check=False)
+    if mounted.returncode:
+        pytest.skip("no file system may be mounted here")
+    try:
+        assert "No space left on device" in ended([*SMALL, "--to", str(small / "out")], tmp_path)
+    finally:
+        subprocess.run(["/bin/umount", str(small)], check=True)
+
+
+def test_a_process_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(standing: run.Standing) -> bool:
+        for child in multiprocessing.active_children():
+            child.kill()
+        return False
+
+    monkeypatch.setattr(run, "LOOK_EVERY_S", 0.05)
+    with pytest.raises(UserError, match="ended with exit code -9, by lack of memory"):
+        run.simulate(scenario(users=100, messages_per_day=2_000), FolderTarget(tmp_path / "out"), None, watch=killed)
