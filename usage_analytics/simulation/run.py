@@ -64,6 +64,7 @@ def simulate(
     finally:
         for process in children.values():
             process.terminate()
+            process.join()
 
 
 class _Board:
