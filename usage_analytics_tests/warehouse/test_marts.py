@@ -28,21 +28,31 @@ HALF_HOUR_US = 30 * 60 * 10**6
 STEPS_US = st.sampled_from([0, 1, 10**6, HALF_HOUR_US - 1, HALF_HOUR_US, HALF_HOUR_US + 1, 2 * HALF_HOUR_US])
 
 
+EVENT_IDS = st.integers(0, 25).map("e{}".format)  # few: users share them, and a user's come back with other content
+
+
 @st.composite
-def deliveries(draw: st.DrawFn) -> list[tuple[int, str, dict[str, Any]]]:
-    """Events as they arrive: in any order of event time, over two Kafka partitions and three windows, some twice."""
+def usage(draw: st.DrawFn, steps: st.SearchStrategy[int] = STEPS_US) -> list[dict[str, Any]]:
+    """What users did on two trading days, in order of time."""
     event = st.tuples(
-        st.sampled_from(USERS), st.sampled_from(DAYS), st.sampled_from(["quotes", "charts", "news"]), STEPS_US,
+        EVENT_IDS, st.sampled_from(USERS), st.sampled_from(DAYS), st.sampled_from(["quotes", "charts", "news"]), steps,
         st.sampled_from(["acme", "beta", None]),
     )  # fmt: skip
     rows, at = [], 0
-    for number, (user, day, mini_app, step, firm) in enumerate(draw(st.lists(event, min_size=1, max_size=40))):
+    for event_id, user, day, mini_app, step, firm in draw(st.lists(event, min_size=1, max_size=40)):
         at += step
         rows.append({
-            "event_id": f"e{number}", "user_id": user, "trading_day": day, "mini_app": mini_app, "client_firm": firm,
+            "event_id": event_id, "user_id": user, "trading_day": day, "mini_app": mini_app, "client_firm": firm,
             "event_time_us": 1_795_000_000_000_000 + 10**12 * DAYS.index(day) + at,
             "properties": json.dumps({"sequence": USERS.index(user)}),
         })  # fmt: skip
+    return rows
+
+
+@st.composite
+def deliveries(draw: st.DrawFn, rows: list[dict[str, Any]] | None = None) -> list[tuple[int, str, dict[str, Any]]]:
+    """Events as they arrive: in any order of event time, over two Kafka partitions and three windows, some twice."""
+    rows = draw(usage()) if rows is None else rows
     again = draw(st.lists(st.sampled_from(rows), max_size=8))
     arriving = draw(st.permutations([*rows, *again]))
     places = st.tuples(st.integers(0, 1), st.sampled_from(WINDOWS))
@@ -72,11 +82,15 @@ def refresh(warehouse: DuckDBWarehouse) -> None:
         warehouse.replace_plan(day, NO_PLAN)
 
 
+def identity(row: dict[str, Any]) -> tuple[date, str, str]:
+    return row["trading_day"], row["user_id"], row["event_id"]
+
+
 def user_runs(rows: Iterable[dict[str, Any]]) -> dict[tuple[date, str, int], list[dict[str, Any]]]:
-    """The oracle: each event once, in order, cut where a user paused for 30 minutes."""
-    single: dict[tuple[date, str], dict[str, Any]] = {}
+    """The oracle: of each user's event of a day the first message, in order, cut where a user paused for 30 minutes."""
+    single: dict[tuple[date, str, str], dict[str, Any]] = {}
     for row in sorted(rows, key=lambda r: (r["topic"], r["kafka_partition"], r["kafka_offset"])):
-        single.setdefault((row["trading_day"], row["event_id"]), row)
+        single.setdefault(identity(row), row)
     runs: dict[tuple[date, str, int], list[dict[str, Any]]] = {}
     last: dict[tuple[date, str], tuple[int, int]] = {}
     order = sorted(
@@ -148,7 +162,7 @@ def test_marts_equal_the_oracle_and_incremental_equals_rebuilt(
             assert {row[:6]: list(row[6:]) for row in transitions} == expected_transitions(runs)
             assert len(transitions) == len(expected_transitions(runs))
             assert warehouse.stale_days() == []
-        assert sum(len(run) for run in runs.values()) == len({row["event_id"] for _, _, row in arrived})
+        assert sum(len(run) for run in runs.values()) == len({identity(row) for _, _, row in arrived})
         by_property = incremental.transition_counts("sequence")
         assert by_property.get_column("transitions").sum() == sum(len(run) for run in runs.values())
         assert set(by_property.get_column("fold")) == {USERS.index(user) % 5 for _, user, _ in runs}
@@ -170,3 +184,45 @@ def test_the_edges_of_user_sessions(warehouse: DuckDBWarehouse, memory_path: Pat
     assert set(warehouse.read(query).rows()) == {
         (None, None, "quotes", 1, 0), (None, "quotes", "news", 1, HALF_HOUR_US - 1), (None, None, "charts", 1, 0),
     }  # fmt: skip
+
+
+@settings(max_examples=5)
+@given(data=st.data(), rows=usage(steps=STEPS_US.filter(bool)))
+def test_neither_order_of_arrival_nor_redelivery_changes_a_mart(
+    data: st.DataObject, rows: list[dict[str, Any]]
+) -> None:
+    single = list({identity(row): row for row in rows}.values())  # a user's instants and ids all differ
+    marts = []
+    with memory_folder() as folder:
+        for name in ("once", "again"):
+            chunks = chunked(Path(folder) / name, data.draw(deliveries(single)))
+            warehouse = DuckDBWarehouse(Path(folder) / f"{name}.duckdb")
+            for window, mine in chunks.items():
+                warehouse.load_window(TOPIC, window, mine)
+            refresh(warehouse)
+            marts.append((set(warehouse.read(SESSIONS).rows()), set(warehouse.read(TRANSITIONS).rows())))
+    assert marts[0] == marts[1]
+
+
+def test_an_event_id_names_one_event_of_its_user_on_its_trading_day(
+    warehouse: DuckDBWarehouse, memory_path: Path
+) -> None:
+    def event(user: str, day: date, mini_app: str, at: int) -> dict[str, Any]:
+        time_us = 1_795_446_000_000_000 + at
+        return {
+            "event_id": "1", "user_id": user, "trading_day": day, "mini_app": mini_app, "event_time_us": time_us,
+        }  # fmt: skip
+
+    # The second of a user's messages on a day is dropped, although it tells of an earlier instant.
+    rows = [
+        event(USERS[0], DAYS[0], "quotes", 5), event(USERS[0], DAYS[0], "charts", 0),
+        event(USERS[0], DAYS[1], "news", 9), event(USERS[1], DAYS[0], "risk", 5),
+    ]  # fmt: skip
+    warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, rows)])
+    refresh(warehouse)
+    counted = warehouse.read("SELECT trading_day, user_id, first_mini_app, events FROM user_sessions ORDER BY ALL")
+    assert counted.rows() == [
+        (DAYS[0], USERS[0], "quotes", 1), (DAYS[0], USERS[1], "risk", 1), (DAYS[1], USERS[0], "news", 1),
+    ]  # fmt: skip
+    over_all_days = warehouse.transition_counts("sequence")
+    assert over_all_days.get_column("transitions").sum() == 3
