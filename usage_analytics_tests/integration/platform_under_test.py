@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -67,11 +67,20 @@ class Produced:
         mixed: list[tuple[bytes, bytes | None]] = list(good)
         for number, message in enumerate(broken):
             mixed.insert(number * (step + 1), message)
-        client = parts.kafka_client(self.settings)
-        ensure_topic(client, self.settings.topic, PARTITIONS)
-        assert send(client, self.settings.topic, mixed) == len(mixed)  # type: ignore[arg-type]
+        self._to_kafka(mixed)
         self.good += [value for _, value in good]
         self.broken += [value for _, value in broken]
+
+    def send_again(self, count: int) -> None:
+        """The first good messages of the last batch once more, as a producer that lost its connection would."""
+        again = list(islice(sample_messages(self.day, self.settings.calendar, seed=self.batches), count))
+        self._to_kafka(again)
+        self.good += [value for _, value in again]
+
+    def _to_kafka(self, messages: Sequence[tuple[bytes | None, bytes | None]]) -> None:
+        client = parts.kafka_client(self.settings)
+        ensure_topic(client, self.settings.topic, PARTITIONS)
+        assert send(client, self.settings.topic, messages) == len(messages)  # type: ignore[arg-type]
 
     def assert_came_through_once(self) -> None:
         """Each message is in raw once, and once either in the warehouse or among the dead letters; all counts agree."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import (
@@ -83,13 +84,19 @@ def test_day_from_kafka_to_the_plan(produced: Produced) -> None:
     assert enriched.metadata["chunks_enriched_now"].value == added, "only new chunks are enriched"
     produced.assert_came_through_once()
 
+    produced.send_again(200)
+    assert messages_landed(micro_batch(settings, window)) == 200
+    produced.assert_came_through_once()
+
     warehouse = parts.warehouse(settings)
     assert warehouse.stale_days() == [produced.day]
     with open_instance(settings.home) as instance:
         close_trading_day(produced.day, instance)
+        made = instance.get_latest_materialization_event(dg.AssetKey("user_sessions"))
     assert warehouse.stale_days() == []
+    assert made.asset_materialization.metadata["duplicates_dropped"].value == 200  # type: ignore[union-attr]
     sessions = warehouse.read("SELECT sum(events)::BIGINT AS events, count(*) AS n FROM user_sessions").row(0)
-    assert sessions[0] == len(produced.good) and sessions[1] > 100
+    assert sessions[0] == len(produced.good) - 200 and sessions[1] > 100
     plan = warehouse.read("SELECT DISTINCT trading_day FROM preload_plan WHERE mini_app IS NOT NULL")
     assert plan["trading_day"].to_list() == [produced.day]
 

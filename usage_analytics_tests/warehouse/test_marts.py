@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from usage_analytics.enrichment.enrich import EnrichedChunk
 from usage_analytics.serving.preload_plan import PLAN_SCHEMA
 from usage_analytics.warehouse.duckdb import DuckDBWarehouse
-from usage_analytics.warehouse.protocol import MARTS
+from usage_analytics.warehouse.protocol import MARTS, MartReceipt
 
 DAYS = [date(2026, 11, 20), date(2026, 11, 23)]
 USERS = [digit * 32 for digit in "04af"]
@@ -75,11 +75,12 @@ def chunked(folder: Path, arrived: Iterable[tuple[int, str, dict[str, Any]]]) ->
     return chunks
 
 
-def refresh(warehouse: DuckDBWarehouse) -> None:
+def refresh(warehouse: DuckDBWarehouse) -> dict[tuple[str, date], MartReceipt]:
+    receipts = {}
     for day in warehouse.stale_days():
-        for mart in MARTS:
-            warehouse.refresh_mart(mart, day)
+        receipts |= {(mart, day): warehouse.refresh_mart(mart, day) for mart in MARTS}
         warehouse.replace_plan(day, NO_PLAN)
+    return receipts
 
 
 def identity(row: dict[str, Any]) -> tuple[date, str, str]:
@@ -152,8 +153,12 @@ def test_marts_equal_the_oracle_and_incremental_equals_rebuilt(
         rebuilt = DuckDBWarehouse(Path(folder) / "rebuilt.duckdb")
         for window in order:
             rebuilt.load_window(TOPIC, window, chunks.get(window, []))
-        refresh(rebuilt)
-        runs = user_runs(incremental.read(EVENTS).to_dicts())
+        receipts = refresh(rebuilt)
+        rows = incremental.read(EVENTS).to_dicts()
+        runs = user_runs(rows)
+        for (mart, day), receipt in receipts.items():
+            mine = [identity(row) for row in rows if row["trading_day"] == day]
+            assert receipt.duplicates_dropped == len(mine) - len(set(mine)), mart
         for warehouse in (incremental, rebuilt):
             sessions = warehouse.read(SESSIONS).rows()
             assert len(sessions) == len(set(sessions))
@@ -219,7 +224,9 @@ def test_an_event_id_names_one_event_of_its_user_on_its_trading_day(
         event(USERS[0], DAYS[1], "news", 9), event(USERS[1], DAYS[0], "risk", 5),
     ]  # fmt: skip
     warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, rows)])
-    refresh(warehouse)
+    receipts = refresh(warehouse)
+    dropped = {day: {receipts[mart, day].duplicates_dropped for mart in MARTS} for day in DAYS}
+    assert dropped == {DAYS[0]: {1}, DAYS[1]: {0}}
     counted = warehouse.read("SELECT trading_day, user_id, first_mini_app, events FROM user_sessions ORDER BY ALL")
     assert counted.rows() == [
         (DAYS[0], USERS[0], "quotes", 1), (DAYS[0], USERS[1], "risk", 1), (DAYS[1], USERS[0], "news", 1),
