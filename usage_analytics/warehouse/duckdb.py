@@ -22,8 +22,12 @@ from usage_analytics.errors import UserError
 from usage_analytics.warehouse.protocol import MARTS, PLAN, LoadReceipt, MartReceipt
 
 FOLDS = 5
-# From the pseudonym itself, so that a user stays in one fold on every day and in every engine.
-FOLD_OF_USER = f"(strpos('0123456789abcdef', right(user_id, 1)) - 1) % {FOLDS}"
+# The pseudonym's first two hexadecimal digits as a number, so that a user stays in one fold on every day and in every
+# engine: DuckDB, T-SQL and Spark all read this. A digit's value is its ASCII code less that of '0', modulo 39, because
+# 'a' comes 39 codes after the place where the digit ten would be.
+FOLD_OF_USER = (
+    f"((ascii(substring(user_id, 1, 1)) - 48) % 39 * 16 + (ascii(substring(user_id, 2, 1)) - 48) % 39) % {FOLDS}"
+)
 
 # Where a mart counts each event once; what the day has more are duplicates.
 COUNTS_EVENTS = {"user_sessions": "events", "app_transitions": "transitions"}

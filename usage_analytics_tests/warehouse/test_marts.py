@@ -19,7 +19,7 @@ from usage_analytics.warehouse.duckdb import DuckDBWarehouse
 from usage_analytics.warehouse.protocol import MARTS, MartReceipt
 
 DAYS = [date(2026, 11, 20), date(2026, 11, 23)]
-USERS = [digit * 32 for digit in "04af"]
+USERS = [digits + "0" * 30 for digits in ("01", "4a", "a0", "f7")]
 WINDOWS = ["2026-11-23T1000", "2026-11-23T1015", "2026-11-23T1030"]
 EVENTS = "SELECT * FROM usage_events ORDER BY topic, kafka_partition, kafka_offset"
 NO_PLAN = pl.DataFrame(schema=PLAN_SCHEMA)
@@ -124,7 +124,7 @@ def expected_transitions(runs: dict[tuple[date, str, int], list[dict[str, Any]]]
         apps = [None, None, None, *(row["mini_app"] for row in run)]
         waits = [0, *(after["event_time_us"] - before["event_time_us"] for before, after in pairwise(run))]
         for position, wait in enumerate(waits):
-            key = (day, int(user[-1], 16) % 5, *apps[position : position + 4])
+            key = (day, int(user[:2], 16) % 5, *apps[position : position + 4])
             counts[key] += 1
             dwell[key] += wait
     return {key: [count, dwell[key]] for key, count in counts.items()}
@@ -233,3 +233,11 @@ def test_an_event_id_names_one_event_of_its_user_on_its_trading_day(
     ]  # fmt: skip
     over_all_days = warehouse.transition_counts("sequence")
     assert over_all_days.get_column("transitions").sum() == 3
+
+
+def test_folds_of_users_are_near_even(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
+    users = [{"user_id": f"{number:02x}" + "5" * 30} for number in range(256)]
+    warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, users)])
+    refresh(warehouse)
+    folds = warehouse.read("SELECT fold, sum(transitions)::BIGINT FROM app_transitions GROUP BY fold ORDER BY fold")
+    assert folds.rows() == [(0, 52), (1, 51), (2, 51), (3, 51), (4, 51)]
