@@ -98,7 +98,10 @@ def sample(
 
 
 @app.command()
-def status(windows: Annotated[int, typer.Option(min=1, help="How many windows to show.")] = 5) -> None:
+def status(
+    windows: Annotated[int, typer.Option(min=1, help="How many windows to show.")] = 5,
+    everything: Annotated[bool, typer.Option("--all", help="Add the total of all windows; reads all history.")] = False,
+) -> None:
     """Show what waits on Kafka, what is in the lake and the warehouse, and whether the counts agree."""
     from usage_analytics.reporting.status import hop_totals, kafka_status, window_totals
     from usage_analytics.reporting.terminal import print_table
@@ -107,7 +110,9 @@ def status(windows: Annotated[int, typer.Option(min=1, help="How many windows to
     rows = [(s.kafka_partition, s.low, s.committed, s.high, s.lag) for s in kafka_status(settings)]
     columns = ("Kafka partition", "low watermark", "committed offset", "high watermark", "lag")
     print_table(f"Topic {settings.topic}", columns, rows)
-    totals = [*window_totals(settings, windows), hop_totals(settings)]
+    totals = window_totals(settings, windows)
+    if everything:
+        totals.append(hop_totals(settings))
     hops = [(t.name, t.raw, t.enriched, t.dead_letters, t.loaded, t.balances) for t in totals]
     print_table("Ledger", ("window", "raw", "enriched", "dead letters", "loaded", "balances"), hops)
 
