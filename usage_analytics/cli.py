@@ -62,9 +62,10 @@ def produce(
     """Send recorded messages to the Kafka topic, and wait until Kafka has them all."""
     from usage_analytics import parts
     from usage_analytics.contract import load_mapping
+    from usage_analytics.ingestion.topics import ensure_topic
     from usage_analytics.reporting.terminal import CONSOLE, progress
     from usage_analytics.simulation.msnbc import msnbc_messages
-    from usage_analytics.simulation.recorded import ensure_topic, ndjson_messages, send
+    from usage_analytics.simulation.recorded import ndjson_messages, send
 
     settings = load_settings()
     if not file.is_file():

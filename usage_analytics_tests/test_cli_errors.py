@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from usage_analytics import cli
+from usage_analytics.ingestion import topics
 from usage_analytics.settings import PREFIX
-from usage_analytics.simulation import recorded
 
 NDJSON = b'{"user":"mary"}\n'
 
@@ -22,7 +22,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv(PREFIX + "HOME", str(tmp_path / "home"))
     monkeypatch.setenv(PREFIX + "KAFKA_TIMEOUT_S", "1")
-    monkeypatch.setattr(recorded, "METADATA_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(topics, "METADATA_TIMEOUT_S", 1.0)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "events.ndjson").write_bytes(NDJSON)
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
+from usage_analytics.ingestion.topics import ensure_topic
 from usage_analytics.reporting.model import print_evaluation
 from usage_analytics.reporting.status import hop_totals, kafka_status
 from usage_analytics.reporting.terminal import CONSOLE, print_table, progress
 from usage_analytics.settings import PREFIX, Settings, load_settings
 from usage_analytics.simulation.msnbc import msnbc_messages
-from usage_analytics.simulation.recorded import ensure_topic, send
+from usage_analytics.simulation.recorded import send
 from usage_analytics.simulation.sample_day import sample_messages
 
 MSNBC = Path("../shared/data/msnbc/msnbc990928.zip")

@@ -20,11 +20,12 @@ from usage_analytics.ingestion.chunk_file import read_chunk
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 from usage_analytics.ingestion.landing import tiling_faults
 from usage_analytics.ingestion.offset_log import ChunkRecord
+from usage_analytics.ingestion.topics import ensure_topic
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import QUIET
 from usage_analytics.reconciliation import hop_counts
 from usage_analytics.settings import PREFIX, Settings, load_settings
-from usage_analytics.simulation.recorded import ensure_topic, send
+from usage_analytics.simulation.recorded import send
 from usage_analytics.simulation.sample_day import sample_messages
 
 PARTITIONS = 3

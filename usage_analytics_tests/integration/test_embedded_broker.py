@@ -16,7 +16,9 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.embedded_broker import EmbeddedBroker, cluster_id_at, create_topic, free_port
+from usage_analytics.ingestion.broker_process import cluster_id_at, free_port
+from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
+from usage_analytics.ingestion.topics import create_topic
 from usage_analytics_tests.integration import apache_kafka
 from usage_analytics_tests.integration.apache_kafka import ApacheKafka
 
