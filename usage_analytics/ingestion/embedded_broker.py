@@ -108,14 +108,6 @@ class EmbeddedBroker:
         """Differs at each start: offsets read under another cluster id are of another log."""
         return self._state.cluster_id
 
-    @property
-    def pid(self) -> int:
-        return self._state.pid
-
-    @property
-    def log_file(self) -> Path:
-        return _log_file(self.directory)
-
     def stop(self) -> None:
         """End the broker and forget its messages; harmless when it has ended already."""
         atexit.unregister(self.stop)
