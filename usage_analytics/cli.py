@@ -1,7 +1,6 @@
 """The command line: `usage-analytics --help`."""
 
 import sys
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
@@ -70,7 +69,6 @@ def produce(
     settings = load_settings()
     if not file.is_file():
         raise UserError(f"{file} is not a file")
-    stream: Iterator[tuple[bytes | None, bytes]]
     if mapping == "msnbc":
         stream = msnbc_messages(file, _trading_day(trading_day), settings.calendar)
     else:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
@@ -58,7 +57,6 @@ def _empty(home: Path) -> None:
 def _produce(settings: Settings, day: date, messages: int) -> int:
     client = parts.kafka_client(settings)
     ensure_topic(client, settings.topic, KAFKA_PARTITIONS)
-    stream: Iterator[tuple[bytes | None, bytes]]
     if MSNBC.is_file():
         CONSOLE.print(f"Messages: visits of the msnbc day, placed in trading day {day}")
         stream = msnbc_messages(MSNBC, day, settings.calendar)
