@@ -41,6 +41,11 @@ def kafka_status(settings: Settings) -> list[KafkaPartitionStatus]:
     return [KafkaPartitionStatus(p, m.low, committed.get(p), m.high) for p, m in marks.items()]
 
 
+def messages_waiting(settings: Settings) -> int:
+    """How many offsets Kafka has that the lake has not."""
+    return sum(partition.lag for partition in kafka_status(settings))
+
+
 def window_totals(settings: Settings, count: int) -> list[HopTotals]:
     """The newest windows that hold messages, newest first."""
     log = parts.offset_log(settings)

@@ -22,10 +22,11 @@ from confluent_kafka.admin import (
 )
 
 from usage_analytics import parts
+from usage_analytics.ingestion.offset_log import ChunkRecord
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import close_trading_day
-from usage_analytics.reporting.status import kafka_status
-from usage_analytics.settings import load_settings
+from usage_analytics.reporting.status import messages_waiting
+from usage_analytics.settings import Settings, load_settings
 from usage_analytics_tests.integration.apache_kafka import ApacheKafka
 from usage_analytics_tests.integration.platform_under_test import (
     Produced,
@@ -237,24 +238,23 @@ def committed_messages(servers: str, topic: str) -> tuple[list[bytes], dict[int,
     return values, counts
 
 
-def land_all(settings: object) -> None:
-    settings = load_settings()
+def land_all(settings: Settings) -> None:
     window = open_window(settings)
     for _ in range(12):
         assert micro_batch(settings, window).success
-        if not sum(partition.lag for partition in kafka_status(settings)):
+        if not messages_waiting(settings):
             return
     raise AssertionError("twelve runs did not take what waited")
 
 
-def assert_landed(produced: Produced, values: list[bytes]) -> list[object]:
+def assert_landed(produced: Produced, values: list[bytes]) -> list[ChunkRecord]:
     records = assert_offsets_tile(produced.settings)
     assert sorted(v or b"" for v in raw_values(produced.settings, records)) == sorted(values)
     loaded = parts.warehouse(produced.settings).read(
         "SELECT count(*) AS n, count(DISTINCT event_id) AS d FROM usage_events"
     )
     assert loaded.row(0) == (len(values), len(values))
-    return list(records)
+    return records
 
 
 def test_two_runs_at_once_land_each_message_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
