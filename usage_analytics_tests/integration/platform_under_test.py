@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 
 import dagster as dg
 import pyarrow.parquet as pq
@@ -147,14 +149,24 @@ def messages_landed(result: dg.ExecuteInProcessResult) -> int:
 
 def clean_environment(monkeypatch: pytest.MonkeyPatch, home: Path, **chosen: object) -> None:
     """Only these settings, whatever the shell of the tests has."""
-    import os
-
     for name in list(os.environ):
         if name.startswith((PREFIX, "KAFKA_", "DAGSTER_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv(PREFIX + "HOME", str(home))
     for name, value in chosen.items():
         monkeypatch.setenv(PREFIX + name, str(value))
+
+
+def freeze(monkeypatch: pytest.MonkeyPatch, now: datetime, *modules: ModuleType) -> None:
+    """The modules' clock stands still."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return now.astimezone(tz)
+
+    for module in modules:
+        monkeypatch.setattr(module, "datetime", Clock)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from confluent_kafka.admin import (
 
 from usage_analytics import parts
 from usage_analytics.ingestion.offset_log import ChunkRecord
+from usage_analytics.orchestration import micro_batch_assets
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import close_trading_day
 from usage_analytics.reporting.status import messages_waiting
@@ -33,6 +34,7 @@ from usage_analytics_tests.integration.platform_under_test import (
     assert_offsets_tile,
     clean_environment,
     embedded_platform,
+    freeze,
     messages_landed,
     micro_batch,
     open_window,
@@ -114,27 +116,20 @@ def test_backlog_is_taken_in_bounded_runs(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_damaged_chunk_of_an_older_window_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with embedded_platform(monkeypatch, tmp_path) as produced:
-        settings, calendar = produced.settings, produced.settings.calendar
-        older = calendar.windows_of(produced.day)[3].key
+        settings = produced.settings
+        older = settings.calendar.windows_of(produced.day)[3]
         produced.send(900, broken_of_each_kind=1)
         # Landed as if that window had been open then.
         with monkeypatch.context() as then:
-            from usage_analytics.orchestration import micro_batch_assets
-
-            class Clock(datetime):
-                @classmethod
-                def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
-                    return calendar.windows_of(produced.day)[3].start
-
-            then.setattr(micro_batch_assets, "datetime", Clock)
-            assert messages_landed(micro_batch(settings, older)) == 910
+            freeze(then, older.start, micro_batch_assets)
+            assert messages_landed(micro_batch(settings, older.key)) == 910
         records = list(parts.offset_log(settings).all())
         paths = [parts.layout(settings).raw_chunk(record.window, record.file) for record in records]
         content = [path.read_bytes() for path in paths]
         paths[0].unlink()
         paths[1].write_bytes(content[1][: len(content[1]) // 2])
         produced.send(100)
-        result = micro_batch(settings, older)
+        result = micro_batch(settings, older.key)
         (event,) = result.asset_materializations_for_node("raw_messages")
         assert event.metadata["chunks_repaired"].value == 2
         assert messages_landed(result) == 0, "an older window takes no new messages"
@@ -200,11 +195,11 @@ def leave_compaction_gaps(servers: str, topic: str) -> None:
     while len(committed_messages(servers, topic)[0]) > 700:
         assert time.monotonic() < deadline, "Kafka did not compact the topic"
         time.sleep(0.3)
-    freeze = [
+    no_cleaning = [
         ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET),
         ConfigEntry("retention.ms", "-1", incremental_operation=AlterConfigOpType.SET),
     ]
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=freeze)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=no_cleaning)
     admin = AdminClient({"bootstrap.servers": servers})  # kept: the answer is lost with it
     admin.incremental_alter_configs([resource])[resource].result(30)
     time.sleep(1.5)  # a cleaning in progress ends
