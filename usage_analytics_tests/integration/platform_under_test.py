@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from types import ModuleType
 import dagster as dg
 import pyarrow.parquet as pq
 import pytest
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from usage_analytics import parts
 from usage_analytics.ingestion.chunk_file import read_chunk
@@ -110,6 +112,27 @@ def assert_offsets_tile(settings: Settings) -> list[ChunkRecord]:
         mine = [record for record in records if record.kafka_partition == kafka_partition]
         assert (mine[0].start, mine[-1].end) == (mark.low, mark.high)
     return records
+
+
+def consume_all(bootstrap_servers: str, topic: str, kafka_partitions: int) -> tuple[list[bytes], list[int]]:
+    """What a plain consumer that honours transactions gets; by Kafka partition, the end that the fetch answers told."""
+    config = {"bootstrap.servers": bootstrap_servers, "group.id": "truth", "enable.partition.eof": True}
+    consumer = Consumer({**config, "isolation.level": "read_committed", "enable.auto.commit": False})
+    consumer.assign([TopicPartition(topic, number, 0) for number in range(kafka_partitions)])
+    values: list[bytes] = []
+    ends: dict[int, int] = {}
+    deadline = time.monotonic() + 30
+    while len(ends) < kafka_partitions:
+        assert time.monotonic() < deadline, f"{len(values)} messages, ends {ends}"
+        for message in consumer.consume(1_000, timeout=0.2):
+            error = message.error()
+            if error is None:
+                values.append(message.value() or b"")
+            else:
+                assert error.code() == KafkaError._PARTITION_EOF, error
+                ends[message.partition()] = message.offset()
+    consumer.close()
+    return values, [ends[number] for number in range(kafka_partitions)]
 
 
 def raw_values(settings: Settings, records: list[ChunkRecord]) -> Iterator[bytes | None]:
