@@ -16,7 +16,8 @@ from pathlib import Path
 
 import psutil
 
-from usage_analytics.ingestion.embedded_broker import EmbeddedBroker, create_topic
+from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
+from usage_analytics.ingestion.topics import create_topic
 from usage_analytics.simulation.run import Standing, simulate
 from usage_analytics.simulation.scenario import Scenario
 from usage_analytics.simulation.targets import FolderTarget, KafkaTarget, Target

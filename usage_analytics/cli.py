@@ -1,7 +1,6 @@
 """The command line: `usage-analytics --help`."""
 
 import sys
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
@@ -64,14 +63,14 @@ def produce(
     """Send recorded messages to the Kafka topic, and wait until Kafka has them all."""
     from usage_analytics import parts
     from usage_analytics.contract import load_mapping
+    from usage_analytics.ingestion.topics import ensure_topic
     from usage_analytics.reporting.terminal import CONSOLE, progress
     from usage_analytics.simulation.msnbc import msnbc_messages
-    from usage_analytics.simulation.recorded import ensure_topic, ndjson_messages, send
+    from usage_analytics.simulation.recorded import ndjson_messages, send
 
     settings = load_settings()
     if not file.is_file():
         raise UserError(f"{file} is not a file")
-    stream: Iterator[tuple[bytes | None, bytes]]
     if mapping == "msnbc":
         stream = msnbc_messages(file, _trading_day(trading_day), settings.calendar)
     else:
@@ -100,7 +99,10 @@ def sample(
 
 
 @app.command()
-def status(windows: Annotated[int, typer.Option(min=1, help="How many windows to show.")] = 5) -> None:
+def status(
+    windows: Annotated[int, typer.Option(min=1, help="How many windows to show.")] = 5,
+    everything: Annotated[bool, typer.Option("--all", help="Add the total of all windows; reads all history.")] = False,
+) -> None:
     """Show what waits on Kafka, what is in the lake and the warehouse, and whether the counts agree."""
     from usage_analytics.reporting.status import hop_totals, kafka_status, window_totals
     from usage_analytics.reporting.terminal import print_table
@@ -109,7 +111,9 @@ def status(windows: Annotated[int, typer.Option(min=1, help="How many windows to
     rows = [(s.kafka_partition, s.low, s.committed, s.high, s.lag) for s in kafka_status(settings)]
     columns = ("Kafka partition", "low watermark", "committed offset", "high watermark", "lag")
     print_table(f"Topic {settings.topic}", columns, rows)
-    totals = [*window_totals(settings, windows), hop_totals(settings)]
+    totals = window_totals(settings, windows)
+    if everything:
+        totals.append(hop_totals(settings))
     hops = [(t.name, t.raw, t.enriched, t.dead_letters, t.loaded, t.balances) for t in totals]
     print_table("Ledger", ("window", "raw", "enriched", "dead letters", "loaded", "balances"), hops)
 

@@ -16,14 +16,16 @@ FROM load_ledger l LEFT JOIN usage_events e
 WHERE l.topic = ? AND (? IS NULL OR l.load_window = ?)
 GROUP BY l.kafka_partition, l.start_offset
 """
-LOADED_CHUNKS = "SELECT kafka_partition, start_offset FROM load_ledger WHERE topic = ?"
+LOADED_CHUNKS = "SELECT kafka_partition, start_offset FROM load_ledger WHERE topic = ? AND load_window >= ?"
 RECENT_WINDOWS = 40  # more than a trading day of them
 
 
 def unfinished_windows(log: OffsetLog, topic: str, warehouse: Warehouse) -> list[str]:
     """The recent windows with chunks that are in the lake but not in the warehouse: their run died; newest first."""
     windows = log.latest_windows(RECENT_WINDOWS)
-    loaded = set(warehouse.read(LOADED_CHUNKS, [topic]).iter_rows())
+    if not windows:
+        return []
+    loaded = set(warehouse.read(LOADED_CHUNKS, [topic, windows[-1]]).iter_rows())
     return [w for w in windows if any((r.kafka_partition, r.start) not in loaded for r in log.of_window(w))]
 
 

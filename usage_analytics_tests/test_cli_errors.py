@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from usage_analytics import cli
+from usage_analytics.ingestion import topics
 from usage_analytics.settings import PREFIX
-from usage_analytics.simulation import recorded
+from usage_analytics_tests.integration.platform_under_test import clean_environment
 
 NDJSON = b'{"user":"mary"}\n'
 
@@ -17,12 +18,8 @@ NDJSON = b'{"user":"mary"}\n'
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No settings of this machine, an own home, short patience."""
-    for name in list(os.environ):
-        if name.startswith((PREFIX, "KAFKA_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv(PREFIX + "HOME", str(tmp_path / "home"))
-    monkeypatch.setenv(PREFIX + "KAFKA_TIMEOUT_S", "1")
-    monkeypatch.setattr(recorded, "METADATA_TIMEOUT_S", 1.0)
+    clean_environment(monkeypatch, tmp_path / "home", KAFKA_TIMEOUT_S=1)
+    monkeypatch.setattr(topics, "METADATA_TIMEOUT_S", 1.0)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "events.ndjson").write_bytes(NDJSON)
 

@@ -1,5 +1,6 @@
 """Reconciliation: a difference between two hops is located to Kafka partition and offset range."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
@@ -11,8 +12,8 @@ from usage_analytics.enrichment.enrich import Enricher
 from usage_analytics.ingestion.landing import Limits
 from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.lake.layout import Layout
-from usage_analytics.reconciliation import HopCounts, hop_counts
-from usage_analytics.trading_calendar import trading_calendar
+from usage_analytics.reconciliation import HopCounts, hop_counts, unfinished_windows
+from usage_analytics.trading_calendar import Window, trading_calendar
 from usage_analytics.warehouse.duckdb import DuckDBWarehouse
 
 
@@ -81,3 +82,18 @@ def test_a_chunk_never_loaded_or_never_enriched_is_located(chain: Chain) -> None
     chain.chunks[0].path.unlink()
     found, _ = chain.differing()
     assert (found.record.start, found.enriched, found.dead_letters, found.loaded) == (0, None, None, 8)
+
+
+def test_windows_whose_run_died_before_loading_are_unfinished(memory_path: Path) -> None:
+    kafka, layout, warehouse = FakeKafka.of(2), Layout(memory_path, TOPIC), DuckDBWarehouse(memory_path / "w.duckdb")
+    log = OffsetLog(layout.offsets)
+    assert unfinished_windows(log, TOPIC, warehouse) == []
+    enricher = Enricher(layout, load_mapping("usage_event"), trading_calendar(), KEY, 100)
+    keys = [f"2026-11-23T1{n}00" for n in range(4)]
+    for number, key in enumerate(keys):
+        hours = timedelta(hours=number)
+        kafka.produce(number % 2, message(), b"broken")
+        records = land_all(kafka, layout, Window(OPEN.start + hours, OPEN.end + hours, key))
+        if number in (0, 2):
+            warehouse.load_window(TOPIC, key, enricher.enrich(records).chunks)
+    assert unfinished_windows(log, TOPIC, warehouse) == [keys[3], keys[1]]

@@ -31,6 +31,7 @@ def _mart_asset(mart: str, description: str) -> dg.AssetsDefinition:
                 "dagster/partition_row_count": receipt.rows,
                 "dagster/relation_identifier": mart,
                 "trading_day_version": receipt.version,
+                "duplicates_dropped": receipt.duplicates_dropped,
             }
         )
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
@@ -11,12 +10,13 @@ from pathlib import Path
 from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
+from usage_analytics.ingestion.topics import ensure_topic
 from usage_analytics.reporting.model import print_evaluation
-from usage_analytics.reporting.status import hop_totals, kafka_status
+from usage_analytics.reporting.status import hop_totals, messages_waiting
 from usage_analytics.reporting.terminal import CONSOLE, print_table, progress
 from usage_analytics.settings import PREFIX, Settings, load_settings
 from usage_analytics.simulation.msnbc import msnbc_messages
-from usage_analytics.simulation.recorded import ensure_topic, send
+from usage_analytics.simulation.recorded import send
 from usage_analytics.simulation.sample_day import sample_messages
 
 MSNBC = Path("../shared/data/msnbc/msnbc990928.zip")
@@ -57,7 +57,6 @@ def _empty(home: Path) -> None:
 def _produce(settings: Settings, day: date, messages: int) -> int:
     client = parts.kafka_client(settings)
     ensure_topic(client, settings.topic, KAFKA_PARTITIONS)
-    stream: Iterator[tuple[bytes | None, bytes]]
     if MSNBC.is_file():
         CONSOLE.print(f"Messages: visits of the msnbc day, placed in trading day {day}")
         stream = msnbc_messages(MSNBC, day, settings.calendar)
@@ -72,11 +71,11 @@ def _run_graph(settings: Settings, day: date) -> None:
     from usage_analytics.orchestration.instance import open_instance
     from usage_analytics.orchestration.run_now import close_trading_day, run_micro_batch
 
-    waiting = sum(partition.lag for partition in kafka_status(settings))
+    waiting = messages_waiting(settings)
     with open_instance(settings.home) as instance, progress("micro-batches", waiting) as advance:
         while waiting:
             run_micro_batch(settings, instance)
-            left = sum(partition.lag for partition in kafka_status(settings))
+            left = messages_waiting(settings)
             if left >= waiting:
                 raise UserError(f"a micro-batch landed nothing although {left:,} messages wait")
             advance(waiting - left)

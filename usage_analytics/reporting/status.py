@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from usage_analytics import parts
-from usage_analytics.ingestion.kafka_source import Watermarks
 from usage_analytics.reconciliation import hop_counts
 from usage_analytics.settings import Settings
 
@@ -37,9 +36,14 @@ class HopTotals:
 def kafka_status(settings: Settings) -> list[KafkaPartitionStatus]:
     """Each Kafka partition of the topic."""
     with parts.kafka_source(settings) as source:
-        marks: dict[int, Watermarks] = source.watermarks()
+        marks = source.watermarks()
     committed = parts.offset_log(settings).committed()
     return [KafkaPartitionStatus(p, m.low, committed.get(p), m.high) for p, m in marks.items()]
+
+
+def messages_waiting(settings: Settings) -> int:
+    """How many offsets Kafka has that the lake has not."""
+    return sum(partition.lag for partition in kafka_status(settings))
 
 
 def window_totals(settings: Settings, count: int) -> list[HopTotals]:

@@ -84,8 +84,8 @@ def into_kafka(
 ) -> Totals:  # fmt: skip
     """Send a scenario to the settings' topic, a lane for each Kafka partition, and never more than Kafka keeps."""
     from usage_analytics import parts
+    from usage_analytics.ingestion.topics import ensure_topic
     from usage_analytics.simulation.backpressure import Backpressure, most_waiting
-    from usage_analytics.simulation.recorded import ensure_topic
 
     _refuse_future(scenario)
     client = parts.kafka_client(settings)

@@ -10,7 +10,6 @@ from usage_analytics.contract import Mapping
 from usage_analytics.errors import UserError
 from usage_analytics.simulation.producing import TopicProducer
 
-METADATA_TIMEOUT_S = 10.0
 PROGRESS_EVERY = 10_000
 
 
@@ -25,23 +24,6 @@ def ndjson_messages(path: Path, mapping: Mapping) -> Iterator[tuple[bytes | None
                     yield _user_key(message, pointers), message
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def ensure_topic(client: dict[str, Any], topic: str, partitions: int) -> None:
-    """Create the topic unless it is there, with however many Kafka partitions; unreachable Kafka is a `UserError`."""
-    from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient
-
-    from usage_analytics.ingestion.embedded_broker import create_topic
-
-    try:
-        admin = AdminClient({**client, "log_level": 0, "allow.auto.create.topics": False})
-        found = admin.list_topics(timeout=METADATA_TIMEOUT_S).topics.get(topic)
-    except KafkaException as error:
-        why = error.args[0].str()
-        raise UserError(f"Kafka at {client['bootstrap.servers']} did not answer: {why}") from None
-    if found is None or found.error is not None:
-        create_topic(client, topic, partitions)
 
 
 def send(

@@ -22,8 +22,15 @@ from usage_analytics.errors import UserError
 from usage_analytics.warehouse.protocol import MARTS, PLAN, LoadReceipt, MartReceipt
 
 FOLDS = 5
-# From the pseudonym itself, so that a user stays in one fold on every day and in every engine.
-FOLD_OF_USER = f"(strpos('0123456789abcdef', right(user_id, 1)) - 1) % {FOLDS}"
+# The pseudonym's first two hexadecimal digits as a number, so that a user stays in one fold on every day and in every
+# engine: DuckDB, T-SQL and Spark all read this. A digit's value is its ASCII code less that of '0', modulo 39, because
+# 'a' comes 39 codes after the place where the digit ten would be.
+FOLD_OF_USER = (
+    f"((ascii(substring(user_id, 1, 1)) - 48) % 39 * 16 + (ascii(substring(user_id, 2, 1)) - 48) % 39) % {FOLDS}"
+)
+
+# Where a mart counts each event once; what the day has more are duplicates.
+COUNTS_EVENTS = {"user_sessions": "events", "app_transitions": "transitions"}
 
 
 @dataclass(frozen=True)
@@ -54,16 +61,17 @@ class DuckDBWarehouse:
         if mart not in MARTS:
             raise ValueError(f"{mart!r} is not a mart ({', '.join(MARTS)})")
         with self._transaction() as connection:
-            day = {"day": trading_day}
+            of_day, day = "WHERE trading_day = :day", {"day": trading_day}
             version = connection.execute(text(_VERSION), day).scalar() or 0
-            connection.execute(text(f"DELETE FROM {mart} WHERE trading_day = :day"), day)
+            connection.execute(text(f"DELETE FROM {mart} {of_day}"), day)
             select = _mart_sql(mart, "trading_day = :day", FOLD_OF_USER)
             connection.execute(text(f"INSERT INTO {mart} BY NAME {select}"), day)
-            count = text(f"SELECT count(*) FROM {mart} WHERE trading_day = :day")
-            rows = connection.execute(count, day).scalar_one()
+            count = f"SELECT count(*), coalesce(sum({COUNTS_EVENTS[mart]}), 0) FROM {mart} {of_day}"
+            rows, counted = connection.execute(text(count), day).one()
+            events = connection.execute(text(f"SELECT count(*) FROM usage_events {of_day}"), day).scalar_one()
             values = {"mart": mart, "day": trading_day, "version": version, "rows": rows}
             connection.execute(text(_MART_LEDGER), values)
-        return MartReceipt(rows, version)
+        return MartReceipt(rows, version, duplicates_dropped=int(events - counted))
 
     def stale_days(self) -> list[date]:
         days = self.read(

@@ -25,10 +25,11 @@ class LoadReceipt:
 
 @dataclass(frozen=True)
 class MartReceipt:
-    """What refreshing one mart for one trading day gave."""
+    """What refreshing one mart for one trading day gave; ``duplicates_dropped``: usage events that repeat another."""
 
     rows: int
     version: int
+    duplicates_dropped: int
 
 
 class Warehouse(Protocol):

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.embedded_broker import HOST, await_answer, free_port, last_lines, launch
+from usage_analytics.ingestion.broker_process import HOST, await_answer, free_port, last_lines, launch
 
 POM = Path(__file__).with_name("apache_kafka.pom.xml")
 CACHE = Path(__file__).resolve().parents[2] / ".usage_analytics_kafka"

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 
 import dagster as dg
 import pyarrow.parquet as pq
 import pytest
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from usage_analytics import parts
 from usage_analytics.ingestion.chunk_file import read_chunk
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 from usage_analytics.ingestion.landing import tiling_faults
 from usage_analytics.ingestion.offset_log import ChunkRecord
+from usage_analytics.ingestion.topics import ensure_topic
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import QUIET
 from usage_analytics.reconciliation import hop_counts
 from usage_analytics.settings import PREFIX, Settings, load_settings
-from usage_analytics.simulation.recorded import ensure_topic, send
+from usage_analytics.simulation.recorded import send
 from usage_analytics.simulation.sample_day import sample_messages
 
 PARTITIONS = 3
@@ -67,11 +72,20 @@ class Produced:
         mixed: list[tuple[bytes, bytes | None]] = list(good)
         for number, message in enumerate(broken):
             mixed.insert(number * (step + 1), message)
-        client = parts.kafka_client(self.settings)
-        ensure_topic(client, self.settings.topic, PARTITIONS)
-        assert send(client, self.settings.topic, mixed) == len(mixed)  # type: ignore[arg-type]
+        self._to_kafka(mixed)
         self.good += [value for _, value in good]
         self.broken += [value for _, value in broken]
+
+    def send_again(self, count: int) -> None:
+        """The first good messages of the last batch once more, as a producer that lost its connection would."""
+        again = list(islice(sample_messages(self.day, self.settings.calendar, seed=self.batches), count))
+        self._to_kafka(again)
+        self.good += [value for _, value in again]
+
+    def _to_kafka(self, messages: Sequence[tuple[bytes | None, bytes | None]]) -> None:
+        client = parts.kafka_client(self.settings)
+        ensure_topic(client, self.settings.topic, PARTITIONS)
+        assert send(client, self.settings.topic, messages) == len(messages)  # type: ignore[arg-type]
 
     def assert_came_through_once(self) -> None:
         """Each message is in raw once, and once either in the warehouse or among the dead letters; all counts agree."""
@@ -98,6 +112,27 @@ def assert_offsets_tile(settings: Settings) -> list[ChunkRecord]:
         mine = [record for record in records if record.kafka_partition == kafka_partition]
         assert (mine[0].start, mine[-1].end) == (mark.low, mark.high)
     return records
+
+
+def consume_all(bootstrap_servers: str, topic: str, kafka_partitions: int) -> tuple[list[bytes], list[int]]:
+    """What a plain consumer that honours transactions gets; by Kafka partition, the end that the fetch answers told."""
+    config = {"bootstrap.servers": bootstrap_servers, "group.id": "truth", "enable.partition.eof": True}
+    consumer = Consumer({**config, "isolation.level": "read_committed", "enable.auto.commit": False})
+    consumer.assign([TopicPartition(topic, number, 0) for number in range(kafka_partitions)])
+    values: list[bytes] = []
+    ends: dict[int, int] = {}
+    deadline = time.monotonic() + 30
+    while len(ends) < kafka_partitions:
+        assert time.monotonic() < deadline, f"{len(values)} messages, ends {ends}"
+        for message in consumer.consume(1_000, timeout=0.2):
+            error = message.error()
+            if error is None:
+                values.append(message.value() or b"")
+            else:
+                assert error.code() == KafkaError._PARTITION_EOF, error
+                ends[message.partition()] = message.offset()
+    consumer.close()
+    return values, [ends[number] for number in range(kafka_partitions)]
 
 
 def raw_values(settings: Settings, records: list[ChunkRecord]) -> Iterator[bytes | None]:
@@ -137,14 +172,24 @@ def messages_landed(result: dg.ExecuteInProcessResult) -> int:
 
 def clean_environment(monkeypatch: pytest.MonkeyPatch, home: Path, **chosen: object) -> None:
     """Only these settings, whatever the shell of the tests has."""
-    import os
-
     for name in list(os.environ):
         if name.startswith((PREFIX, "KAFKA_", "DAGSTER_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv(PREFIX + "HOME", str(home))
     for name, value in chosen.items():
         monkeypatch.setenv(PREFIX + name, str(value))
+
+
+def freeze(monkeypatch: pytest.MonkeyPatch, now: datetime, *modules: ModuleType) -> None:
+    """The modules' clock stands still."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return now.astimezone(tz)
+
+    for module in modules:
+        monkeypatch.setattr(module, "datetime", Clock)
 
 
 @contextmanager

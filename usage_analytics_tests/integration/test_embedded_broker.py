@@ -16,9 +16,12 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.embedded_broker import EmbeddedBroker, cluster_id_at, create_topic, free_port
+from usage_analytics.ingestion.broker_process import cluster_id_at, free_port
+from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
+from usage_analytics.ingestion.topics import create_topic
 from usage_analytics_tests.integration import apache_kafka
 from usage_analytics_tests.integration.apache_kafka import ApacheKafka
+from usage_analytics_tests.integration.platform_under_test import consume_all
 
 TOPIC, PARTITIONS, COUNT = "usage_messages", 2, 1_000
 
@@ -37,28 +40,6 @@ def produce(bootstrap_servers: str, count: int = COUNT) -> None:
     assert producer.flush(30) == 0
 
 
-def consume(bootstrap_servers: str) -> tuple[list[str], list[int]]:
-    """All messages up to the end of each partition, and the ends that the fetch answers told."""
-    config = {"bootstrap.servers": bootstrap_servers, "group.id": "test", "enable.partition.eof": True}
-    consumer = Consumer({**config, "enable.auto.commit": False})
-    consumer.assign([TopicPartition(TOPIC, partition, 0) for partition in range(PARTITIONS)])
-    values: list[str] = []
-    ends: dict[int, int] = {}
-    deadline = time.monotonic() + 30
-    while len(ends) < PARTITIONS:
-        assert time.monotonic() < deadline, f"{len(values)} messages, ends {ends}"
-        for message in consumer.consume(1_000, timeout=0.5):
-            error, partition = message.error(), message.partition()
-            if error is None:
-                values.append((message.value() or b"").decode())
-            else:
-                assert error.code() == KafkaError._PARTITION_EOF, error
-                assert partition is not None
-                ends[partition] = message.offset() or 0
-    consumer.close()
-    return values, [ends[partition] for partition in range(PARTITIONS)]
-
-
 def watermarks(bootstrap_servers: str) -> list[tuple[int, int]]:
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "test"})
     found = [consumer.get_watermark_offsets(TopicPartition(TOPIC, p), timeout=10) for p in range(PARTITIONS)]
@@ -67,8 +48,8 @@ def watermarks(bootstrap_servers: str) -> list[tuple[int, int]]:
 
 
 def assert_holds(bootstrap_servers: str, count: int = COUNT) -> None:
-    values, ends = consume(bootstrap_servers)
-    assert sorted(values) == sorted(f"message {number}" for number in range(count))
+    values, ends = consume_all(bootstrap_servers, TOPIC, PARTITIONS)
+    assert sorted(values) == sorted(f"message {number}".encode() for number in range(count))
     assert ends == [count // PARTITIONS] * PARTITIONS
 
 
@@ -83,7 +64,7 @@ def test_queried_high_watermark_is_too_low_and_fetched_one_right(broker: Embedde
     produce(broker.bootstrap_servers)
     end = COUNT // PARTITIONS
     assert all(low == 0 and 0 < high < end for low, high in watermarks(broker.bootstrap_servers))
-    assert consume(broker.bootstrap_servers)[1] == [end] * PARTITIONS
+    assert consume_all(broker.bootstrap_servers, TOPIC, PARTITIONS)[1] == [end] * PARTITIONS
 
 
 def test_topic_is_created_once(broker: EmbeddedBroker) -> None:

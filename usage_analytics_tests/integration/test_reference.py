@@ -7,11 +7,12 @@ import pytest
 
 from usage_analytics import parts
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
+from usage_analytics.ingestion.topics import ensure_topic
 from usage_analytics.models.branching.training import judge
-from usage_analytics.reporting.status import hop_totals, kafka_status
+from usage_analytics.reporting.status import hop_totals, messages_waiting
 from usage_analytics.settings import load_settings
 from usage_analytics.simulation.msnbc import msnbc_messages
-from usage_analytics.simulation.recorded import ensure_topic, send
+from usage_analytics.simulation.recorded import send
 from usage_analytics_tests.integration.platform_under_test import clean_environment, micro_batch, open_window
 
 MSNBC = Path(__file__).parents[3] / "shared/data/msnbc/msnbc990928.zip"
@@ -30,7 +31,7 @@ def test_all_msnbc_visits_arrive_and_the_model_reaches_the_reference(
         ensure_topic(client, settings.topic, 4)
         sent = send(client, settings.topic, msnbc_messages(MSNBC, date(2026, 11, 20), settings.calendar))
         window = open_window(settings)
-        while any(partition.lag for partition in kafka_status(settings)):
+        while messages_waiting(settings):
             assert micro_batch(settings, window).success
     total = hop_totals(settings)
     assert (sent, total.raw, total.enriched, total.loaded) == (VISITS,) * 4

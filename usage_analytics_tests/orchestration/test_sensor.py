@@ -20,7 +20,7 @@ from usage_analytics.orchestration import schedules, sensors
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.resources import Platform
 from usage_analytics.settings import load_settings
-from usage_analytics_tests.integration.platform_under_test import Produced, clean_environment, embedded_platform
+from usage_analytics_tests.integration.platform_under_test import Produced, clean_environment, embedded_platform, freeze
 
 THRESHOLD = 1_000
 NEW_YORK = ZoneInfo("America/New_York")
@@ -29,22 +29,12 @@ NEW_YORK = ZoneInfo("America/New_York")
 @pytest.fixture
 def produced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Produced]:
     with embedded_platform(monkeypatch, tmp_path, MICRO_BATCH_THRESHOLD=THRESHOLD) as started:
-        freeze(monkeypatch, at(started.day, 10, 7))
+        freeze(monkeypatch, at(started.day, 10, 7), sensors, schedules)
         yield started
 
 
 def at(day: date, hour: int, minute: int, second: int = 0) -> datetime:
     return datetime(day.year, day.month, day.day, hour, minute, second, tzinfo=NEW_YORK)
-
-
-def freeze(monkeypatch: pytest.MonkeyPatch, now: datetime) -> None:
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
-            return now.astimezone(tz)
-
-    for module in (sensors, schedules):
-        monkeypatch.setattr(module, "datetime", Clock)
 
 
 def tick(home: Path, cursor: str | None = None) -> Any:
@@ -124,7 +114,7 @@ def test_run_that_failed_is_asked_for_again(
     # Dagster remembers run keys for ever: the same one again would be dropped without a word.
     produced.send(THRESHOLD)
     first = tick(tmp_path).run_requests[0]
-    freeze(monkeypatch, at(produced.day, 10, 7) + timedelta(minutes=sensors.RETRY_MINUTES))
+    freeze(monkeypatch, at(produced.day, 10, 7) + timedelta(minutes=sensors.RETRY_MINUTES), sensors, schedules)
     again = tick(tmp_path).run_requests[0]
     assert (again.partition_key, again.run_key != first.run_key) == (first.partition_key, True)
 
@@ -141,7 +131,7 @@ def test_window_that_ended_unloaded_is_asked_for(
     with parts.kafka_source(settings) as source:
         window = settings.calendar.window_at(now)
         land(source, parts.offset_log(settings), parts.layout(settings), window, parts.limits(settings), now)
-    freeze(monkeypatch, at(produced.day, 10, 40))
+    freeze(monkeypatch, at(produced.day, 10, 40), sensors, schedules)
     assert [request.partition_key for request in tick(tmp_path).run_requests] == [window.key]
 
 
@@ -186,7 +176,7 @@ def test_flush_goes_to_the_open_window(
 ) -> None:
     clean_environment(monkeypatch, tmp_path)
     day = load_settings().calendar.latest_closed_day(datetime.now(UTC))
-    freeze(monkeypatch, at(day, *evaluated))
+    freeze(monkeypatch, at(day, *evaluated), sensors, schedules)
     data = scheduled(schedules.flush_window, tmp_path, at(day, *due))
     assert [request.partition_key for request in data.run_requests] == [f"{day}{window}"]
 
@@ -194,7 +184,7 @@ def test_flush_goes_to_the_open_window(
 def test_late_flush_leaves_the_open_window_to_its_own_tick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clean_environment(monkeypatch, tmp_path)
     day = load_settings().calendar.latest_closed_day(datetime.now(UTC))
-    freeze(monkeypatch, at(day, 10, 31))
+    freeze(monkeypatch, at(day, 10, 31), sensors, schedules)
     data = scheduled(schedules.flush_window, tmp_path, at(day, 10, 15))
     assert data.run_requests == []
     assert data.skip_message == f"window {day}T1015 has ended; the tick of the open one flushes"
