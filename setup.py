@@ -35,6 +35,7 @@ EXTRAS = {
     "dev": [
         f"dagster-dg-cli=={DAGSTER}",
         "hypothesis>=6.170",
+        "matplotlib>=3.10,<4",  # draws the pictures of the docs
         "mypy>=1.18",
         "pandas-stubs",
         "playwright>=1.65",

@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 
+LONGEST_RUN_S = 120
+
+
 def main() -> None:
     import usage_analytics.orchestration.run_now  # noqa: F401  the graph, once for all children
 
@@ -26,6 +29,7 @@ def main() -> None:
         request = json.loads(line)
         child = os.fork()
         if child == 0:
+            signal.alarm(LONGEST_RUN_S)  # a run that hangs fails its test instead of all of them
             try:
                 run(request)
             except BaseException:

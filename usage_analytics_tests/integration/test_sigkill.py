@@ -33,7 +33,8 @@ class KilledRuns:
 
     def __init__(self) -> None:
         command = [sys.executable, str(Path(__file__).with_name("killed_micro_batches.py"))]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._process = subprocess.Popen(command, **pipes, text=True, start_new_session=True)
         assert self._answer() == "ready"
 
     def run(self, window: str, point: str | None = None, after_s: float | None = None) -> int:
@@ -50,7 +51,7 @@ class KilledRuns:
         return str(json.loads(line))
 
     def close(self) -> None:
-        self._process.kill()
+        os.killpg(self._process.pid, signal.SIGKILL)  # a run that hangs would keep the pipe open
         self._process.communicate()
 
 

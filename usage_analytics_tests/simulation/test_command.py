@@ -15,9 +15,9 @@ from simulation.simulated import scenario
 
 from usage_analytics import cli
 from usage_analytics.errors import UserError
-from usage_analytics.settings import PREFIX
 from usage_analytics.simulation import run
 from usage_analytics.simulation.targets import FolderTarget
+from usage_analytics_tests.integration.platform_under_test import clean_environment
 
 SIMULATE = (sys.executable, "-m", "usage_analytics.cli", "simulate")
 SMALL = ("--messages", "2000", "--users", "100", "--day", "2026-11-20", "--partitions", "2")
@@ -26,10 +26,7 @@ SMALL = ("--messages", "2000", "--users", "100", "--day", "2026-11-20", "--parti
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No settings of this machine, an own home."""
-    for name in list(os.environ):
-        if name.startswith((PREFIX, "KAFKA_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv(PREFIX + "HOME", str(tmp_path / "home"))
+    clean_environment(monkeypatch, tmp_path / "home")
     monkeypatch.chdir(tmp_path)
 
 
