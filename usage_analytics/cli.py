@@ -83,22 +83,6 @@ def produce(
 
 
 @app.command()
-def sample(
-    file: Annotated[Path, typer.Argument(help="NDJSON file to write.")],
-    messages: Annotated[int, typer.Option(min=1, help="How many messages.")] = 10_000,
-) -> None:
-    """Write made-up messages of the latest closed trading day, by the platform's own contract."""
-    from usage_analytics.simulation.sample_day import sample_messages
-
-    try:
-        with file.open("wb") as out:
-            for _, message in islice(sample_messages(_trading_day(""), load_settings().calendar), messages):
-                out.write(message + b"\n")
-    except OSError as error:
-        raise UserError(f"{file} cannot be written: {error.strerror}") from None
-
-
-@app.command()
 def status(
     windows: Annotated[int, typer.Option(min=1, help="How many windows to show.")] = 5,
     everything: Annotated[bool, typer.Option("--all", help="Add the total of all windows; reads all history.")] = False,

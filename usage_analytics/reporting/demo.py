@@ -4,23 +4,20 @@ import os
 import shutil
 import time
 from datetime import UTC, date, datetime
-from itertools import islice
 from pathlib import Path
 
 from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
-from usage_analytics.ingestion.topics import ensure_topic
 from usage_analytics.reporting.model import print_evaluation
 from usage_analytics.reporting.status import hop_totals, messages_waiting
 from usage_analytics.reporting.terminal import CONSOLE, print_table, progress
 from usage_analytics.settings import PREFIX, Settings, load_settings
-from usage_analytics.simulation.msnbc import msnbc_messages
-from usage_analytics.simulation.recorded import send
-from usage_analytics.simulation.sample_day import sample_messages
+from usage_analytics.simulation.catalogue import MINI_APPS, PERSONAS
+from usage_analytics.simulation.command import EVENTS_PER_USER, into_kafka
+from usage_analytics.simulation.labels import Totals
+from usage_analytics.simulation.scenario import Scenario
 
-MSNBC = Path("../shared/data/msnbc/msnbc990928.zip")
-KAFKA_PARTITIONS = 4
 MARKER = "this folder belongs to usage-analytics demo"
 
 
@@ -33,9 +30,9 @@ def run_demo(home: Path, messages: int) -> None:
     settings = load_settings()
     day = settings.calendar.latest_closed_day(datetime.now(UTC))
     with EmbeddedBroker.start(settings.broker_directory):
-        produced = _produce(settings, day, messages)
+        sent = _produce(settings, day, messages)
         _run_graph(settings, day)
-        balanced = _print_hops(settings, produced)
+        balanced = _print_hops(settings, sent.messages)
     _print_results(settings, day)
     CONSOLE.print(f"\nThat took {time.monotonic() - started:.0f} s. See it in the Dagster UI: make ui")
     if not balanced:
@@ -54,17 +51,13 @@ def _empty(home: Path) -> None:
     marker.write_text(MARKER + "\n", encoding="utf-8")
 
 
-def _produce(settings: Settings, day: date, messages: int) -> int:
-    client = parts.kafka_client(settings)
-    ensure_topic(client, settings.topic, KAFKA_PARTITIONS)
-    if MSNBC.is_file():
-        CONSOLE.print(f"Messages: visits of the msnbc day, placed in trading day {day}")
-        stream = msnbc_messages(MSNBC, day, settings.calendar)
-    else:
-        CONSOLE.print(f"Messages: made-up ones, in trading day {day} ({MSNBC} is not here)")
-        stream = sample_messages(day, settings.calendar)
-    with progress("to Kafka     ", messages) as advance:
-        return send(client, settings.topic, islice(stream, messages), advance)
+def _produce(settings: Settings, day: date, messages: int) -> Totals:
+    scenario = Scenario((day,), messages_per_day=messages, users=max(1, messages // EVENTS_PER_USER))
+    apps, personas = len(MINI_APPS), len(PERSONAS)
+    CONSOLE.print(
+        f"A simulated trading desktop: {apps} mini-apps, {scenario.users:,} users of {personas} personas, {day}"
+    )
+    return into_kafka(settings, scenario, settings.home / "simulation", processes=os.cpu_count() or 1)
 
 
 def _run_graph(settings: Settings, day: date) -> None:

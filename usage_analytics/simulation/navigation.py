@@ -52,7 +52,7 @@ class Navigation:
         return np.minimum(np.searchsorted(self._ladder, row + chance, side="right") - row * apps, apps - 1)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def navigation(seed: int) -> Navigation:
     """The walk of all personas under a seed."""
     apps, personas = len(WALKED), len(PERSONAS)

@@ -29,8 +29,9 @@ from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import QUIET
 from usage_analytics.reconciliation import hop_counts
 from usage_analytics.settings import PREFIX, Settings, load_settings
+from usage_analytics.simulation.lanes import Lane
 from usage_analytics.simulation.recorded import send
-from usage_analytics.simulation.sample_day import sample_messages
+from usage_analytics.simulation.scenario import NO_TROUBLE, Scenario
 
 PARTITIONS = 3
 EVENT = {"event_id": "b-1", "event_time": "2026-03-02T15:00:00Z", "user": "u", "mini_app": "quotes"}
@@ -62,7 +63,7 @@ class Produced:
     def send(self, count: int, broken_of_each_kind: int = 0) -> None:
         """So many new good messages, with broken ones strewn in."""
         self.batches += 1
-        good = list(islice(sample_messages(self.day, self.settings.calendar, seed=self.batches), count))
+        good = good_messages(self.day, count, seed=self.batches)
         broken = [
             (f"broken-{n}-{kind}".encode(), value)
             for n in range(broken_of_each_kind)
@@ -78,7 +79,7 @@ class Produced:
 
     def send_again(self, count: int) -> None:
         """The first good messages of the last batch once more, as a producer that lost its connection would."""
-        again = list(islice(sample_messages(self.day, self.settings.calendar, seed=self.batches), count))
+        again = good_messages(self.day, count, seed=self.batches)
         self._to_kafka(again)
         self.good += [value for _, value in again]
 
@@ -100,6 +101,15 @@ class Produced:
         assert [count.describe() for count in counts if not count.balances] == []
         chunk_files = {path.name for path in layout.offsets.parent.glob("window=*/*.parquet")}
         assert chunk_files == {record.file for record in records}
+
+
+def good_messages(day: date, count: int, seed: int) -> list[tuple[bytes, bytes]]:
+    """Key and value of the first so many messages of a simulated day without trouble."""
+    users = max(1, count // 30)
+    scenario = Scenario((day,), seed=seed, messages_per_day=60 * users, users=users, lanes=1, trouble=NO_TROUBLE)
+    messages = (batch.messages for batch in Lane(scenario, 0).batches())
+    pairs = ((key, value) for each in messages for key, value in zip(each.keys, each.values, strict=True))
+    return [(key, value) for key, value in islice(pairs, count) if value is not None]
 
 
 def assert_offsets_tile(settings: Settings) -> list[ChunkRecord]:
