@@ -27,7 +27,7 @@ from usage_analytics.lake.files import publish, remove, temporary_beside
 from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import TradingCalendar
 
-VERSION = 1  # raise it whenever the same chunk and mapping would give other rows
+VERSION = 2  # raise it whenever the same chunk and mapping would give other rows
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 EVENT_SCHEMA = pa.schema(

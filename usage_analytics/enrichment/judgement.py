@@ -18,6 +18,11 @@ EPOCH_UNITS = {"epoch_s": 1_000_000.0, "epoch_ms": 1_000.0, "epoch_us": 1.0, "ep
 # No credible event time is later, whatever Kafka's own clock says: no trading day is known for it.
 LATEST_US = int(datetime.combine(LAST_DAY, time(), tzinfo=UTC).timestamp()) * 1_000_000
 FIELD_PREFIX, PROPERTY_PREFIX = "f_", "p_"
+# An instant as ISO 8601 and RFC 3339 write it. DuckDB's own cast would also take names of time zones, 'now', spaces
+# behind the time and any offset; ISO clocks are at most 18 hours from UTC (as in Java). Whether such a day and hour
+# exist, the cast says.
+OFFSET = r"[+-](?:(?:0\d|1[0-7])(?::?[0-5]\d)?|18(?::?00)?)"
+ISO_INSTANT = rf"\d{{4}}-\d{{2}}-\d{{2}}[T ]\d{{2}}:\d{{2}}(?::\d{{2}}(?:\.\d+)?)?(?:Z|{OFFSET})?"
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,7 @@ def _typed(field: MappedField, text: str, kind: str, mapping: Mapping) -> tuple[
         number = f"try_cast({text} AS DOUBLE)"
         return number, f"{kind} IN {NUMBERS} AND coalesce(isfinite({number}), false)"
     if mapping.time_format == "iso8601":
-        # Guarded, because the cast alone would also take words such as 'now' and 'infinity'.
-        dated = f"CASE WHEN {text} SIMILAR TO '\\d{{4}}-\\d{{2}}-\\d{{2}}[T ]\\d.*' THEN {text} END"
+        dated = f"CASE WHEN regexp_full_match({text}, {_quote(ISO_INSTANT)}) THEN {text} END"
         instant = f"epoch_us(try_cast({dated} AS TIMESTAMPTZ))"
         return instant, f"{kind} = 'VARCHAR' AND {instant} IS NOT NULL"
     number = f"try_cast({text} AS DOUBLE)"
