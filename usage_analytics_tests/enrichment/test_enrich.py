@@ -115,7 +115,10 @@ BROKEN: dict[str, tuple[bytes | None, str, str | None, str]] = {
     "firm an array": (message(client_firm=[]), "wrong_type", "client_firm", "expected string, found ARRAY []"),
     "latency a text": (message(latency_ms="5"), "wrong_type", "latency_ms", "expected number, found VARCHAR 5"),
     "latency a truth": (message(latency_ms=True), "wrong_type", "latency_ms", "expected number, found BOOLEAN true"),
-    "latency not finite": (message(latency_ms=math.nan), "wrong_type", "latency_ms", "expected number, found"),
+    "latency not a number": (message(latency_ms=math.nan), "not_json", None, "the message is not JSON: {"),
+    "latency not finite": (
+        message().replace(b"12.5", b"1e999"), "wrong_type", "latency_ms", "expected number, found DOUBLE 1e999",
+    ),
     "properties a text": (
         message(properties="x"), "wrong_type", "properties", "/properties: expected object, found VARCHAR x",
     ),
@@ -293,23 +296,6 @@ def test_no_raw_identifier_is_in_any_enriched_column(users: list[str], firm_too:
         user = users[int(event["event_id"])]
         assert event["user_id"] == pseudonym(KEY, user)
         assert not any(user in str(value) for value in event.values())
-
-
-def test_every_file_of_the_json_test_suite_is_judged(shared_data: Path, memory_path: Path) -> None:
-    files = sorted((shared_data / "jsontestsuite" / "test_parsing").glob("*.json"))
-    assert len(files) > 300
-    # DuckDB's parser forgives a comma too many, and not-a-number and infinity in their usual spellings.
-    forgiven = ("extra_comma", "number_and_comma", "trailing_comma", "NaN", "Inf", "infinity")
-    wrapped = [b'{"event_id":' + path.read_bytes() + b"}" for path in files]
-    events, letters = outcome(memory_path, *(path.read_bytes() for path in files), *wrapped)
-    assert events == []
-    assert [letter["kafka_offset"] for letter in letters] == list(range(2 * len(files)))
-    for path, letter in zip(files, letters, strict=False):
-        unreadable = letter["reason"] in ("not_json", "not_utf8")
-        if path.name.startswith("y_"):
-            assert not unreadable, path.name
-        if path.name.startswith("n_"):
-            assert unreadable or any(word in path.name for word in forgiven), path.name
 
 
 def wikipedia_lines(shared_data: Path) -> list[bytes]:
