@@ -5,7 +5,6 @@ messages broke the contract, one of dead letters. Files carry a fingerprint of a
 chunk, so that work already done is not done again and a changed contract is seen.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,15 +18,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from usage_analytics.contract import MappedField, Mapping
+from usage_analytics.enrichment.fingerprint import enrichment_fingerprint
 from usage_analytics.enrichment.judgement import FIELD_PREFIX, PROPERTY_PREFIX, judgement_query
-from usage_analytics.enrichment.pseudonyms import key_fingerprint, pseudonymise
+from usage_analytics.enrichment.pseudonyms import pseudonymise
 from usage_analytics.ingestion.chunk_file import read_chunk
 from usage_analytics.ingestion.offset_log import ChunkRecord
 from usage_analytics.lake.files import publish, remove, temporary_beside
 from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import TradingCalendar
 
-VERSION = 2  # raise it whenever the same chunk and mapping would give other rows
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 EVENT_SCHEMA = pa.schema(
@@ -108,8 +107,7 @@ class Enricher:
         self._query = judgement_query(mapping)
         self._connection = duckdb.connect()
         self._connection.execute(f"SET threads = 1; SET TimeZone = '{mapping.timezone}'")
-        inputs = f"{VERSION} {mapping.fingerprint} {key_fingerprint(key)} {calendar.clock!r}"
-        self.fingerprint = hashlib.sha256(inputs.encode()).hexdigest()[:16]
+        self.fingerprint = enrichment_fingerprint(mapping, calendar, key)
 
     def enrich(
         self, records: Iterable[ChunkRecord], progress: Callable[[int], None] = lambda rows: None
