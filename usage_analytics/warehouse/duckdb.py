@@ -17,7 +17,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from usage_analytics.enrichment.enrich import EVENT_SCHEMA, EnrichedChunk
+from usage_analytics.enrichment.enriched_chunk import EVENT_SCHEMA, EnrichedChunk
 from usage_analytics.errors import UserError
 from usage_analytics.warehouse.protocol import MARTS, PLAN, LoadReceipt, MartReceipt
 

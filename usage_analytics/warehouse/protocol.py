@@ -7,7 +7,7 @@ from typing import Protocol
 
 import polars as pl
 
-from usage_analytics.enrichment.enrich import EnrichedChunk
+from usage_analytics.enrichment.enriched_chunk import EnrichedChunk
 
 MARTS = ("user_sessions", "app_transitions")
 PLAN = "preload_plan"

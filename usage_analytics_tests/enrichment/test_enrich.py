@@ -1,6 +1,5 @@
 """Enrichment: a pure function of a chunk; every broken message is kept whole, with its place and reason."""
 
-import dataclasses
 import json
 import math
 import re
@@ -15,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from usage_analytics.contract import Mapping, load_mapping, parse_mapping
-from usage_analytics.enrichment.enrich import EnrichedChunk, Enricher, read_enriched
+from usage_analytics.enrichment.enrich import Enricher
+from usage_analytics.enrichment.enriched_chunk import EnrichedChunk, read_enriched
 from usage_analytics.enrichment.pseudonyms import key_fingerprint, pseudonym
-from usage_analytics.ingestion.chunk_file import ChunkDamaged
+from usage_analytics.errors import UserError
 from usage_analytics.ingestion.offset_log import ChunkRecord
 from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import trading_calendar
@@ -242,21 +242,11 @@ def test_dead_letters_vanish_when_a_new_contract_accepts_the_messages(memory_pat
     assert not layout.dead_letters(record.window, record.name).exists()
 
 
-def test_a_damaged_enriched_file_is_computed_again(memory_path: Path) -> None:
-    layout, record = landed(memory_path, message())
-    [chunk] = enricher(layout).enrich([record]).chunks
-    whole = chunk.path.read_bytes()
-    chunk.path.write_bytes(whole[:50])
-    assert read_enriched(layout, record) is None
-    assert enricher(layout).enrich([record]).enriched_now == 1
-    assert chunk.path.read_bytes() == whole
-    assert read_enriched(layout, dataclasses.replace(record, checksum="other")) is None
-
-
 def test_a_damaged_raw_chunk_gives_no_events(memory_path: Path) -> None:
     layout, record = landed(memory_path, message())
     layout.raw_chunk(record.window, record.file).unlink()
-    with pytest.raises(ChunkDamaged, match=re.escape(record.name)):
+    sentence = f"chunk {record.name} in window {OPEN.key}: its file is gone; materialize raw_messages of that window"
+    with pytest.raises(UserError, match=re.escape(sentence)):
         enricher(layout).enrich([record])
     assert read_enriched(layout, record) is None
 
