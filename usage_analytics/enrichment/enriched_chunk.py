@@ -5,7 +5,7 @@ dead letters there must be. So existence, sizes and footers together tell whethe
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.offset_log import ChunkRecord
-from usage_analytics.lake.files import remove
+from usage_analytics.lake.files import publish, remove
 from usage_analytics.lake.layout import Layout
 from usage_analytics.lake.sealed_parquet import Damaged, Footer, read_footer, verify_sealed, write_sealed
 
@@ -90,6 +90,7 @@ def write_enriched(
     facts = {f"reason:{reason}": str(count) for reason, count in sorted(reasons.items())}
     path = layout.usage_events(record.window, record.name)
     write_sealed(events, path, {**identity, "dead_letters": str(dead_letters.num_rows), **facts})
+    remove(_aside(path))
     return EnrichedChunk(record, path, events.num_rows, dead_letters.num_rows, dict(reasons), fingerprint)
 
 
@@ -109,6 +110,38 @@ def read_enriched(layout: Layout, record: ChunkRecord) -> EnrichedChunk | None:
         return examine_footers(layout, record)
     except NotEnriched:
         return None
+
+
+@dataclass(frozen=True)
+class EnrichedReader:
+    """Reads what enrichment left, of one fingerprint; makes nothing."""
+
+    layout: Layout
+    fingerprint: str
+
+    def chunks(self, records: Iterable[ChunkRecord]) -> list[EnrichedChunk]:
+        """What became of chunks; `NotEnriched` at the first that is not as enrichment would leave it now."""
+        return [self._chunk(record) for record in records]
+
+    def _chunk(self, record: ChunkRecord) -> EnrichedChunk:
+        chunk = examine_footers(self.layout, record)
+        if chunk.fingerprint != self.fingerprint:
+            why = "under another mapping, key, calendar or version than now"
+            raise NotEnriched(f"chunk {record.name} was enriched {why}: {_remedy(record)} first")
+        return chunk
+
+
+def verify_events(chunk: EnrichedChunk) -> None:
+    """Read an events file whole before its rows are loaded; a damaged one is put aside, and `EnrichedDamaged` raised.
+
+    Left in place, it would pass the next look at footers, and the window would not get past it.
+    """
+    try:
+        verify_sealed(chunk.path)
+    except Damaged as damage:
+        if chunk.path.exists():
+            publish(chunk.path, _aside(chunk.path))
+        raise _damaged(chunk.path, chunk.record, damage) from None
 
 
 def _examine(layout: Layout, record: ChunkRecord, look: Callable[[Path], Footer]) -> EnrichedChunk:
@@ -155,3 +188,7 @@ def _damaged(path: Path, record: ChunkRecord, why: Exception) -> EnrichedDamaged
 
 def _remedy(record: ChunkRecord) -> str:
     return f"materialize usage_events of window {record.window}"
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.damaged")

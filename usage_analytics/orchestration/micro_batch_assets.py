@@ -87,13 +87,14 @@ def usage_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
 def loaded_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """The window's usage events in the warehouse table `usage_events`, loaded in bulk: one row is one usage event.
 
-    The window's rows and the load ledger change in one transaction; loading again changes nothing.
+    The window's rows and the load ledger change in one transaction; loading again changes nothing. What
+    `usage_events` has not made, or what is damaged, is refused.
     """
     settings = platform.settings()
     window = context.partition_key
     with told_plainly():
-        enriched = parts.enricher(settings).enrich(parts.offset_log(settings).of_window(window))
-        receipt = parts.warehouse(settings).load_window(settings.topic, window, enriched.chunks)
+        chunks = parts.enriched_reader(settings).chunks(parts.offset_log(settings).of_window(window))
+        receipt = parts.warehouse(settings).load_window(settings.topic, window, chunks)
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": receipt.rows,

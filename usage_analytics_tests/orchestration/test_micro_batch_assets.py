@@ -1,4 +1,4 @@
-"""The assets behind the raw chunks, materialized one by one: damage is made good."""
+"""The assets behind the raw chunks, materialized one by one: damage is made good, and loading never enriches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from usage_analytics import parts
 from usage_analytics.definitions import defs
 from usage_analytics.enrichment import enriched_chunk
 from usage_analytics.orchestration.run_now import QUIET
-from usage_analytics.settings import load_settings
+from usage_analytics.settings import PREFIX, load_settings
 from usage_analytics.trading_calendar import Window
 from usage_analytics_tests.integration.platform_under_test import clean_environment
 
@@ -50,6 +50,13 @@ class Landed:
         """What materializing usage_events says it did."""
         (event,) = self.materialize("usage_events").asset_materializations_for_node("usage_events")
         return {name: value.value for name, value in event.metadata.items()}
+
+    def refusal(self, asset: str) -> str:
+        """The sentence with which materializing an asset fails."""
+        result = self.materialize(asset)
+        assert not result.success
+        failure = next(event for event in result.all_events if event.is_step_failure)
+        return str(failure.step_failure_data.user_failure_data.description)  # type: ignore[union-attr]
 
     def files(self) -> dict[Path, bytes]:
         folders = [self.layout.root / kind / TOPIC for kind in ("usage_events", "dead_letters")]
@@ -104,3 +111,44 @@ def test_the_open_window_reads_only_what_is_new(open_now: Landed, monkeypatch: p
     assert (told["chunks_enriched_now"], told["chunks_repaired"]) == (3, 1)
     assert read == []
     assert clean.items() <= open_now.files().items()
+
+
+def test_loading_never_enriches(older: Landed, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = parts.offset_log(older.settings).of_window(older.window.key)
+    remedy = f"materialize usage_events of window {older.window.key}"
+    assert older.refusal("loaded_events") == f"chunk {first.name} is not enriched: {remedy} first"
+    assert older.files() == {}
+    assert older.loaded().is_empty()
+
+    assert older.materialize("usage_events").success
+    monkeypatch.setenv(PREFIX + "MAPPING", "wikipedia_app_events")
+    assert older.refusal("loaded_events") == (
+        f"chunk {first.name} was enriched under another mapping, key, calendar or version than now: {remedy} first"
+    )
+    monkeypatch.delenv(PREFIX + "MAPPING")
+    path = older.layout.usage_events(older.window.key, first.name)
+    flip(path)
+    assert older.refusal("loaded_events") == (
+        f"{path} is damaged (its bytes are not those that were written): {remedy} again"
+    )
+    assert older.loaded().is_empty()
+    assert older.materialize("usage_events", "loaded_events").success  # what the sentence says, helps
+    assert older.loaded().height == 38
+
+
+def test_damage_between_enriching_and_loading_heals_in_the_open_window_too(open_now: Landed) -> None:
+    assert open_now.materialize("usage_events").success
+    clean = open_now.files()
+    flip(next(iter(clean)))
+    assert "is damaged" in open_now.refusal("loaded_events")
+    assert open_now.materialize("usage_events", "loaded_events").success
+    assert open_now.files() == clean
+    assert open_now.loaded().height == 38
+
+
+def test_the_share_of_dead_letters_is_read_not_made(older: Landed) -> None:
+    result = older.materialize("usage_events")
+    (check,) = result.get_asset_check_evaluations()
+    assert (check.check_name, check.passed) == ("few_dead_letters", False)
+    told = {name: value.value for name, value in check.metadata.items()}
+    assert told == {"dead_letters": 2, "share": 0.05, "reasons": {"not_json": 2}}
