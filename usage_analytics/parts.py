@@ -3,6 +3,8 @@
 from typing import Any
 
 from usage_analytics.enrichment.enrich import Enricher
+from usage_analytics.enrichment.enriched_chunk import EnrichedReader
+from usage_analytics.enrichment.fingerprint import enrichment_fingerprint
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.kafka_source import EmbeddedKafkaSource, KafkaSource
 from usage_analytics.ingestion.landing import Limits
@@ -58,6 +60,11 @@ def enricher(settings: Settings) -> Enricher:
     return Enricher(
         layout(settings), settings.mapping, settings.calendar, pseudonym_key(settings), settings.batch_messages
     )
+
+
+def enriched_reader(settings: Settings) -> EnrichedReader:
+    fingerprint = enrichment_fingerprint(settings.mapping, settings.calendar, pseudonym_key(settings))
+    return EnrichedReader(layout(settings), fingerprint)
 
 
 def warehouse(settings: Settings) -> DuckDBWarehouse:

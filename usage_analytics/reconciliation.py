@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from usage_analytics.enrichment.enrich import read_enriched
+from usage_analytics.enrichment.enriched_chunk import read_enriched
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
 from usage_analytics.lake.layout import Layout
 from usage_analytics.warehouse.protocol import Warehouse

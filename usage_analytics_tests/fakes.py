@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from usage_analytics.enrichment.enrich import EVENT_SCHEMA, EnrichedChunk
+from usage_analytics.enrichment.enriched_chunk import (
+    DEAD_LETTER_SCHEMA,
+    EVENT_SCHEMA,
+    EnrichedChunk,
+    write_enriched,
+)
 from usage_analytics.ingestion.chunk_file import RAW_SCHEMA, read_chunk
 from usage_analytics.ingestion.kafka_source import Watermarks
 from usage_analytics.ingestion.landing import Limits, land
@@ -105,6 +109,13 @@ def messages_in_lake(layout: Layout, kafka_partition: int) -> list[tuple[int, by
     return found
 
 
+def flip(path: Path, position: int = 60) -> None:
+    """Change one bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[position % len(content)] ^= 0x10
+    path.write_bytes(content)
+
+
 def message(**changes: Any) -> bytes:
     """A usage message that keeps the platform's own contract, with some fields changed; `...` leaves one out."""
     fields = {
@@ -125,11 +136,10 @@ def enriched_chunk(
     rows = [{**event_row(kafka_partition, start + number), **event} for number, event in enumerate(events)]
     name = chunk_name(TOPIC, kafka_partition, start)
     record = ChunkRecord(TOPIC, kafka_partition, start, end, len(rows) + dead_letters, window, name, "00000000")
-    path = layout.usage_events(window, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"checksum": record.checksum, "fingerprint": fingerprint, "dead_letters": str(dead_letters)}
-    pq.write_table(pa.Table.from_pylist(rows, schema=EVENT_SCHEMA.with_metadata(facts)), path)
-    return EnrichedChunk(record, path, len(rows), dead_letters, {}, fingerprint)
+    letter = {"topic": TOPIC, "kafka_partition": kafka_partition, "reason": "not_json", "detail": "broken"}
+    letters = [{**letter, "kafka_offset": start + len(rows) + number} for number in range(dead_letters)]
+    tables = (pa.Table.from_pylist(rows, schema=EVENT_SCHEMA), pa.Table.from_pylist(letters, schema=DEAD_LETTER_SCHEMA))
+    return write_enriched(layout, record, fingerprint, *tables)
 
 
 def event_row(kafka_partition: int, kafka_offset: int) -> dict[str, Any]:

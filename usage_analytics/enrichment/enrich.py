@@ -1,80 +1,40 @@
 """Turns raw chunks into typed, enriched, pseudonymised usage events and dead letters: a pure function of a chunk.
 
-Each raw chunk gives one Parquet file of usage events (even an empty one: it says that the chunk was judged) and, where
-messages broke the contract, one of dead letters. Files carry a fingerprint of all that went into them besides the
-chunk, so that work already done is not done again and a changed contract is seen.
+Work already done is not done again: files carry a fingerprint of all that went into them besides the chunk, so that a
+changed contract is seen, and a damaged file is made again.
 """
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from usage_analytics.contract import MappedField, Mapping
+from usage_analytics.enrichment.enriched_chunk import (
+    DEAD_LETTER_SCHEMA,
+    EVENT_SCHEMA,
+    EnrichedChunk,
+    EnrichedDamaged,
+    Examination,
+    NotEnriched,
+    examine_footers,
+    write_enriched,
+)
+from usage_analytics.enrichment.fingerprint import enrichment_fingerprint
 from usage_analytics.enrichment.judgement import FIELD_PREFIX, PROPERTY_PREFIX, judgement_query
-from usage_analytics.enrichment.pseudonyms import key_fingerprint, pseudonymise
-from usage_analytics.ingestion.chunk_file import read_chunk
+from usage_analytics.enrichment.pseudonyms import pseudonymise
+from usage_analytics.errors import UserError
+from usage_analytics.ingestion.chunk_file import ChunkDamaged, read_chunk
 from usage_analytics.ingestion.offset_log import ChunkRecord
-from usage_analytics.lake.files import publish, remove, temporary_beside
 from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import TradingCalendar
 
-VERSION = 1  # raise it whenever the same chunk and mapping would give other rows
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-EVENT_SCHEMA = pa.schema(
-    [
-        pa.field("event_id", pa.string(), nullable=False),
-        pa.field("event_time_us", pa.int64(), nullable=False),
-        pa.field("trading_day", pa.date32(), nullable=False),
-        pa.field("phase", pa.string(), nullable=False),
-        pa.field("user_id", pa.string(), nullable=False),
-        pa.field("client_firm", pa.string()),
-        pa.field("user_session", pa.string()),
-        pa.field("mini_app", pa.string(), nullable=False),
-        pa.field("action", pa.string()),
-        pa.field("screen", pa.string()),
-        pa.field("latency_ms", pa.float64()),
-        pa.field("properties", pa.string()),
-        pa.field("topic", pa.string(), nullable=False),
-        pa.field("kafka_partition", pa.int32(), nullable=False),
-        pa.field("kafka_offset", pa.int64(), nullable=False),
-        pa.field("kafka_timestamp_us", pa.int64()),
-    ]
-)
-DEAD_LETTER_SCHEMA = pa.schema(
-    [
-        pa.field("topic", pa.string(), nullable=False),
-        pa.field("kafka_partition", pa.int32(), nullable=False),
-        pa.field("kafka_offset", pa.int64(), nullable=False),
-        pa.field("kafka_timestamp_us", pa.int64()),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("field", pa.string()),
-        pa.field("detail", pa.string(), nullable=False),
-        pa.field("key", pa.binary()),
-        pa.field("value", pa.binary()),
-    ]
-)
-
-
-@dataclass(frozen=True)
-class EnrichedChunk:
-    """What became of one raw chunk: rows + dead letters = its messages."""
-
-    record: ChunkRecord
-    path: Path
-    rows: int
-    dead_letters: int
-    reasons: dict[str, int]
-    fingerprint: str
 
 
 @dataclass
@@ -83,6 +43,7 @@ class EnrichmentReport:
 
     chunks: list[EnrichedChunk] = field(default_factory=list)
     enriched_now: int = 0
+    damage: list[str] = field(default_factory=list)  # what was wrong with files that were made again
 
     @property
     def rows(self) -> int:
@@ -108,44 +69,45 @@ class Enricher:
         self._query = judgement_query(mapping)
         self._connection = duckdb.connect()
         self._connection.execute(f"SET threads = 1; SET TimeZone = '{mapping.timezone}'")
-        inputs = f"{VERSION} {mapping.fingerprint} {key_fingerprint(key)} {calendar.clock!r}"
-        self.fingerprint = hashlib.sha256(inputs.encode()).hexdigest()[:16]
+        self.fingerprint = enrichment_fingerprint(mapping, calendar, key)
 
-    def enrich(
-        self, records: Iterable[ChunkRecord], progress: Callable[[int], None] = lambda rows: None
-    ) -> EnrichmentReport:
-        """The usage events and dead letters of chunks; those already there and unchanged are kept."""
+    def enrich(self, records: Iterable[ChunkRecord], examine: Examination = examine_footers) -> EnrichmentReport:
+        """The usage events and dead letters of chunks; those already there are kept if up to date and whole.
+
+        ``examine`` decides how closely they are looked at.
+        """
         report = EnrichmentReport()
         for record in records:
-            done = read_enriched(self._layout, record)
-            if done is None or done.fingerprint != self.fingerprint:
-                done = self._enrich_chunk(record)
+            chunk = self._kept(record, examine, report.damage)
+            if chunk is None:
+                chunk = self._enrich_chunk(record)
                 report.enriched_now += 1
-            report.chunks.append(done)
-            progress(record.rows)
+            report.chunks.append(chunk)
         return report
+
+    def _kept(self, record: ChunkRecord, examine: Examination, damage: list[str]) -> EnrichedChunk | None:
+        try:
+            chunk = examine(self._layout, record)
+        except EnrichedDamaged as found:
+            damage.append(str(found))
+            return None
+        except NotEnriched:
+            return None
+        return chunk if chunk.fingerprint == self.fingerprint else None
 
     def _enrich_chunk(self, record: ChunkRecord) -> EnrichedChunk:
         events, letters = [EVENT_SCHEMA.empty_table()], [DEAD_LETTER_SCHEMA.empty_table()]
         raw = self._layout.raw_chunk(record.window, record.file)
-        for batch in read_chunk(raw, record, self._batch_messages):
-            good, bad = self.judge(batch, record.topic, record.kafka_partition)
-            events.append(good)
-            letters.append(bad)
-        # Dead letters first: the events file is what says that the chunk is done.
-        dead = pa.concat_tables(letters)
-        path = self._layout.dead_letters(record.window, record.name)
-        if dead.num_rows:
-            _write(dead, path, {})
-        else:
-            remove(path)
-        reasons = Counter(dead.column("reason").to_pylist())
-        good = pa.concat_tables(events)
-        facts = {"checksum": record.checksum, "fingerprint": self.fingerprint, "dead_letters": str(dead.num_rows)}
-        facts |= {f"reason:{reason}": str(count) for reason, count in sorted(reasons.items())}
-        path = self._layout.usage_events(record.window, record.name)
-        _write(good, path, facts)
-        return EnrichedChunk(record, path, good.num_rows, dead.num_rows, dict(reasons), self.fingerprint)
+        try:
+            for batch in read_chunk(raw, record, self._batch_messages):
+                good, bad = self.judge(batch, record.topic, record.kafka_partition)
+                events.append(good)
+                letters.append(bad)
+        except ChunkDamaged as damage:
+            remedy = "materialize raw_messages of that window once it has ended: it is then read again from Kafka"
+            raise UserError(f"{damage}; {remedy}") from damage
+        tables = pa.concat_tables(events), pa.concat_tables(letters)
+        return write_enriched(self._layout, record, self.fingerprint, *tables)
 
     def judge(self, batch: pa.RecordBatch, topic: str, kafka_partition: int) -> tuple[pa.Table, pa.Table]:
         """Messages of `RAW_SCHEMA` as usage events (`EVENT_SCHEMA`) and dead letters (`DEAD_LETTER_SCHEMA`)."""
@@ -218,27 +180,3 @@ class Enricher:
             "wrong_type": f"{name} at {place}: expected {wanted}, found {found}",
             "absurd_time": f"{name} {found} is before {self._mapping.earliest} or far after Kafka received the message",
         }[reason]
-
-
-def read_enriched(layout: Layout, record: ChunkRecord) -> EnrichedChunk | None:
-    """What the lake says became of a chunk; None where it was not enriched, or from other content."""
-    path = layout.usage_events(record.window, record.name)
-    try:
-        metadata = pq.read_metadata(path)
-    except (FileNotFoundError, pa.ArrowException, OSError):
-        return None
-    facts = {name.decode(): value.decode() for name, value in (metadata.metadata or {}).items()}
-    if facts.get("checksum") != record.checksum:
-        return None
-    reasons = {k.removeprefix("reason:"): int(v) for k, v in facts.items() if k.startswith("reason:")}
-    return EnrichedChunk(
-        record, path, metadata.num_rows, int(facts["dead_letters"]), reasons, facts["fingerprint"]
-    )  # fmt: skip
-
-
-def _write(table: pa.Table, path: Path, facts: dict[str, str]) -> None:
-    temporary = temporary_beside(path)
-    with pq.ParquetWriter(temporary, table.schema, compression="zstd", compression_level=1) as writer:
-        writer.write_table(table)
-        writer.add_key_value_metadata(facts)
-    publish(temporary, path)

@@ -63,7 +63,7 @@ def land(
 
     Raises `UserError` where Kafka and the lake disagree (topic recreated, retention overtook us): nothing is cut then.
     """
-    if now >= window.end + GRACE:
+    if has_ended(window, now):
         return verify_window(source, log, layout, window.key, limits)
     if now < window.end:
         _refuse_future(log, window)
@@ -76,6 +76,11 @@ def land(
         except OffsetConflict:
             continue  # another run is landing this Kafka partition; what it leaves, the next run takes
     return report
+
+
+def has_ended(window: Window, now: datetime) -> bool:
+    """Whether a window takes no more messages: it is verified and repaired instead."""
+    return now >= window.end + GRACE
 
 
 def _refuse_future(log: OffsetLog, window: Window) -> None:

@@ -4,6 +4,7 @@ raw/<topic>/offsets/<Kafka partition>/<shard>/<start>.json      what is committe
 raw/<topic>/window=<key>/<chunk>.parquet                        messages as they came
 dead_letters/<topic>/window=<key>/<chunk>.parquet               those that broke the contract; sensitive as raw
 usage_events/<topic>/window=<key>/<chunk>.parquet               typed, enriched, pseudonymised
+                                  <chunk>.parquet.damaged       put aside by loading, until it is made again
 models/<model>/trading_day=<day>/                               fitted models
 """
 

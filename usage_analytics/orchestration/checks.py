@@ -3,9 +3,10 @@
 import dagster as dg
 
 from usage_analytics import parts
+from usage_analytics.enrichment.enrich import EnrichmentReport
 from usage_analytics.ingestion.landing import tiling_faults
 from usage_analytics.orchestration.micro_batch_assets import loaded_events, raw_messages, usage_events
-from usage_analytics.orchestration.resources import Platform
+from usage_analytics.orchestration.resources import Platform, told_plainly
 from usage_analytics.orchestration.trading_day_assets import preload_plan
 from usage_analytics.reconciliation import hop_counts
 
@@ -50,7 +51,8 @@ def few_dead_letters(context: dg.AssetCheckExecutionContext, platform: Platform)
     """At most one message in a hundred of the window broke the contract."""
     settings = platform.settings()
     records = parts.offset_log(settings).of_window(context.op_execution_context.partition_key)
-    report = parts.enricher(settings).enrich(records)
+    with told_plainly():
+        report = EnrichmentReport(parts.enriched_reader(settings).chunks(records))
     share = report.dead_letters / max(1, report.rows + report.dead_letters)
     return dg.AssetCheckResult(
         passed=share <= DEAD_LETTER_SHARE,

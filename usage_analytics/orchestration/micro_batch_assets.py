@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from usage_analytics import parts
-from usage_analytics.ingestion.landing import land
+from usage_analytics.enrichment.enriched_chunk import examine_every_byte, examine_footers
+from usage_analytics.ingestion.landing import has_ended, land
 from usage_analytics.orchestration.partitions import WINDOWS
 from usage_analytics.orchestration.resources import Platform, told_plainly
 
@@ -57,17 +58,23 @@ def usage_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
     """Messages parsed, typed, pseudonymised and placed in their trading day: one row is one usage event.
 
     A pure function of the raw chunks. What breaks the contract becomes a dead letter, with its Kafka position,
-    its reason and its bytes.
+    its reason and its bytes. Files of the open window are looked at quickly, those of an older one are read whole;
+    damaged ones are made again.
     """
     settings = platform.settings()
     with told_plainly():
-        report = parts.enricher(settings).enrich(parts.offset_log(settings).of_window(context.partition_key))
+        window = settings.calendar.window_from_key(context.partition_key)
+        examine = examine_every_byte if has_ended(window, datetime.now(UTC)) else examine_footers
+        report = parts.enricher(settings).enrich(parts.offset_log(settings).of_window(window.key), examine=examine)
+    for damage in report.damage:
+        context.log.warning(damage)
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": report.rows,
             "dead_letters": report.dead_letters,
             "dead_letters_by_reason": report.reasons,
             "chunks_enriched_now": report.enriched_now,
+            "chunks_repaired": len(report.damage),
             "mapping": f"{settings.mapping.name} version {settings.mapping.version}",
         }
     )
@@ -80,13 +87,14 @@ def usage_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
 def loaded_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """The window's usage events in the warehouse table `usage_events`, loaded in bulk: one row is one usage event.
 
-    The window's rows and the load ledger change in one transaction; loading again changes nothing.
+    The window's rows and the load ledger change in one transaction; loading again changes nothing. What
+    `usage_events` has not made, or what is damaged, is refused.
     """
     settings = platform.settings()
     window = context.partition_key
     with told_plainly():
-        enriched = parts.enricher(settings).enrich(parts.offset_log(settings).of_window(window))
-        receipt = parts.warehouse(settings).load_window(settings.topic, window, enriched.chunks)
+        chunks = parts.enriched_reader(settings).chunks(parts.offset_log(settings).of_window(window))
+        receipt = parts.warehouse(settings).load_window(settings.topic, window, chunks)
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": receipt.rows,

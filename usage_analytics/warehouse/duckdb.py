@@ -17,7 +17,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from usage_analytics.enrichment.enrich import EVENT_SCHEMA, EnrichedChunk
+from usage_analytics.enrichment.enriched_chunk import EVENT_SCHEMA, EnrichedChunk, verify_events
 from usage_analytics.errors import UserError
 from usage_analytics.warehouse.protocol import MARTS, PLAN, LoadReceipt, MartReceipt
 
@@ -47,6 +47,8 @@ class DuckDBWarehouse:
             wanted = {(c.record.kafka_partition, c.record.start): c for c in chunks}
             stale = [key for key, known in loaded.items() if key not in wanted or known != _identity(wanted[key])]
             new = [chunk for key, chunk in wanted.items() if key not in loaded or key in stale]
+            for chunk in new:
+                verify_events(chunk)  # DuckDB checks nothing: it would load what a changed byte makes of a file
             days = _delete(connection, topic, window, [(*key, loaded[key][0]) for key in stale])
             days |= _insert(connection, window, new)
             _record(connection, window, new)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import polars as pl
 
-from usage_analytics.enrichment.enrich import EnrichedChunk
+from usage_analytics.enrichment.enriched_chunk import EnrichedChunk
 
 MARTS = ("user_sessions", "app_transitions")
 PLAN = "preload_plan"
@@ -36,7 +36,10 @@ class Warehouse(Protocol):
     """Loads windows, refreshes marts by trading day, answers queries."""
 
     def load_window(self, topic: str, window: str, chunks: Sequence[EnrichedChunk]) -> LoadReceipt:
-        """Make the window's rows equal to its chunks', in one transaction with the ledger."""
+        """Make the window's rows equal to its chunks', in one transaction with the ledger.
+
+        A damaged events file among those to load is a `UserError`, and nothing has changed.
+        """
         ...
 
     def refresh_mart(self, mart: str, trading_day: date) -> MartReceipt:

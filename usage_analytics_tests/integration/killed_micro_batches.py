@@ -117,21 +117,21 @@ def after_offset_record() -> None:
 
 
 def before_events_file() -> None:
-    from usage_analytics.enrichment import enrich
+    from usage_analytics.enrichment import enriched_chunk
 
     def is_events(table: Any, path: Path, facts: Any) -> bool:
         return "usage_events" in path.parts
 
-    instead(enrich, "_write", call=2, when=is_events)
+    instead(enriched_chunk, "write_sealed", call=2, when=is_events)
 
 
 def in_events_file() -> None:
-    from usage_analytics.enrichment import enrich
+    from usage_analytics.lake import sealed_parquet
 
     def is_events(temporary: Path, path: Path) -> bool:
         return "usage_events" in path.parts
 
-    instead(enrich, "publish", call=2, when=is_events)
+    instead(sealed_parquet, "publish", call=2, when=is_events)
 
 
 def before_warehouse_commit() -> None:

@@ -20,7 +20,13 @@ from usage_analytics.orchestration import schedules, sensors
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.resources import Platform
 from usage_analytics.settings import load_settings
-from usage_analytics_tests.integration.platform_under_test import Produced, clean_environment, embedded_platform, freeze
+from usage_analytics_tests.integration.platform_under_test import (
+    Produced,
+    clean_environment,
+    embedded_platform,
+    freeze,
+    micro_batch,
+)
 
 THRESHOLD = 1_000
 NEW_YORK = ZoneInfo("America/New_York")
@@ -132,7 +138,12 @@ def test_window_that_ended_unloaded_is_asked_for(
         window = settings.calendar.window_at(now)
         land(source, parts.offset_log(settings), parts.layout(settings), window, parts.limits(settings), now)
     freeze(monkeypatch, at(produced.day, 10, 40), sensors, schedules)
-    assert [request.partition_key for request in tick(tmp_path).run_requests] == [window.key]
+    [request] = tick(tmp_path).run_requests
+    assert request.partition_key == window.key
+    # Loading alone would refuse what was never enriched; the whole job heals, and is not asked for again.
+    assert micro_batch(settings, window.key).success
+    produced.assert_came_through_once()
+    assert tick(tmp_path).run_requests == []
 
 
 def test_no_broker_is_a_reason_to_skip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

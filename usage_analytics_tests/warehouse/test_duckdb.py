@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from fakes import TOPIC, enriched_chunk
 
-from usage_analytics.enrichment.enrich import EnrichedChunk
+from usage_analytics.enrichment.enriched_chunk import EnrichedChunk, EnrichedDamaged
 from usage_analytics.errors import UserError
 from usage_analytics.serving.preload_plan import PLAN_SCHEMA
 from usage_analytics.warehouse.duckdb import DuckDBWarehouse
@@ -80,7 +80,7 @@ def test_a_load_that_fails_changes_nothing(warehouse: DuckDBWarehouse, memory_pa
     replaced = enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(2, mini_app="new"), "f2")
     missing = enriched_chunk(memory_path, WINDOWS[0], 0, 2, events(2))
     missing.path.unlink()
-    with pytest.raises(Exception, match=r"No files found|IO Error"):
+    with pytest.raises(EnrichedDamaged, match=r"is damaged \(it is gone\): materialize usage_events of window"):
         warehouse.load_window(TOPIC, WINDOWS[0], [replaced, missing])
     short = enriched_chunk(memory_path, WINDOWS[0], 0, 2, events(2))
     lying = EnrichedChunk(short.record, short.path, 3, 0, {}, "f1")
@@ -88,6 +88,25 @@ def test_a_load_that_fails_changes_nothing(warehouse: DuckDBWarehouse, memory_pa
         warehouse.load_window(TOPIC, WINDOWS[0], [replaced, lying])
     assert warehouse.read(EVENTS).equals(rows)
     assert warehouse.read(LEDGER).equals(ledger)
+
+
+def test_a_damaged_file_is_never_loaded(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
+    loaded, damaged = (enriched_chunk(memory_path, WINDOWS[0], 0, start, events(4)) for start in (0, 4))
+    warehouse.load_window(TOPIC, WINDOWS[0], [loaded])
+    rows, ledger = warehouse.read(EVENTS), warehouse.read(LEDGER)
+    for chunk in (loaded, damaged):
+        content = chunk.path.read_bytes()
+        chunk.path.write_bytes(content.replace(b"midday", b"midnig"))
+        assert chunk.path.read_bytes() != content
+        assert pl.read_parquet(chunk.path).height == 4  # nothing else would notice
+    with pytest.raises(EnrichedDamaged) as raised:
+        warehouse.load_window(TOPIC, WINDOWS[0], [loaded, damaged])
+    why = "its bytes are not those that were written"
+    sentence = f"{damaged.path} is damaged ({why}): materialize usage_events of window {WINDOWS[0]} again"
+    assert str(raised.value) == sentence
+    assert warehouse.read(EVENTS).equals(rows)
+    assert warehouse.read(LEDGER).equals(ledger)
+    assert warehouse.load_window(TOPIC, WINDOWS[0], [loaded]).chunks_kept == 1  # what is loaded is not read again
 
 
 def test_stale_days_are_those_whose_events_changed_after_their_marts(

@@ -13,7 +13,7 @@ from fakes import TOPIC, enriched_chunk, memory_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from usage_analytics.enrichment.enrich import EnrichedChunk
+from usage_analytics.enrichment.enriched_chunk import EnrichedChunk
 from usage_analytics.serving.preload_plan import PLAN_SCHEMA
 from usage_analytics.warehouse.duckdb import DuckDBWarehouse
 from usage_analytics.warehouse.protocol import MARTS, MartReceipt

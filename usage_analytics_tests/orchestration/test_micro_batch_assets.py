@@ -1,0 +1,154 @@
+"""The assets behind the raw chunks, materialized one by one: damage is made good, and loading never enriches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from fakes import TOPIC, FakeKafka, flip, land_all, message
+
+from usage_analytics import parts
+from usage_analytics.definitions import defs
+from usage_analytics.enrichment import enriched_chunk
+from usage_analytics.orchestration.run_now import QUIET
+from usage_analytics.settings import PREFIX, load_settings
+from usage_analytics.trading_calendar import Window
+from usage_analytics_tests.integration.platform_under_test import clean_environment
+
+EVENTS = "SELECT * FROM usage_events ORDER BY kafka_partition, kafka_offset"
+
+
+@dataclass
+class Landed:
+    """Two chunks of 20 messages, one in a hundred broken, landed in a window; runs of single assets on it."""
+
+    window: Window
+
+    def __post_init__(self) -> None:
+        self.settings = load_settings()
+        self.kafka, self.layout = FakeKafka.of(2), parts.layout(self.settings)
+        self.land()
+
+    def land(self) -> None:
+        for kafka_partition in (0, 1):
+            values = [message(event_id=f"{kafka_partition}-{number}") for number in range(19)]
+            self.kafka.produce(kafka_partition, *values, b"broken")
+        land_all(self.kafka, self.layout, self.window)
+
+    def materialize(self, *assets: str) -> dg.ExecuteInProcessResult:
+        with dg.DagsterInstance.ephemeral() as instance:
+            return defs.resolve_job_def("micro_batch").execute_in_process(
+                instance=instance, partition_key=self.window.key, run_config=QUIET, raise_on_error=False,
+                asset_selection=[dg.AssetKey(name) for name in assets],
+            )  # fmt: skip
+
+    def enriched(self) -> dict[str, Any]:
+        """What materializing usage_events says it did."""
+        (event,) = self.materialize("usage_events").asset_materializations_for_node("usage_events")
+        return {name: value.value for name, value in event.metadata.items()}
+
+    def refusal(self, asset: str) -> str:
+        """The sentence with which materializing an asset fails."""
+        result = self.materialize(asset)
+        assert not result.success
+        failure = next(event for event in result.all_events if event.is_step_failure)
+        return str(failure.step_failure_data.user_failure_data.description)  # type: ignore[union-attr]
+
+    def files(self) -> dict[Path, bytes]:
+        folders = [self.layout.root / kind / TOPIC for kind in ("usage_events", "dead_letters")]
+        return {path: path.read_bytes() for folder in folders for path in sorted(folder.rglob("*.parquet"))}
+
+    def loaded(self) -> Any:
+        return parts.warehouse(self.settings).read(EVENTS)
+
+
+@pytest.fixture
+def home(memory_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    clean_environment(monkeypatch, memory_path, TOPIC=TOPIC)
+    return memory_path
+
+
+@pytest.fixture
+def older(home: Path) -> Landed:
+    calendar = load_settings().calendar
+    return Landed(calendar.windows_of(calendar.latest_closed_day(datetime.now(UTC)))[3])
+
+
+@pytest.fixture
+def open_now(home: Path) -> Landed:
+    return Landed(load_settings().calendar.window_at(datetime.now(UTC)))
+
+
+def test_an_older_window_is_read_whole_and_made_good(older: Landed) -> None:
+    assert older.materialize("usage_events", "loaded_events").success
+    clean, rows = older.files(), older.loaded()
+    assert len(clean) == 4
+    first, second, letters, more_letters = clean
+    flip(first)
+    second.unlink()
+    flip(letters)
+    more_letters.unlink()
+    told = older.enriched()
+    assert (told["chunks_enriched_now"], told["chunks_repaired"], told["dead_letters"]) == (2, 1, 2)
+    assert older.files() == clean
+    assert older.enriched()["chunks_enriched_now"] == 0
+    assert older.materialize("loaded_events").success
+    assert older.loaded().equals(rows)
+
+
+def test_the_open_window_reads_only_what_is_new(open_now: Landed, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert open_now.enriched()["chunks_enriched_now"] == 2
+    clean = open_now.files()
+    read: list[Path] = []
+    monkeypatch.setattr(enriched_chunk, "verify_sealed", read.append)
+    open_now.land()
+    next(path for path in clean if "dead_letters" in path.parts).unlink()
+    told = open_now.enriched()
+    assert (told["chunks_enriched_now"], told["chunks_repaired"]) == (3, 1)
+    assert read == []
+    assert clean.items() <= open_now.files().items()
+
+
+def test_loading_never_enriches(older: Landed, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = parts.offset_log(older.settings).of_window(older.window.key)
+    remedy = f"materialize usage_events of window {older.window.key}"
+    assert older.refusal("loaded_events") == f"chunk {first.name} is not enriched: {remedy} first"
+    assert older.files() == {}
+    assert older.loaded().is_empty()
+
+    assert older.materialize("usage_events").success
+    monkeypatch.setenv(PREFIX + "MAPPING", "wikipedia_app_events")
+    assert older.refusal("loaded_events") == (
+        f"chunk {first.name} was enriched under another mapping, key, calendar or version than now: {remedy} first"
+    )
+    monkeypatch.delenv(PREFIX + "MAPPING")
+    path = older.layout.usage_events(older.window.key, first.name)
+    flip(path)
+    assert older.refusal("loaded_events") == (
+        f"{path} is damaged (its bytes are not those that were written): {remedy} again"
+    )
+    assert older.loaded().is_empty()
+    assert older.materialize("usage_events", "loaded_events").success  # what the sentence says, helps
+    assert older.loaded().height == 38
+
+
+def test_damage_between_enriching_and_loading_heals_in_the_open_window_too(open_now: Landed) -> None:
+    assert open_now.materialize("usage_events").success
+    clean = open_now.files()
+    flip(next(iter(clean)))
+    assert "is damaged" in open_now.refusal("loaded_events")
+    assert open_now.materialize("usage_events", "loaded_events").success
+    assert open_now.files() == clean
+    assert open_now.loaded().height == 38
+
+
+def test_the_share_of_dead_letters_is_read_not_made(older: Landed) -> None:
+    result = older.materialize("usage_events")
+    (check,) = result.get_asset_check_evaluations()
+    assert (check.check_name, check.passed) == ("few_dead_letters", False)
+    told = {name: value.value for name, value in check.metadata.items()}
+    assert told == {"dead_letters": 2, "share": 0.05, "reasons": {"not_json": 2}}
