@@ -11,13 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import accumulate
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from usage_analytics.errors import UserError
-
-if TYPE_CHECKING:
-    from exchange_calendars import ExchangeCalendar
+from usage_analytics.exchange_sessions import Session, exchange_sessions
 
 FIRST_DAY = date(2010, 1, 1)  # events before it have no trading day; a constant, so that enrichment stays pure
 LAST_DAY = date(2040, 12, 31)  # likewise; by default a calendar would end a year from today
@@ -29,7 +26,7 @@ CLOSING_BURST = timedelta(minutes=30)
 
 @dataclass(frozen=True)
 class TradingClock:
-    """The hours that windows divide: by default nine, 08:00 to 17:00 in New York, on the days XNYS may trade."""
+    """The hours that windows divide: by default nine, 08:00 to 17:00 in New York, on weekdays XNYS ever trades on."""
 
     exchange: str = "XNYS"
     timezone: str = "America/New_York"
@@ -60,15 +57,6 @@ class Window:
     start: datetime
     end: datetime
     key: str
-
-
-@dataclass(frozen=True)
-class Session:
-    """One exchange session: its trading day, and opening and closing bell in UTC."""
-
-    day: date
-    opens: datetime
-    closes: datetime
 
 
 @dataclass(frozen=True)
@@ -202,27 +190,11 @@ class TradingCalendar:
 @lru_cache(maxsize=4)
 def trading_calendar(clock: TradingClock = TradingClock()) -> TradingCalendar:
     """The calendar of a clock; an unknown exchange or time zone is a `UserError`."""
-    import exchange_calendars
-
     try:
         zone = ZoneInfo(clock.timezone)
     except (KeyError, ValueError, OSError) as error:
         raise UserError(f"time zone {clock.timezone!r} is not known: {error}") from None
-    first, last = (FIRST_DAY - BEFORE_FIRST_DAY).isoformat(), LAST_DAY.isoformat()
-    try:
-        exchange = exchange_calendars.get_calendar(clock.exchange, start=first, end=last)
-    except exchange_calendars.errors.InvalidCalendarName:
-        raise UserError(f"exchange {clock.exchange!r} is not in exchange_calendars (try XNYS, XLON, XTKS)") from None
-    except ValueError as error:
-        raise UserError(f"exchange {clock.exchange!r} is not known from {FIRST_DAY} to {LAST_DAY}: {error}") from None
-    sessions = tuple(_sessions(exchange))
+    sessions = exchange_sessions(clock.exchange, FIRST_DAY - BEFORE_FIRST_DAY, LAST_DAY)
     opening = time(clock.opening_hour)
     starts = tuple(datetime.combine(s.day, opening, tzinfo=zone).astimezone(UTC) for s in sessions)
-    weekdays = frozenset(day for day, open_ in enumerate(exchange.weekmask) if open_ == "1")
-    return TradingCalendar(clock, sessions, weekdays, starts)
-
-
-def _sessions(exchange: "ExchangeCalendar") -> list[Session]:
-    opens = [instant.to_pydatetime() for instant in exchange.schedule["open"]]
-    closes = [instant.to_pydatetime() for instant in exchange.schedule["close"]]
-    return [Session(day.date(), o, c) for day, o, c in zip(exchange.schedule.index, opens, closes, strict=True)]
+    return TradingCalendar(clock, sessions, frozenset(session.day.weekday() for session in sessions), starts)

@@ -90,6 +90,16 @@ def test_holidays_weekends_and_nights_belong_to_the_session_before() -> None:
     assert len(CALENDAR.windows_of(date(2026, 11, 26))) == 36  # windows run on a holiday: messages may come
 
 
+def test_windows_and_trading_days_start_on_whatever_weekday_the_exchange_opens() -> None:
+    # Tel Aviv traded from Sunday to Thursday until 2025, and from Monday to Friday since.
+    calendar = trading_calendar(TradingClock(exchange="XTAE", timezone="Asia/Jerusalem"))
+    sunday, friday = date(2025, 3, 2), date(2026, 3, 6)
+    assert sorted(calendar.weekdays) == [0, 1, 2, 3, 4, 6]
+    assert [calendar.is_trading_day(day) for day in (sunday, friday)] == [True, True]
+    assert calendar.holidays(date(2025, 3, 2), date(2025, 3, 8)) == [date(2025, 3, 7)]
+    assert len(calendar.windows_of(sunday)) == 36
+
+
 def test_first_days_of_the_calendar_have_a_trading_day() -> None:
     first = datetime(2010, 1, 1, tzinfo=UTC)  # a holiday, and the earliest event time that a mapping accepts
     assert CALENDAR.trading_day_at(first) == date(2009, 12, 31)
