@@ -6,10 +6,11 @@ from the clock's opening on one exchange session to its opening on the next, so 
 the session before them.
 """
 
+import hashlib
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from zoneinfo import ZoneInfo
 
@@ -75,7 +76,7 @@ class TradingCalendar:
     clock: TradingClock
     sessions: tuple[Session, ...] = field(repr=False)
     weekdays: frozenset[int] = field(repr=False)
-    _day_starts: tuple[datetime, ...] = field(repr=False)
+    _day_bounds: tuple[datetime, ...] = field(repr=False)  # the start of each trading day, and the end of the last
 
     def window_at(self, instant: datetime) -> Window:
         """The window that holds an instant (timezone-aware)."""
@@ -106,33 +107,31 @@ class TradingCalendar:
         return [self._window(day, slot) for slot in range(self.clock.windows_per_day)]
 
     def trading_day_at(self, instant: datetime) -> date:
-        """The trading day that holds an instant."""
-        return self._session_at(instant).day
+        """The trading day that holds an instant; one that the calendar does not cover is a `UserError`."""
+        return self.sessions[self._position(instant)].day
 
     def phase_at(self, instant: datetime) -> str:
         """The phase of the trading day: pre_open, opening, midday, closing, after_close or overnight."""
         moment = instant.astimezone(UTC)
-        current = [p for p in self._phases(self._session_at(moment)) if p.start <= moment]
+        current = [p for p in self._phases(self._position(moment)) if p.start <= moment]
         return current[-1].phase
 
     def phase_intervals(self, first: datetime, last: datetime) -> list[PhaseInterval]:
         """The intervals that tile ``[first, last]``, in order."""
-        low = max(0, bisect_right(self._day_starts, first.astimezone(UTC)) - 1)
-        high = bisect_right(self._day_starts, last.astimezone(UTC))
-        return [interval for session in self.sessions[low:high] for interval in self._phases(session)]
+        low, high = (bisect_right(self._day_bounds, instant.astimezone(UTC)) - 1 for instant in (first, last))
+        days = range(max(0, low), min(high + 1, len(self.sessions)))
+        return [interval for position in days for interval in self._phases(position)]
 
     def is_trading_day(self, day: date) -> bool:
         """Whether the exchange holds a session on a day."""
         at_noon = datetime.combine(day, time(12), tzinfo=self.clock.zone)
-        return self.covers(at_noon) and self._session_at(at_noon).day == day
+        return self.covers(at_noon) and self.trading_day_at(at_noon) == day
 
     def latest_closed_day(self, now: datetime) -> date:
         """The newest trading day whose clock has closed before an instant."""
-        day = self._session_at(now).day
-        closing = datetime.combine(day, time(), tzinfo=self.clock.zone) + timedelta(hours=self.clock.closing_hour)
-        if now >= closing:
-            return day
-        return self._session_at(self._day_start(day) - timedelta(minutes=1)).day
+        moment = now.astimezone(UTC)
+        day = self.trading_day_at(min(moment, self.known_until - timedelta(minutes=1)))
+        return day if moment >= self._day_end(day) else self.trading_day_at(self._day_start(day) - timedelta(minutes=1))
 
     def holidays(self, first: date, last: date) -> list[date]:
         """The weekdays in ``[first, last]`` on which windows run but the exchange does not open."""
@@ -140,26 +139,41 @@ class TradingCalendar:
         days = (first + timedelta(days=n) for n in range((last - first).days + 1))
         return [day for day in days if self._has_windows(day) and day not in open_days]
 
+    @property
+    def known_from(self) -> datetime:
+        """The start of the first trading day that the calendar knows."""
+        return self._day_bounds[0]
+
+    @property
+    def known_until(self) -> datetime:
+        """The end of the last one; which trading day would follow is not known, so it lasts only until the next day."""
+        return self._day_bounds[-1]
+
     def covers(self, instant: datetime) -> bool:
-        """Whether an instant lies in the years the calendar knows."""
-        return self._day_starts[0] <= instant.astimezone(UTC) and instant.date() <= self.sessions[-1].day
+        """Whether an instant lies in a trading day that the calendar knows."""
+        return self.known_from <= instant.astimezone(UTC) < self.known_until
 
-    def _session_at(self, instant: datetime) -> Session:
-        position = bisect_right(self._day_starts, instant.astimezone(UTC)) - 1
-        if position < 0:
-            raise UserError(f"{instant.isoformat()} is before the first trading day, {self.sessions[0].day}")
-        return self.sessions[position]
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes whenever an instant may belong to another trading day or phase."""
+        facts = [repr(self.clock), *(f"{s.day} {s.opens} {s.closes}" for s in self.sessions)]
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
-    def _phases(self, session: Session) -> list[PhaseInterval]:
-        night = datetime.combine(session.day, time(), tzinfo=self.clock.zone)
-        night += timedelta(hours=self.clock.closing_hour)
+    def _position(self, instant: datetime) -> int:
+        if not self.covers(instant):
+            known = f"{self.sessions[0].day} to {self.sessions[-1].day}"
+            raise UserError(f"{instant.isoformat()} is in no trading day known of {self.clock.exchange}, {known}")
+        return bisect_right(self._day_bounds, instant.astimezone(UTC)) - 1
+
+    def _phases(self, position: int) -> list[PhaseInterval]:
+        session = self.sessions[position]
         starts = [
-            (self._day_start(session.day).astimezone(UTC), "pre_open"),
+            (self._day_bounds[position], "pre_open"),
             (session.opens, "opening"),
             (session.opens + OPENING_BURST, "midday"),
             (session.closes - CLOSING_BURST, "closing"),
             (session.closes, "after_close"),
-            (max(night.astimezone(UTC), session.closes), "overnight"),
+            (max(self._day_end(session.day), session.closes), "overnight"),
         ]
         # In order whatever the clock: one set to other hours than the exchange's has phases of no length.
         in_order = accumulate((start for start, _ in starts), max)
@@ -168,23 +182,32 @@ class TradingCalendar:
     def _has_windows(self, day: date) -> bool:
         return day.weekday() in self.weekdays
 
+    def _day_start(self, day: date) -> datetime:
+        return _in_utc(datetime.combine(day, time(self.clock.opening_hour)), self.clock.zone)
+
+    def _day_end(self, day: date) -> datetime:
+        return _in_utc(datetime.combine(day, time()) + timedelta(hours=self.clock.closing_hour), self.clock.zone)
+
     def _neighbour(self, day: date, step: int) -> date:
         day += timedelta(days=step)
         while not self._has_windows(day):
             day += timedelta(days=step)
         return day
 
-    def _day_start(self, day: date) -> datetime:
-        return datetime.combine(day, time(self.clock.opening_hour), tzinfo=self.clock.zone)
-
     def _slot(self, day: date, slot: int) -> datetime:
-        return self._day_start(day) + timedelta(minutes=slot * self.clock.window_minutes)
+        opening = datetime.combine(day, time(self.clock.opening_hour), tzinfo=self.clock.zone)
+        return opening + timedelta(minutes=slot * self.clock.window_minutes)
 
     def _window(self, day: date, slot: int) -> Window:
         start = self._slot(day, slot)
         last = slot == self.clock.windows_per_day - 1
-        end = self._day_start(self._neighbour(day, 1)) if last else self._slot(day, slot + 1)
+        end = self._slot(self._neighbour(day, 1), 0) if last else self._slot(day, slot + 1)
         return Window(start.astimezone(UTC), end.astimezone(UTC), start.strftime(WINDOW_KEY_FORMAT))
+
+
+def _in_utc(local: datetime, zone: ZoneInfo) -> datetime:
+    """The instant of a local time; of two, the first; of one that does not exist, as if the clocks had not changed."""
+    return local.replace(tzinfo=zone).astimezone(UTC)
 
 
 @lru_cache(maxsize=4)
@@ -195,6 +218,6 @@ def trading_calendar(clock: TradingClock = TradingClock()) -> TradingCalendar:
     except (KeyError, ValueError, OSError) as error:
         raise UserError(f"time zone {clock.timezone!r} is not known: {error}") from None
     sessions = exchange_sessions(clock.exchange, FIRST_DAY - BEFORE_FIRST_DAY, LAST_DAY)
-    opening = time(clock.opening_hour)
-    starts = tuple(datetime.combine(s.day, opening, tzinfo=zone).astimezone(UTC) for s in sessions)
-    return TradingCalendar(clock, sessions, frozenset(session.day.weekday() for session in sessions), starts)
+    days = [*(session.day for session in sessions), sessions[-1].day + timedelta(days=1)]
+    bounds = tuple(_in_utc(datetime.combine(day, time(clock.opening_hour)), zone) for day in days)
+    return TradingCalendar(clock, sessions, frozenset(session.day.weekday() for session in sessions), bounds)

@@ -1,5 +1,6 @@
 """Windows tile all time; trading days and phases follow the exchange."""
 
+import dataclasses
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -103,8 +104,42 @@ def test_windows_and_trading_days_start_on_whatever_weekday_the_exchange_opens()
 def test_first_days_of_the_calendar_have_a_trading_day() -> None:
     first = datetime(2010, 1, 1, tzinfo=UTC)  # a holiday, and the earliest event time that a mapping accepts
     assert CALENDAR.trading_day_at(first) == date(2009, 12, 31)
-    with pytest.raises(UserError, match="before the first trading day"):
-        CALENDAR.trading_day_at(datetime(2009, 1, 1, tzinfo=UTC))
+    for unknown in (datetime(2009, 1, 1, tzinfo=UTC), datetime(2041, 1, 2, tzinfo=UTC)):
+        with pytest.raises(UserError, match="is in no trading day known of XNYS, 2009-12-01 to 2040-12-31"):
+            CALENDAR.trading_day_at(unknown)
+
+
+# The exchanges of exchange_calendars that are not known for all years from 2010 to 2040.
+@pytest.mark.parametrize(
+    ("exchange", "first", "last"),
+    [
+        ("AIXK", date(2017, 1, 4), date(2040, 12, 31)),
+        ("XSAU", date(2021, 1, 3), date(2029, 12, 31)),
+        ("XBOM", date(2009, 12, 1), None),  # as far as holidays have been announced
+        ("XSES", date(2009, 12, 1), None),
+        ("XSHG", date(2009, 12, 1), None),
+    ],
+)
+def test_exchange_with_a_short_history_is_covered_as_far_as_it_is_known(
+    exchange: str, first: date, last: date | None
+) -> None:
+    calendar = trading_calendar(TradingClock(exchange=exchange, timezone="Asia/Singapore"))
+    assert (calendar.sessions[0].day, last or calendar.sessions[-1].day) == (first, calendar.sessions[-1].day)
+    end, second = calendar.known_until, timedelta(seconds=1)
+    assert calendar.trading_day_at(calendar.known_from) == first
+    assert calendar.trading_day_at(end - second) == calendar.sessions[-1].day
+    assert [calendar.covers(at) for at in (calendar.known_from - second, end - second, end)] == [False, True, False]
+    for unknown in (calendar.known_from - second, end):
+        with pytest.raises(UserError, match=f"is in no trading day known of {exchange}"):
+            calendar.phase_at(unknown)
+    assert calendar.latest_closed_day(end + timedelta(days=100)) == calendar.sessions[-1].day
+    assert calendar.window_at(end + timedelta(days=100)).end > end  # windows ask no exchange
+
+
+def test_fingerprint_changes_with_clock_and_sessions() -> None:
+    others = [dataclasses.replace(CALENDAR, sessions=CALENDAR.sessions[:-1]), *map(trading_calendar, CLOCKS[1:])]
+    assert trading_calendar(TradingClock()).fingerprint == CALENDAR.fingerprint
+    assert len({CALENDAR.fingerprint, *(other.fingerprint for other in others)}) == 1 + len(others)
 
 
 def test_latest_closed_day() -> None:
