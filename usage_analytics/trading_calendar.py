@@ -166,9 +166,9 @@ class TradingCalendar:
         return bisect_right(self._day_bounds, instant.astimezone(UTC)) - 1
 
     def _phases(self, position: int) -> list[PhaseInterval]:
-        session = self.sessions[position]
+        session, (start, end) = self.sessions[position], self._day_bounds[position : position + 2]
         starts = [
-            (self._day_bounds[position], "pre_open"),
+            (start, "pre_open"),
             (session.opens, "opening"),
             (session.opens + OPENING_BURST, "midday"),
             (session.closes - CLOSING_BURST, "closing"),
@@ -176,7 +176,7 @@ class TradingCalendar:
             (max(self._day_end(session.day), session.closes), "overnight"),
         ]
         # In order whatever the clock: one set to other hours than the exchange's has phases of no length.
-        in_order = accumulate((start for start, _ in starts), max)
+        in_order = accumulate((min(start, end) for start, _ in starts), max)
         return [PhaseInterval(start, session.day, phase) for start, (_, phase) in zip(in_order, starts, strict=True)]
 
     def _has_windows(self, day: date) -> bool:

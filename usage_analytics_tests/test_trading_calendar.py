@@ -19,6 +19,8 @@ CLOCKS = [
     TradingClock(exchange="XLON", timezone="Europe/London", window_minutes=5),
     TradingClock(exchange="XTKS", timezone="Asia/Tokyo", window_minutes=30),
     TradingClock(exchange="XLON"),  # hours that are not the exchange's
+    TradingClock(timezone="Pacific/Auckland"),  # opens while the session before is held
+    TradingClock(exchange="24/7", timezone="Asia/Tokyo", opening_hour=13, closing_hour=20),
 ]
 INSTANTS = st.datetimes(datetime(2010, 1, 4), datetime(2027, 6, 1), timezones=st.just(UTC))
 
