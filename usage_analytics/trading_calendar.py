@@ -124,8 +124,8 @@ class TradingCalendar:
 
     def is_trading_day(self, day: date) -> bool:
         """Whether the exchange holds a session on a day."""
-        at_noon = datetime.combine(day, time(12), tzinfo=self.clock.zone)
-        return self.covers(at_noon) and self.trading_day_at(at_noon) == day
+        opening = self._day_start(day)
+        return self.covers(opening) and self.trading_day_at(opening) == day
 
     def latest_closed_day(self, now: datetime) -> date:
         """The newest trading day whose clock has closed before an instant."""

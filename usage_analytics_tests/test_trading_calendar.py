@@ -103,6 +103,13 @@ def test_windows_and_trading_days_start_on_whatever_weekday_the_exchange_opens()
     assert len(calendar.windows_of(sunday)) == 36
 
 
+def test_clock_that_opens_in_the_afternoon_has_trading_days() -> None:
+    calendar = trading_calendar(TradingClock(opening_hour=13, closing_hour=20))
+    assert calendar.is_trading_day(date(2026, 11, 25))
+    assert not calendar.is_trading_day(date(2026, 11, 26))
+    assert calendar.latest_closed_day(local(2026, 11, 25, 20)) == date(2026, 11, 25)
+
+
 def test_first_days_of_the_calendar_have_a_trading_day() -> None:
     first = datetime(2010, 1, 1, tzinfo=UTC)  # a holiday, and the earliest event time that a mapping accepts
     assert CALENDAR.trading_day_at(first) == date(2009, 12, 31)
