@@ -1,9 +1,11 @@
 """Exchange sessions, windows and phases: pure functions of an instant.
 
 A *window* is a 15-minute slot of the trading-day clock. Windows start on the clock's weekdays between opening and
-closing hour; the last one of a day lasts until the next day's first, so windows tile all time. A *trading day* runs
-from the clock's opening on one exchange session to its opening on the next, so nights, weekends and holidays belong to
-the session before them.
+closing hour; each lasts until the next one's start, the last of a day until the next day's first, so windows tile all
+time. Where the clocks are put back, only the first pass of the repeated hour starts windows, and the last of them lasts
+through the second; where they are put forward, the slots of the missing hour do not exist. So a local start names one
+window, and keys sort as time runs. A *trading day* runs from the clock's opening on one exchange session to its opening
+on the next, so nights, weekends and holidays belong to the session before them.
 """
 
 import hashlib
@@ -47,8 +49,12 @@ class TradingClock:
         return ZoneInfo(self.timezone)
 
     @property
+    def hours(self) -> range:
+        return range(self.opening_hour, self.closing_hour)
+
+    @property
     def windows_per_day(self) -> int:
-        return (self.closing_hour - self.opening_hour) * 60 // self.window_minutes
+        return len(self.hours) * 60 // self.window_minutes
 
 
 @dataclass(frozen=True, order=True)
@@ -80,31 +86,30 @@ class TradingCalendar:
 
     def window_at(self, instant: datetime) -> Window:
         """The window that holds an instant (timezone-aware)."""
-        local = instant.astimezone(self.clock.zone)
-        day = local.date()
-        if not self._has_windows(day) or local < self._slot(day, 0):
-            day = self._neighbour(day, -1)
-            return self._window(day, self.clock.windows_per_day - 1)
-        elapsed = local.replace(tzinfo=None) - self._slot(day, 0).replace(tzinfo=None)
-        slot = int(elapsed.total_seconds() // 60) // self.clock.window_minutes
-        return self._window(day, min(slot, self.clock.windows_per_day - 1))
+        moment = instant.astimezone(UTC)
+        # From the day after on: where midnight is repeated, its windows begin in the evening that is lived twice.
+        day = instant.astimezone(self.clock.zone).date() + timedelta(days=1)
+        while not (begun := [window for window in self.windows_of(day) if window.start <= moment]):
+            day -= timedelta(days=1)
+        return begun[-1]
 
     def window_from_key(self, key: str) -> Window:
         """The window of a key; a key that starts no window is a `UserError`."""
         try:
-            start = datetime.strptime(key, WINDOW_KEY_FORMAT).replace(tzinfo=self.clock.zone)
-        except ValueError:
+            window = self.window_at(datetime.strptime(key, WINDOW_KEY_FORMAT).replace(tzinfo=self.clock.zone))
+        except (ValueError, OverflowError):
             raise UserError(f"window {key!r}: expected a local start such as 2026-11-23T0815") from None
-        window = self.window_at(start)
         if window.key != key:
             raise UserError(f"window {key!r}: no window starts then; the one that holds it is {window.key}")
         return window
 
     def windows_of(self, day: date) -> list[Window]:
         """The windows whose slots start on a day, in order; empty on a weekend."""
-        if not self._has_windows(day):
+        slots = self._slots(day)
+        if not slots:
             return []
-        return [self._window(day, slot) for slot in range(self.clock.windows_per_day)]
+        ends = [*(start for start, _ in slots[1:]), self._first_start_after(day)]
+        return [Window(start, end, key) for (start, key), end in zip(slots, ends, strict=True)]
 
     def trading_day_at(self, instant: datetime) -> date:
         """The trading day that holds an instant; one that the calendar does not cover is a `UserError`."""
@@ -188,21 +193,21 @@ class TradingCalendar:
     def _day_end(self, day: date) -> datetime:
         return _in_utc(datetime.combine(day, time()) + timedelta(hours=self.clock.closing_hour), self.clock.zone)
 
-    def _neighbour(self, day: date, step: int) -> date:
-        day += timedelta(days=step)
-        while not self._has_windows(day):
-            day += timedelta(days=step)
-        return day
+    def _slots(self, day: date) -> list[tuple[datetime, str]]:
+        """Start in UTC and key of each window of a day, in order."""
+        if not self._has_windows(day):
+            return []
+        opening, length = datetime.combine(day, time(self.clock.opening_hour)), self.clock.window_minutes
+        local = [opening + timedelta(minutes=slot * length) for slot in range(self.clock.windows_per_day)]
+        starts = [(_in_utc(at, self.clock.zone), at) for at in local]
+        exist = [(start, at) for start, at in starts if start.astimezone(self.clock.zone).replace(tzinfo=None) == at]
+        return [(start, at.strftime(WINDOW_KEY_FORMAT)) for start, at in exist]
 
-    def _slot(self, day: date, slot: int) -> datetime:
-        opening = datetime.combine(day, time(self.clock.opening_hour), tzinfo=self.clock.zone)
-        return opening + timedelta(minutes=slot * self.clock.window_minutes)
-
-    def _window(self, day: date, slot: int) -> Window:
-        start = self._slot(day, slot)
-        last = slot == self.clock.windows_per_day - 1
-        end = self._slot(self._neighbour(day, 1), 0) if last else self._slot(day, slot + 1)
-        return Window(start.astimezone(UTC), end.astimezone(UTC), start.strftime(WINDOW_KEY_FORMAT))
+    def _first_start_after(self, day: date) -> datetime:
+        day += timedelta(days=1)
+        while not (slots := self._slots(day)):
+            day += timedelta(days=1)
+        return slots[0][0]
 
 
 def _in_utc(local: datetime, zone: ZoneInfo) -> datetime:
