@@ -70,8 +70,14 @@ def _described(settings: Settings, change: ClockChange) -> str:
     return f"trading clock: within {hours}, {clock.timezone} {kind} {span}"
 
 
-def _cron_weekdays(settings: Settings) -> str:
-    return ",".join(str((day + 1) % 7) for day in sorted(settings.calendar.weekdays))
+def closing_cron(settings: Settings, minute: int) -> str:
+    """The cron of so many minutes after the clock's closing; a day that closes at midnight does so on the next."""
+    days_later, hour = divmod(settings.clock.closing_hour, 24)
+    return f"{minute} {hour} * * {_cron_weekdays(settings, days_later)}"
+
+
+def _cron_weekdays(settings: Settings, days_later: int = 0) -> str:
+    return ",".join(str((day + 1 + days_later) % 7) for day in sorted(settings.calendar.weekdays))
 
 
 def trading_day_of(key: str) -> date:

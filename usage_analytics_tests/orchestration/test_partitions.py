@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import takewhile
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from usage_analytics.clock_changes import clock_changes
 from usage_analytics.errors import UserError
 from usage_analytics.orchestration.partitions import (
     WINDOWS,
+    closing_cron,
     trading_day_partitions,
     window_partitions,
 )
@@ -155,6 +156,30 @@ def test_clock_that_dagster_cannot_follow_is_refused(settings: Settings, sentenc
     assert sentence in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        settings_of("XNYS", "America/New_York", 8, 17),
+        settings_of("XNYS", "America/New_York", 8, 24),
+        settings_of("XSAU", "Asia/Riyadh", 0, 24),
+        settings_of("24/7", "America/New_York", 0, 24),
+    ],
+    ids=named,
+)
+def test_close_is_due_five_minutes_after_the_last_hour_of_each_day(settings: Settings) -> None:
+    clock, first = settings.clock, date(2025, 2, 24)
+    days = [day for n in range(28) if settings.calendar.windows_of(day := first + timedelta(days=n))]
+    closings = [datetime.combine(day, time()) + timedelta(hours=clock.closing_hour, minutes=5) for day in days]
+    start = datetime.combine(first, time(), tzinfo=clock.zone) + timedelta(hours=1)  # the day before closed already
+    ticks = ticks_of(closing_cron(settings, minute=5), clock.timezone, start, start + timedelta(days=28))
+    assert [tick.replace(tzinfo=None) for tick in ticks] == closings
+
+
+def test_close_at_midnight_is_on_the_next_weekday() -> None:
+    assert closing_cron(settings_of("XNYS", "America/New_York", 8, 17), minute=0) == "0 17 * * 1,2,3,4,5"
+    assert closing_cron(settings_of("XNYS", "America/New_York", 8, 24), minute=5) == "5 0 * * 2,3,4,5,6"
+
+
 def ticks_of(crons: str | list[str], timezone: str, first: datetime, last: datetime) -> list[datetime]:
     ticks = schedule_execution_time_iterator(first.timestamp(), crons, timezone)
     return list(takewhile(lambda tick: tick < last, ticks))
@@ -176,6 +201,7 @@ def test_graph_of_a_clock_that_never_closes() -> None:
     done = subprocess.run([sys.executable, "-c", LOAD], env=environment, capture_output=True, text=True, check=True)
     schedules, *known = json.loads(done.stdout)
     assert known == [True, True]
+    assert schedules["close_trading_day"] == "5 0 * * 2,3,4,5,6,0,1"
     # Through the repeated hour too, what waits is flushed each quarter of an hour, into the window that is open.
     first = datetime(2025, 11, 2, 4, tzinfo=UTC)
     flushes = ticks_of(schedules["flush_window"], "America/New_York", first, first + timedelta(hours=30))
