@@ -23,6 +23,8 @@ FIRST_DAY = date(2010, 1, 1)  # events before it have no trading day; a constant
 LAST_DAY = date(2040, 12, 31)  # likewise; by default a calendar would end a year from today
 WINDOW_KEY_FORMAT = "%Y-%m-%dT%H%M"
 BEFORE_FIRST_DAY = timedelta(days=31)  # the first of January is a holiday: it belongs to a session before it
+# Files beside the time zones: zones that count leap seconds, copies, and whatever this machine is set to.
+NO_IANA_NAMES = ("right", "posix", "posixrules", "localtime")
 OPENING_BURST = timedelta(minutes=30)
 CLOSING_BURST = timedelta(minutes=30)
 
@@ -218,6 +220,8 @@ def _in_utc(local: datetime, zone: ZoneInfo) -> datetime:
 @lru_cache(maxsize=4)
 def trading_calendar(clock: TradingClock = TradingClock()) -> TradingCalendar:
     """The calendar of a clock; an unknown exchange or time zone is a `UserError`."""
+    if clock.timezone.split("/")[0] in NO_IANA_NAMES:
+        raise UserError(f"time zone {clock.timezone!r} is not known: no name in the IANA database")
     try:
         zone = ZoneInfo(clock.timezone)
     except (KeyError, ValueError, OSError) as error:

@@ -250,6 +250,8 @@ def test_bad_key(key: str, sentence: str) -> None:
     [
         ({"exchange": "XMARS"}, "exchange 'XMARS' is not in exchange_calendars"),
         ({"timezone": "Mars/Base"}, "time zone 'Mars/Base' is not known"),
+        ({"timezone": "right/UTC"}, "time zone 'right/UTC' is not known: no name in the IANA database"),
+        ({"timezone": "localtime"}, "time zone 'localtime' is not known: no name in the IANA database"),
         ({"opening_hour": 17, "closing_hour": 8}, "hours 17 to 8 are not an opening before a closing"),
         ({"closing_hour": 25}, "hours 8 to 25"),
         ({"window_minutes": 7}, "7 window minutes do not divide an hour"),
