@@ -9,6 +9,7 @@ import json
 import tomllib
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,8 @@ def _time_rules(entry: dict[str, Any], place: str) -> dict[str, Any]:
         ZoneInfo(timezone)
     except (KeyError, ValueError, TypeError, OSError):
         raise UserError(f"mapping {where}: timezone {timezone!r} is not known") from None
+    if not _duckdb_knows(timezone):
+        raise UserError(f"mapping {where}: timezone {timezone!r} is not known to DuckDB, which reads the times")
     earliest = entry.get("earliest", Mapping.earliest)
     if not isinstance(earliest, date) or isinstance(earliest, datetime) or earliest < Mapping.earliest:
         raise UserError(f"mapping {where}: earliest is a day from {Mapping.earliest} on, found {earliest!r}")
@@ -216,6 +219,14 @@ def _time_rules(entry: dict[str, Any], place: str) -> dict[str, Any]:
         raise UserError(f"mapping {where}: future_tolerance_s is a number of seconds, found {tolerance!r}")
     rules = {"time_format": time_format, "timezone": timezone, "earliest": earliest}
     return {**rules, "future_tolerance_s": tolerance}
+
+
+@lru_cache
+def _duckdb_knows(timezone: str) -> bool:
+    import duckdb
+
+    with duckdb.connect(config={"threads": 1}) as connection:
+        return bool(connection.execute("FROM pg_timezone_names() WHERE name = ?", [timezone]).fetchall())
 
 
 def _table(document: dict[str, Any], name: str, place: str) -> dict[str, Any]:

@@ -1,35 +1,37 @@
 """Exchange sessions, windows and phases: pure functions of an instant.
 
 A *window* is a 15-minute slot of the trading-day clock. Windows start on the clock's weekdays between opening and
-closing hour; the last one of a day lasts until the next day's first, so windows tile all time. A *trading day* runs
-from the clock's opening on one exchange session to its opening on the next, so nights, weekends and holidays belong to
-the session before them.
+closing hour; each lasts until the next one's start, the last of a day until the next day's first, so windows tile all
+time. Where the clocks are put back, only the first pass of the repeated hour starts windows, and the last of them lasts
+through the second; where they are put forward, the slots of the missing hour do not exist. So a local start names one
+window, and keys sort as time runs. A *trading day* runs from the clock's opening on one exchange session to its opening
+on the next, so nights, weekends and holidays belong to the session before them.
 """
 
+import hashlib
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import accumulate
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from usage_analytics.errors import UserError
-
-if TYPE_CHECKING:
-    from exchange_calendars import ExchangeCalendar
+from usage_analytics.exchange_sessions import Session, exchange_sessions
 
 FIRST_DAY = date(2010, 1, 1)  # events before it have no trading day; a constant, so that enrichment stays pure
 LAST_DAY = date(2040, 12, 31)  # likewise; by default a calendar would end a year from today
 WINDOW_KEY_FORMAT = "%Y-%m-%dT%H%M"
 BEFORE_FIRST_DAY = timedelta(days=31)  # the first of January is a holiday: it belongs to a session before it
+# Files beside the time zones: zones that count leap seconds, copies, and whatever this machine is set to.
+NO_IANA_NAMES = ("right", "posix", "posixrules", "localtime")
 OPENING_BURST = timedelta(minutes=30)
 CLOSING_BURST = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
 class TradingClock:
-    """The hours that windows divide: by default nine, 08:00 to 17:00 in New York, on the days XNYS may trade."""
+    """The hours that windows divide: by default nine, 08:00 to 17:00 in New York, on weekdays XNYS ever trades on."""
 
     exchange: str = "XNYS"
     timezone: str = "America/New_York"
@@ -49,8 +51,12 @@ class TradingClock:
         return ZoneInfo(self.timezone)
 
     @property
+    def hours(self) -> range:
+        return range(self.opening_hour, self.closing_hour)
+
+    @property
     def windows_per_day(self) -> int:
-        return (self.closing_hour - self.opening_hour) * 60 // self.window_minutes
+        return len(self.hours) * 60 // self.window_minutes
 
 
 @dataclass(frozen=True, order=True)
@@ -60,15 +66,6 @@ class Window:
     start: datetime
     end: datetime
     key: str
-
-
-@dataclass(frozen=True)
-class Session:
-    """One exchange session: its trading day, and opening and closing bell in UTC."""
-
-    day: date
-    opens: datetime
-    closes: datetime
 
 
 @dataclass(frozen=True)
@@ -87,64 +84,61 @@ class TradingCalendar:
     clock: TradingClock
     sessions: tuple[Session, ...] = field(repr=False)
     weekdays: frozenset[int] = field(repr=False)
-    _day_starts: tuple[datetime, ...] = field(repr=False)
+    _day_bounds: tuple[datetime, ...] = field(repr=False)  # the start of each trading day, and the end of the last
 
     def window_at(self, instant: datetime) -> Window:
         """The window that holds an instant (timezone-aware)."""
-        local = instant.astimezone(self.clock.zone)
-        day = local.date()
-        if not self._has_windows(day) or local < self._slot(day, 0):
-            day = self._neighbour(day, -1)
-            return self._window(day, self.clock.windows_per_day - 1)
-        elapsed = local.replace(tzinfo=None) - self._slot(day, 0).replace(tzinfo=None)
-        slot = int(elapsed.total_seconds() // 60) // self.clock.window_minutes
-        return self._window(day, min(slot, self.clock.windows_per_day - 1))
+        moment = instant.astimezone(UTC)
+        # From the day after on: where midnight is repeated, its windows begin in the evening that is lived twice.
+        day = instant.astimezone(self.clock.zone).date() + timedelta(days=1)
+        while not (begun := [window for window in self.windows_of(day) if window.start <= moment]):
+            day -= timedelta(days=1)
+        return begun[-1]
 
     def window_from_key(self, key: str) -> Window:
         """The window of a key; a key that starts no window is a `UserError`."""
         try:
-            start = datetime.strptime(key, WINDOW_KEY_FORMAT).replace(tzinfo=self.clock.zone)
-        except ValueError:
+            window = self.window_at(datetime.strptime(key, WINDOW_KEY_FORMAT).replace(tzinfo=self.clock.zone))
+        except (ValueError, OverflowError):
             raise UserError(f"window {key!r}: expected a local start such as 2026-11-23T0815") from None
-        window = self.window_at(start)
         if window.key != key:
             raise UserError(f"window {key!r}: no window starts then; the one that holds it is {window.key}")
         return window
 
     def windows_of(self, day: date) -> list[Window]:
         """The windows whose slots start on a day, in order; empty on a weekend."""
-        if not self._has_windows(day):
+        slots = self._slots(day)
+        if not slots:
             return []
-        return [self._window(day, slot) for slot in range(self.clock.windows_per_day)]
+        ends = [*(start for start, _ in slots[1:]), self._first_start_after(day)]
+        return [Window(start, end, key) for (start, key), end in zip(slots, ends, strict=True)]
 
     def trading_day_at(self, instant: datetime) -> date:
-        """The trading day that holds an instant."""
-        return self._session_at(instant).day
+        """The trading day that holds an instant; one that the calendar does not cover is a `UserError`."""
+        return self.sessions[self._position(instant)].day
 
     def phase_at(self, instant: datetime) -> str:
         """The phase of the trading day: pre_open, opening, midday, closing, after_close or overnight."""
         moment = instant.astimezone(UTC)
-        current = [p for p in self._phases(self._session_at(moment)) if p.start <= moment]
+        current = [p for p in self._phases(self._position(moment)) if p.start <= moment]
         return current[-1].phase
 
     def phase_intervals(self, first: datetime, last: datetime) -> list[PhaseInterval]:
         """The intervals that tile ``[first, last]``, in order."""
-        low = max(0, bisect_right(self._day_starts, first.astimezone(UTC)) - 1)
-        high = bisect_right(self._day_starts, last.astimezone(UTC))
-        return [interval for session in self.sessions[low:high] for interval in self._phases(session)]
+        low, high = (bisect_right(self._day_bounds, instant.astimezone(UTC)) - 1 for instant in (first, last))
+        days = range(max(0, low), min(high + 1, len(self.sessions)))
+        return [interval for position in days for interval in self._phases(position)]
 
     def is_trading_day(self, day: date) -> bool:
         """Whether the exchange holds a session on a day."""
-        at_noon = datetime.combine(day, time(12), tzinfo=self.clock.zone)
-        return self.covers(at_noon) and self._session_at(at_noon).day == day
+        opening = self._day_start(day)
+        return self.covers(opening) and self.trading_day_at(opening) == day
 
     def latest_closed_day(self, now: datetime) -> date:
         """The newest trading day whose clock has closed before an instant."""
-        day = self._session_at(now).day
-        closing = datetime.combine(day, time(), tzinfo=self.clock.zone) + timedelta(hours=self.clock.closing_hour)
-        if now >= closing:
-            return day
-        return self._session_at(self._day_start(day) - timedelta(minutes=1)).day
+        moment = now.astimezone(UTC)
+        day = self.trading_day_at(min(moment, self.known_until - timedelta(minutes=1)))
+        return day if moment >= self._day_end(day) else self.trading_day_at(self._day_start(day) - timedelta(minutes=1))
 
     def holidays(self, first: date, last: date) -> list[date]:
         """The weekdays in ``[first, last]`` on which windows run but the exchange does not open."""
@@ -152,77 +146,87 @@ class TradingCalendar:
         days = (first + timedelta(days=n) for n in range((last - first).days + 1))
         return [day for day in days if self._has_windows(day) and day not in open_days]
 
+    @property
+    def known_from(self) -> datetime:
+        """The start of the first trading day that the calendar knows."""
+        return self._day_bounds[0]
+
+    @property
+    def known_until(self) -> datetime:
+        """The end of the last one; which trading day would follow is not known, so it lasts only until the next day."""
+        return self._day_bounds[-1]
+
     def covers(self, instant: datetime) -> bool:
-        """Whether an instant lies in the years the calendar knows."""
-        return self._day_starts[0] <= instant.astimezone(UTC) and instant.date() <= self.sessions[-1].day
+        """Whether an instant lies in a trading day that the calendar knows."""
+        return self.known_from <= instant.astimezone(UTC) < self.known_until
 
-    def _session_at(self, instant: datetime) -> Session:
-        position = bisect_right(self._day_starts, instant.astimezone(UTC)) - 1
-        if position < 0:
-            raise UserError(f"{instant.isoformat()} is before the first trading day, {self.sessions[0].day}")
-        return self.sessions[position]
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes whenever an instant may belong to another trading day or phase."""
+        facts = [repr(self.clock), *(f"{s.day} {s.opens} {s.closes}" for s in self.sessions)]
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
-    def _phases(self, session: Session) -> list[PhaseInterval]:
-        night = datetime.combine(session.day, time(), tzinfo=self.clock.zone)
-        night += timedelta(hours=self.clock.closing_hour)
+    def _position(self, instant: datetime) -> int:
+        if not self.covers(instant):
+            known = f"{self.sessions[0].day} to {self.sessions[-1].day}"
+            raise UserError(f"{instant.isoformat()} is in no trading day known of {self.clock.exchange}, {known}")
+        return bisect_right(self._day_bounds, instant.astimezone(UTC)) - 1
+
+    def _phases(self, position: int) -> list[PhaseInterval]:
+        session, (start, end) = self.sessions[position], self._day_bounds[position : position + 2]
         starts = [
-            (self._day_start(session.day).astimezone(UTC), "pre_open"),
+            (start, "pre_open"),
             (session.opens, "opening"),
             (session.opens + OPENING_BURST, "midday"),
             (session.closes - CLOSING_BURST, "closing"),
             (session.closes, "after_close"),
-            (max(night.astimezone(UTC), session.closes), "overnight"),
+            (max(self._day_end(session.day), session.closes), "overnight"),
         ]
         # In order whatever the clock: one set to other hours than the exchange's has phases of no length.
-        in_order = accumulate((start for start, _ in starts), max)
+        in_order = accumulate((min(start, end) for start, _ in starts), max)
         return [PhaseInterval(start, session.day, phase) for start, (_, phase) in zip(in_order, starts, strict=True)]
 
     def _has_windows(self, day: date) -> bool:
         return day.weekday() in self.weekdays
 
-    def _neighbour(self, day: date, step: int) -> date:
-        day += timedelta(days=step)
-        while not self._has_windows(day):
-            day += timedelta(days=step)
-        return day
-
     def _day_start(self, day: date) -> datetime:
-        return datetime.combine(day, time(self.clock.opening_hour), tzinfo=self.clock.zone)
+        return _in_utc(datetime.combine(day, time(self.clock.opening_hour)), self.clock.zone)
 
-    def _slot(self, day: date, slot: int) -> datetime:
-        return self._day_start(day) + timedelta(minutes=slot * self.clock.window_minutes)
+    def _day_end(self, day: date) -> datetime:
+        return _in_utc(datetime.combine(day, time()) + timedelta(hours=self.clock.closing_hour), self.clock.zone)
 
-    def _window(self, day: date, slot: int) -> Window:
-        start = self._slot(day, slot)
-        last = slot == self.clock.windows_per_day - 1
-        end = self._day_start(self._neighbour(day, 1)) if last else self._slot(day, slot + 1)
-        return Window(start.astimezone(UTC), end.astimezone(UTC), start.strftime(WINDOW_KEY_FORMAT))
+    def _slots(self, day: date) -> list[tuple[datetime, str]]:
+        """Start in UTC and key of each window of a day, in order."""
+        if not self._has_windows(day):
+            return []
+        opening, length = datetime.combine(day, time(self.clock.opening_hour)), self.clock.window_minutes
+        local = [opening + timedelta(minutes=slot * length) for slot in range(self.clock.windows_per_day)]
+        starts = [(_in_utc(at, self.clock.zone), at) for at in local]
+        exist = [(start, at) for start, at in starts if start.astimezone(self.clock.zone).replace(tzinfo=None) == at]
+        return [(start, at.strftime(WINDOW_KEY_FORMAT)) for start, at in exist]
+
+    def _first_start_after(self, day: date) -> datetime:
+        day += timedelta(days=1)
+        while not (slots := self._slots(day)):
+            day += timedelta(days=1)
+        return slots[0][0]
+
+
+def _in_utc(local: datetime, zone: ZoneInfo) -> datetime:
+    """The instant of a local time; of two, the first; of one that does not exist, as if the clocks had not changed."""
+    return local.replace(tzinfo=zone).astimezone(UTC)
 
 
 @lru_cache(maxsize=4)
 def trading_calendar(clock: TradingClock = TradingClock()) -> TradingCalendar:
     """The calendar of a clock; an unknown exchange or time zone is a `UserError`."""
-    import exchange_calendars
-
+    if clock.timezone.split("/")[0] in NO_IANA_NAMES:
+        raise UserError(f"time zone {clock.timezone!r} is not known: no name in the IANA database")
     try:
         zone = ZoneInfo(clock.timezone)
     except (KeyError, ValueError, OSError) as error:
         raise UserError(f"time zone {clock.timezone!r} is not known: {error}") from None
-    first, last = (FIRST_DAY - BEFORE_FIRST_DAY).isoformat(), LAST_DAY.isoformat()
-    try:
-        exchange = exchange_calendars.get_calendar(clock.exchange, start=first, end=last)
-    except exchange_calendars.errors.InvalidCalendarName:
-        raise UserError(f"exchange {clock.exchange!r} is not in exchange_calendars (try XNYS, XLON, XTKS)") from None
-    except ValueError as error:
-        raise UserError(f"exchange {clock.exchange!r} is not known from {FIRST_DAY} to {LAST_DAY}: {error}") from None
-    sessions = tuple(_sessions(exchange))
-    opening = time(clock.opening_hour)
-    starts = tuple(datetime.combine(s.day, opening, tzinfo=zone).astimezone(UTC) for s in sessions)
-    weekdays = frozenset(day for day, open_ in enumerate(exchange.weekmask) if open_ == "1")
-    return TradingCalendar(clock, sessions, weekdays, starts)
-
-
-def _sessions(exchange: "ExchangeCalendar") -> list[Session]:
-    opens = [instant.to_pydatetime() for instant in exchange.schedule["open"]]
-    closes = [instant.to_pydatetime() for instant in exchange.schedule["close"]]
-    return [Session(day.date(), o, c) for day, o, c in zip(exchange.schedule.index, opens, closes, strict=True)]
+    sessions = exchange_sessions(clock.exchange, FIRST_DAY - BEFORE_FIRST_DAY, LAST_DAY)
+    days = [*(session.day for session in sessions), sessions[-1].day + timedelta(days=1)]
+    bounds = tuple(_in_utc(datetime.combine(day, time(clock.opening_hour)), zone) for day in days)
+    return TradingCalendar(clock, sessions, frozenset(session.day.weekday() for session in sessions), bounds)

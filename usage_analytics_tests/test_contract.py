@@ -1,5 +1,7 @@
 """Mappings: the shipped ones parse, and each kind of mistake is told in one sentence."""
 
+import zoneinfo
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,7 @@ def test_fingerprint_changes_with_what_is_read_and_not_with_comments() -> None:
         ('"epoch_ms"', '"unix"', "[time]", "format is one of iso8601"),
         ('"Europe/London"', '"Europe/Lundon"', "[time]", "timezone 'Europe/Lundon' is not known"),
         ('"Europe/London"', "7", "[time]", "timezone 7 is not known"),
+        ('"Europe/London"', '"localtime"', "[time]", "timezone 'localtime' is not known"),  # means each machine's own
         ("2020-01-01", "1999-01-01", "[time]", "earliest is a day from 2010-01-01 on"),
         ("2020-01-01", '"2020-01-01"', "[time]", "earliest is a day from 2010-01-01 on"),
         ("future_tolerance_s = 60", "future_tolerance_s = -1", "[time]", "future_tolerance_s is a number of seconds"),
@@ -108,6 +111,21 @@ def test_each_mistake_is_one_sentence(old: str, new: str, place: str, thing: str
     assert place in sentence
     assert thing in sentence
     assert "\n" not in sentence
+
+
+def test_time_zone_that_only_python_knows_is_refused(tmp_path: Path) -> None:
+    # A zone of Python's own search path: the leap-second zones (right/UTC) of many machines are such.
+    source = resources.files("tzdata") / "zoneinfo" / "UTC"
+    (tmp_path / "right").mkdir()
+    (tmp_path / "right" / "UTC").write_bytes(source.read_bytes())
+    zoneinfo.reset_tzpath([str(tmp_path)])
+    try:
+        with pytest.raises(UserError) as caught:
+            parse_mapping(GOOD.replace("Europe/London", "right/UTC"), "mine.toml")
+    finally:
+        zoneinfo.reset_tzpath()
+    sentence = "mapping mine.toml [time]: timezone 'right/UTC' is not known to DuckDB, which reads the times"
+    assert str(caught.value) == sentence
 
 
 @pytest.mark.parametrize("table", ["time", "fields", "properties"])

@@ -66,7 +66,7 @@ class Enricher:
     ) -> None:
         self._layout, self._mapping, self._calendar, self._key = layout, mapping, calendar, key
         self._batch_messages = batch_messages
-        self._query = judgement_query(mapping)
+        self._query = judgement_query(mapping, calendar)
         self._connection = duckdb.connect()
         self._connection.execute(f"SET threads = 1; SET TimeZone = '{mapping.timezone}'")
         self.fingerprint = enrichment_fingerprint(mapping, calendar, key)
@@ -179,4 +179,5 @@ class Enricher:
             "missing_field": f"{name} is missing: {found or 'nothing'} at {place}",
             "wrong_type": f"{name} at {place}: expected {wanted}, found {found}",
             "absurd_time": f"{name} {found} is before {self._mapping.earliest} or far after Kafka received the message",
+            "no_trading_day": f"{name} {found} is in no trading day known of {self._calendar.clock.exchange}",
         }[reason]

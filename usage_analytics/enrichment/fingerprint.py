@@ -13,14 +13,6 @@ VERSION = 2  # raise it whenever the same chunk and mapping would give other row
 
 def enrichment_fingerprint(mapping: Mapping, calendar: TradingCalendar, key: bytes) -> str:
     """Changes with all that usage events depend on besides their chunk; 16 hexadecimal digits."""
-    clock, sessions = f"{calendar.clock!r}", _sessions(calendar)
     # DuckDB decides what is JSON, a number and an instant, and another version may decide otherwise.
-    inputs = f"{VERSION} {mapping.fingerprint} {key_fingerprint(key)} {clock} {sessions} {duckdb.__version__}"
+    inputs = f"{VERSION} {mapping.fingerprint} {key_fingerprint(key)} {calendar.fingerprint} {duckdb.__version__}"
     return hashlib.sha256(inputs.encode()).hexdigest()[:16]
-
-
-def _sessions(calendar: TradingCalendar) -> str:
-    # A newer exchange_calendars knows other holidays and early closes, a newer time-zone database other bells in UTC.
-    # 15 ms for thirty years.
-    bells = (f"{s.day} {s.opens.timestamp()} {s.closes.timestamp()}\n" for s in calendar.sessions)
-    return hashlib.sha256("".join(bells).encode()).hexdigest()

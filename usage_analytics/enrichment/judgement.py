@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time
 
 from usage_analytics.contract import MappedField, Mapping
-from usage_analytics.trading_calendar import LAST_DAY
+from usage_analytics.trading_calendar import LAST_DAY, TradingCalendar
 
 # What json_type answers, by the words a person would use.
 NUMBERS = "('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')"
@@ -41,7 +41,7 @@ class _Expressions:
     fits: str
 
 
-def judgement_query(mapping: Mapping) -> str:
+def judgement_query(mapping: Mapping, calendar: TradingCalendar) -> str:
     """A query over ``messages`` (`RAW_SCHEMA`) in row order.
 
     Gives kafka_offset, kafka_timestamp_us, key, value, one ``f_`` column per mapped field, one ``p_`` column per picked
@@ -56,7 +56,7 @@ def judgement_query(mapping: Mapping) -> str:
     columns = [f"{e.value} AS {FIELD_PREFIX}{e.field.name}" for e in fields]
     columns += [f"{e.value} AS {PROPERTY_PREFIX}{e.field.name}" for e in picked]
     columns.append(f"{f'x[{position[whole]}]' if whole else 'NULL'} AS properties")
-    rules = _rules([*fields, *picked], mapping, position.get(whole or ""))
+    rules = _rules([*fields, *picked], mapping, calendar, position.get(whole or ""))
     return f"""
 WITH decoded AS (
     SELECT kafka_offset, kafka_timestamp_us, key, value, try(decode(value)) AS body FROM messages
@@ -112,7 +112,9 @@ def _typed(field: MappedField, text: str, kind: str, mapping: Mapping) -> tuple[
     return instant, f"{kind} IN {NUMBERS} AND {instant} IS NOT NULL"
 
 
-def _rules(expressions: list[_Expressions], mapping: Mapping, position: int | None) -> list[tuple[str, str, str, str]]:
+def _rules(
+    expressions: list[_Expressions], mapping: Mapping, calendar: TradingCalendar, position: int | None
+) -> list[tuple[str, str, str, str]]:
     """What breaks the contract, in the order it is asked: condition, reason, field, SQL of what was found."""
     rules = [
         ("value IS NULL", "empty_message", "", "NULL"),
@@ -137,6 +139,9 @@ def _rules(expressions: list[_Expressions], mapping: Mapping, position: int | No
         f"{instant} > least(least(coalesce(kafka_timestamp_us, {LATEST_US}), {LATEST_US}) + {tolerance}, {LATEST_US})"
     )
     rules.append((f"{instant} < {mapping.earliest_us} OR {too_late}", "absurd_time", "event_time", f"left({text}, 60)"))
+    known_from, known_until = (int(at.timestamp()) * 1_000_000 for at in (calendar.known_from, calendar.known_until))
+    unknown = f"{instant} < {known_from} OR {instant} >= {known_until}"
+    rules.append((unknown, "no_trading_day", "event_time", f"left({text}, 60)"))
     return rules
 
 

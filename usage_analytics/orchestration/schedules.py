@@ -7,18 +7,17 @@ import dagster as dg
 
 from usage_analytics import parts
 from usage_analytics.orchestration.jobs import micro_batch, trading_day_close
-from usage_analytics.orchestration.partitions import SETTINGS, TRADING_DAYS, WINDOWS
+from usage_analytics.orchestration.partitions import SETTINGS, TRADING_DAYS, WINDOWS, closing_cron
 from usage_analytics.orchestration.resources import Platform
 
-CLOCK = SETTINGS.clock
-WEEKDAYS = WINDOWS.cron_schedule.split()[-1]
+TIMEZONE = SETTINGS.clock.timezone
 
 
 @dg.schedule(
     job=micro_batch,
     # The windows' own starts, and once more when the last hour is over.
-    cron_schedule=[WINDOWS.cron_schedule, f"0 {CLOCK.closing_hour % 24} * * {WEEKDAYS}"],
-    execution_timezone=CLOCK.timezone,
+    cron_schedule=[WINDOWS.cron_schedule, closing_cron(SETTINGS, minute=0)],
+    execution_timezone=TIMEZONE,
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Lands what waits at each window's start, however little: nothing waits longer than a window.",
 )
@@ -31,20 +30,21 @@ def flush_window(context: dg.ScheduleEvaluationContext, platform: Platform) -> d
 
 @dg.schedule(
     job=trading_day_close,
-    cron_schedule=f"5 {CLOCK.closing_hour % 24} * * {WEEKDAYS}",
-    execution_timezone=CLOCK.timezone,
+    cron_schedule=closing_cron(SETTINGS, minute=5),
+    execution_timezone=TIMEZONE,
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Closes the trading day, and again each earlier day that late events changed.",
 )
 def close_trading_day(
     context: dg.ScheduleEvaluationContext, platform: Platform
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    today = context.scheduled_execution_time.astimezone(CLOCK.zone).date()  # a late tick closes no day after its own
-    stale = [day.isoformat() for day in parts.warehouse(platform.settings()).stale_days() if day <= today]
+    settings = platform.settings()
+    closed = settings.calendar.latest_closed_day(context.scheduled_execution_time)  # by the tick, however late it comes
+    stale = [day.isoformat() for day in parts.warehouse(settings).stale_days() if day <= closed]
     known = [day for day in stale if TRADING_DAYS.has_partition_key(day)]
     for day in stale:
         if day not in known:
-            context.log.warning(f"events of {day} lie outside the partitions, which start {SETTINGS.history_start}")
+            context.log.warning(f"events of {day} lie outside the partitions, which start {settings.history_start}")
     if not known:
         yield dg.SkipReason("no trading day has events that its marts have not seen")
     for day in known:

@@ -20,7 +20,7 @@ from usage_analytics.enrichment.pseudonyms import key_fingerprint, pseudonym
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.offset_log import ChunkRecord
 from usage_analytics.lake.layout import Layout
-from usage_analytics.trading_calendar import trading_calendar
+from usage_analytics.trading_calendar import TradingClock, trading_calendar
 
 CALENDAR = trading_calendar()
 CONTRACT = load_mapping("usage_event")
@@ -160,6 +160,39 @@ def test_absurd_times_are_found_without_a_time_from_kafka(time: str, memory_path
     events, letters = outcome(memory_path, message(event_time=time), message(), received=None)
     assert [letter["reason"] for letter in letters] == ["absurd_time"]
     assert [event["kafka_offset"] for event in events] == [1]
+
+
+@pytest.mark.parametrize(
+    ("time", "known"),
+    [
+        ("2021-01-03T04:59:59Z", False),  # the first trading day that is known of XSAU starts then at 08:00 in Riyadh
+        ("2021-01-03T05:00:00Z", True),
+        ("2030-01-01T04:59:59Z", True),
+        ("2030-01-01T05:00:00Z", False),
+    ],
+)
+def test_event_in_no_known_trading_day_is_a_dead_letter(time: str, known: bool, memory_path: Path) -> None:
+    calendar = trading_calendar(TradingClock(exchange="XSAU", timezone="Asia/Riyadh"))
+    layout, record = landed(memory_path, message(event_time=time), received=None)
+    [chunk] = Enricher(layout, CONTRACT, calendar, KEY, 1_000).enrich([record]).chunks
+    assert (chunk.rows, chunk.reasons) == ((1, {}) if known else (0, {"no_trading_day": 1}))
+    if not known:
+        [letter] = pq.read_table(layout.dead_letters(record.window, record.name)).to_pylist()
+        assert letter["detail"] == f"event_time {time} is in no trading day known of XSAU"
+
+
+def test_trading_days_that_became_known_are_enriched_anew(memory_path: Path) -> None:
+    # A newer exchange_calendars knows more sessions, or other ones: the same bytes must come out as from the start.
+    layout, record = landed(memory_path, message())
+    today = CALENDAR.trading_day_at(datetime(2026, 11, 23, 14, 59, tzinfo=UTC))
+    less = [(s, b) for s, b in zip(CALENDAR.sessions, CALENDAR._day_bounds, strict=False) if s.day <= today]
+    sessions, bounds = zip(*less[:-1], strict=True)
+    older = dataclasses.replace(CALENDAR, sessions=sessions, _day_bounds=(*bounds, less[-1][1]))
+    counts = []
+    for calendar in (older, CALENDAR, CALENDAR):
+        report = Enricher(layout, CONTRACT, calendar, KEY, 1_000).enrich([record])
+        counts.append((report.rows, report.dead_letters, report.enriched_now))
+    assert counts == [(0, 1, 1), (1, 0, 1), (1, 0, 0)]
 
 
 @pytest.mark.parametrize(

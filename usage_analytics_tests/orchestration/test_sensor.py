@@ -207,6 +207,26 @@ def test_flush_is_due_at_each_window_and_at_the_close() -> None:
     assert schedules.flush_window.execution_timezone == schedules.close_trading_day.execution_timezone == str(NEW_YORK)
 
 
+@pytest.mark.parametrize(
+    ("due", "closed"),
+    [
+        (datetime(2026, 3, 7, 0, 5, tzinfo=NEW_YORK), ["2026-03-05", "2026-03-06"]),  # Saturday: Friday is over
+        (datetime(2026, 3, 6, 0, 5, tzinfo=NEW_YORK), ["2026-03-05"]),  # Friday has begun
+    ],
+)
+def test_close_at_midnight_is_that_of_the_day_before(
+    due: datetime, closed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean_environment(monkeypatch, tmp_path, OPENING_HOUR=0, CLOSING_HOUR=24)
+    settings = load_settings()
+    scheduled(schedules.close_trading_day, tmp_path, due)
+    with duckdb.connect(settings.warehouse) as warehouse:
+        days = [["2026-03-05", 1], ["2026-03-06", 1], ["2026-03-09", 1]]
+        warehouse.executemany("INSERT INTO trading_day_versions VALUES (?, ?)", days)
+    data = scheduled(schedules.close_trading_day, tmp_path, due)
+    assert [request.partition_key for request in data.run_requests] == closed
+
+
 def test_close_asks_for_each_stale_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clean_environment(monkeypatch, tmp_path)
     settings = load_settings()
