@@ -1,5 +1,6 @@
 """Enrichment: a pure function of a chunk; every broken message is kept whole, with its place and reason."""
 
+import dataclasses
 import json
 import math
 import re

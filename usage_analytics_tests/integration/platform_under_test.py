@@ -59,11 +59,12 @@ class Produced:
     good: list[bytes] = field(default_factory=list)
     broken: list[bytes | None] = field(default_factory=list)
     batches: int = 0
+    _last_good: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     def send(self, count: int, broken_of_each_kind: int = 0) -> None:
         """So many new good messages, with broken ones strewn in."""
         self.batches += 1
-        good = good_messages(self.day, count, seed=self.batches)
+        good = self._last_good = good_messages(self.day, count, seed=self.batches)
         broken = [
             (f"broken-{n}-{kind}".encode(), value)
             for n in range(broken_of_each_kind)
@@ -79,7 +80,7 @@ class Produced:
 
     def send_again(self, count: int) -> None:
         """The first good messages of the last batch once more, as a producer that lost its connection would."""
-        again = good_messages(self.day, count, seed=self.batches)
+        again = self._last_good[:count]
         self._to_kafka(again)
         self.good += [value for _, value in again]
 
@@ -105,11 +106,13 @@ class Produced:
 
 def good_messages(day: date, count: int, seed: int) -> list[tuple[bytes, bytes]]:
     """Key and value of the first so many messages of a simulated day without trouble."""
-    users = max(1, count // 30)
+    users = 20 + count // 20
     scenario = Scenario((day,), seed=seed, messages_per_day=60 * users, users=users, lanes=1, trouble=NO_TROUBLE)
     messages = (batch.messages for batch in Lane(scenario, 0).batches())
     pairs = ((key, value) for each in messages for key, value in zip(each.keys, each.values, strict=True))
-    return [(key, value) for key, value in islice(pairs, count) if value is not None]
+    found = [(key, value) for key, value in islice(pairs, count) if value is not None]
+    assert len(found) == count
+    return found
 
 
 def assert_offsets_tile(settings: Settings) -> list[ChunkRecord]:
