@@ -44,7 +44,8 @@ def main() -> None:
     with EmbeddedBroker.start() as broker:
         client = {"bootstrap.servers": broker.bootstrap_servers}
         create_topic(client, TOPIC, chosen.partitions)
-        measure(scenario, KafkaTarget(client, TOPIC), chosen.processes, psutil.Process(broker.pid))
+        [process] = psutil.Process().children()
+        measure(scenario, KafkaTarget(client, TOPIC), chosen.processes, process)
 
 
 def measure(scenario: Scenario, target: Target, processes: int, broker: psutil.Process | None) -> None:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from usage_analytics.cli_simulate import simulate_command
 from usage_analytics.errors import UserError
 from usage_analytics.settings import PREFIX, SETTINGS_HELP, load_settings
-from usage_analytics.simulation.command import simulate_command
 
 app = typer.Typer(
     help="From a Kafka offset to a recommendation. Settings come from the environment: see 'usage-analytics settings'.",

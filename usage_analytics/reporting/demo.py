@@ -10,13 +10,14 @@ from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 from usage_analytics.reporting.model import print_evaluation
+from usage_analytics.reporting.simulation import shown_progress
 from usage_analytics.reporting.status import hop_totals, messages_waiting
 from usage_analytics.reporting.terminal import CONSOLE, print_table, progress
 from usage_analytics.settings import PREFIX, Settings, load_settings
 from usage_analytics.simulation.catalogue import MINI_APPS, PERSONAS
-from usage_analytics.simulation.command import EVENTS_PER_USER, into_kafka
+from usage_analytics.simulation.into_kafka import into_kafka
 from usage_analytics.simulation.labels import Totals
-from usage_analytics.simulation.scenario import Scenario
+from usage_analytics.simulation.scenario import EVENTS_PER_USER, Scenario
 
 MARKER = "this folder belongs to usage-analytics demo"
 
@@ -57,7 +58,8 @@ def _produce(settings: Settings, day: date, messages: int) -> Totals:
     CONSOLE.print(
         f"A simulated trading desktop: {apps} mini-apps, {scenario.users:,} users of {personas} personas, {day}"
     )
-    return into_kafka(settings, scenario, settings.home / "simulation", processes=os.cpu_count() or 1)
+    truth = settings.home / "simulation"
+    return into_kafka(settings, scenario, truth, shown_progress, processes=os.cpu_count() or 1)
 
 
 def _run_graph(settings: Settings, day: date) -> None:

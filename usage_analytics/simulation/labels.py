@@ -69,7 +69,6 @@ class LaneTruth:
             self._labels.write(labels)
             self._count(batch.events[malformed(batch.events) == 0])
         self.totals.messages += len(batch.events)
-        self.totals.bytes += sum(len(value) for value in batch.messages.values if value is not None)
 
     def close(self) -> None:
         """Finish the day that was begun."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import date
 from itertools import pairwise
 
 import numpy as np
@@ -19,23 +20,20 @@ class Pace:
     def __init__(self, speed: float) -> None:
         """``speed``: simulated seconds in a real one; infinity sends at once."""
         self._speed = speed
-        self._day_began: dict[object, tuple[float, int]] = {}
+        self._day_began: dict[date, float] = {}
 
     def due(self, batch: Batch) -> Iterator[Messages]:
         """The batch in pieces, each as soon as it is due."""
         if self._speed == float("inf"):
-            yield batch.messages
+            yield from batch.messages()
             return
         first_us = batch.market.slices[0] * MINUTE_US
-        began, first_us = self._day_began.setdefault(batch.market.day, (time.monotonic(), first_us))
-        arrival = batch.messages.arrival_us
-        piece_us = max(1, int(PIECE_S * self._speed * 1e6))
-        pieces = (arrival - first_us) // piece_us
-        cuts = [0, *(np.flatnonzero(np.diff(pieces)) + 1), len(arrival)]
-        for low, high in pairwise(cuts):
-            if low == high:
-                continue
-            wait = began + (int(arrival[low]) - first_us) / 1e6 / self._speed - time.monotonic()
-            if wait > 0:
-                time.sleep(wait)
-            yield Messages(batch.messages.keys[low:high], batch.messages.values[low:high], arrival[low:high])
+        began = self._day_began.setdefault(batch.market.day, time.monotonic())
+        for messages in batch.messages():
+            since_us = messages.arrival_us - first_us
+            pieces = since_us // max(1, int(PIECE_S * self._speed * 1e6))
+            for low, high in pairwise([0, *(np.flatnonzero(np.diff(pieces)) + 1), len(since_us)]):
+                wait = began + int(since_us[low]) / 1e6 / self._speed - time.monotonic()
+                if wait > 0:
+                    time.sleep(wait)
+                yield Messages(messages.keys[low:high], messages.values[low:high], messages.arrival_us[low:high])

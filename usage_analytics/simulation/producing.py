@@ -12,6 +12,7 @@ TUNING = {
     "enable.idempotence": True,
     "delivery.report.only.error": True,
     "queue.buffering.max.messages": 200_000,
+    "queue.buffering.max.kbytes": 131_072,
 }
 FLUSH_TIMEOUT_S = 60.0
 ANY_PARTITION = -1  # chosen by the key

@@ -41,6 +41,11 @@ class Messages:
     values: list[bytes | None]
     arrival_us: Ints
 
+    @property
+    def bytes(self) -> int:
+        """Of all values."""
+        return sum(len(value) for value in self.values if value is not None)
+
 
 class Renderer:
     """Renders the events of some users, ``users`` ascending."""

@@ -140,6 +140,7 @@ def _run_lanes(
         for messages in pace.due(batch):
             sink.write(lane, messages)
             board.sent[lane] += len(messages.values)
+            notes[lane].totals.bytes += messages.bytes
         notes[lane].add(batch)
     board.minute[number] = ENDED
     sink.close()

@@ -9,6 +9,7 @@ from usage_analytics.trading_calendar import TradingClock, trading_calendar
 
 STORY_BEFORE = timedelta(days=28)  # by default a new mini-app is in the middle of its adoption on the first day
 MOST_PER_USER, LEAST_PER_USER = 2_000, 10
+EVENTS_PER_USER = 50  # on an ordinary day, where the number of users is not given
 MALFORMED_KINDS = (
     "empty_message", "not_utf8", "not_json", "not_an_object", "missing_field", "wrong_type", "absurd_time",
 )  # fmt: skip

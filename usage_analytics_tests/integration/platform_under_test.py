@@ -108,7 +108,7 @@ def good_messages(day: date, count: int, seed: int) -> list[tuple[bytes, bytes]]
     """Key and value of the first so many messages of a simulated day without trouble."""
     users = 20 + count // 20
     scenario = Scenario((day,), seed=seed, messages_per_day=60 * users, users=users, lanes=1, trouble=NO_TROUBLE)
-    messages = (batch.messages for batch in Lane(scenario, 0).batches())
+    messages = (piece for batch in Lane(scenario, 0).batches() for piece in batch.messages())
     pairs = ((key, value) for each in messages for key, value in zip(each.keys, each.values, strict=True))
     found = [(key, value) for key, value in islice(pairs, count) if value is not None]
     assert len(found) == count

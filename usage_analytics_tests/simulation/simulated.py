@@ -39,7 +39,7 @@ def scenario(*days: date, trouble: Trouble = NO_TROUBLE, **changes: Any) -> Scen
 def messages(chosen: Scenario) -> Messages:
     """Make a scenario's messages and read them."""
     values = [
-        [value for batch in Lane(chosen, lane).batches() for value in batch.messages.values]
+        [value for batch in Lane(chosen, lane).batches() for piece in batch.messages() for value in piece.values]
         for lane in range(chosen.lanes)
     ]
     rows = [row for lane, column in enumerate(values) for row in _read(lane, column)]

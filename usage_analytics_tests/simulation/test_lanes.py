@@ -28,7 +28,10 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def values(chosen: Scenario) -> list[list[bytes | None]]:
-    return [[v for batch in Lane(chosen, n).batches() for v in batch.messages.values] for n in range(chosen.lanes)]
+    return [
+        [v for batch in Lane(chosen, n).batches() for m in batch.messages() for v in m.values]
+        for n in range(chosen.lanes)
+    ]
 
 
 def together(chosen: Scenario) -> list[bytes | None]:
@@ -77,17 +80,17 @@ def test_lanes_only_deal_the_messages_out() -> None:
 def test_a_day_is_the_same_alone_and_among_others() -> None:
     story = date(2026, 11, 1)
     chosen = replace(SMALL, days=(date(2026, 11, 19), DAY), story_start=story, trouble=Trouble(schema_change=False))
-    both = [b.messages.values for b in Lane(chosen, 0).batches() if b.market.day == DAY]
-    alone = [b.messages.values for b in Lane(replace(chosen, days=(DAY,)), 0).batches()]
+    both = [m.values for b in Lane(chosen, 0).batches() if b.market.day == DAY for m in b.messages()]
+    alone = [m.values for b in Lane(replace(chosen, days=(DAY,)), 0).batches() for m in b.messages()]
     assert both == alone
 
 
 @pytest.mark.parametrize("lane", range(4))
 def test_messages_come_in_order_of_arrival_and_a_user_stays_in_a_lane(lane: int) -> None:
     arrivals, keys = [], set()
-    for batch in Lane(SMALL, lane).batches():
-        arrivals += batch.messages.arrival_us.tolist()
-        keys |= set(batch.messages.keys)
+    for messages in (piece for batch in Lane(SMALL, lane).batches() for piece in batch.messages()):
+        arrivals += messages.arrival_us.tolist()
+        keys |= set(messages.keys)
     assert arrivals == sorted(arrivals)
     assert {int(key[1:]) % 4 for key in keys} == {lane}
 

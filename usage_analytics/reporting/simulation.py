@@ -1,20 +1,22 @@
-"""What a person sees of a running simulation: its simulated time, its rate, and what waits to be landed."""
+"""What a person sees of a simulation: its simulated time, its rate, what waits to be landed; and what was planted."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from usage_analytics.reporting.terminal import CONSOLE
+from usage_analytics.reporting.terminal import CONSOLE, print_table
 from usage_analytics.simulation.backpressure import Backpressure
+from usage_analytics.simulation.labels import Totals
 from usage_analytics.simulation.market_day import market_day
 from usage_analytics.simulation.run import Standing, Watch
 from usage_analytics.simulation.scenario import Scenario
 
 
 @contextmanager
-def shown_progress(scenario: Scenario, pressure: Backpressure | None) -> Iterator[Watch]:
+def shown_progress(scenario: Scenario, pressure: Backpressure | None = None) -> Iterator[Watch]:
     """A progress bar, and the watch that moves it; with backpressure the watch holds the simulation back."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[rate]}"), console=CONSOLE) as bar:
@@ -31,6 +33,14 @@ def shown_progress(scenario: Scenario, pressure: Backpressure | None) -> Iterato
 
         yield watch
         bar.update(task, total=bar.tasks[0].completed)
+
+
+def print_planted(totals: Totals, where: str, truth: Path) -> None:
+    """Print what was sent, and how many messages have something planted, by kind."""
+    rows = [(f"{kind} {detail}".strip(), count) for (kind, detail), count in sorted(totals.planted.items())]
+    print_table("Planted", ("kind", "messages"), rows)
+    CONSOLE.print(f"{totals.messages:,} messages of {totals.bytes / totals.messages:.0f} bytes are {where}")
+    CONSOLE.print(f"The truth is in {truth}")
 
 
 def expected_messages(scenario: Scenario) -> int:

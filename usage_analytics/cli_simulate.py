@@ -9,14 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from usage_analytics.errors import UserError
-from usage_analytics.settings import Settings, load_settings
-from usage_analytics.simulation.labels import Totals
+from usage_analytics.reporting.simulation import print_planted, shown_progress
+from usage_analytics.settings import load_settings
+from usage_analytics.simulation.into_kafka import into_kafka
 from usage_analytics.simulation.run import simulate
-from usage_analytics.simulation.scenario import NO_TROUBLE, Scenario, Trouble, trading_days
-from usage_analytics.simulation.showing import shown_progress
-from usage_analytics.simulation.targets import FolderTarget, KafkaTarget
+from usage_analytics.simulation.scenario import EVENTS_PER_USER, NO_TROUBLE, Scenario, Trouble, trading_days
+from usage_analytics.simulation.targets import FolderTarget
 
-EVENTS_PER_USER = 50  # on an ordinary day, where the number of users is not given
 LOOK_AROUND = timedelta(days=14)  # longer than any exchange stays closed
 
 
@@ -71,41 +70,11 @@ def simulate_command(
     )
     folder = truth or settings.home / "simulation"
     if to is None:
-        totals = into_kafka(settings, scenario, folder, pace, workers, most)
+        totals = into_kafka(settings, scenario, folder, shown_progress, speed=pace, processes=workers, max_waiting=most)
     else:
-        with shown_progress(scenario, None) as watch:
+        with shown_progress(scenario) as watch:
             totals = simulate(scenario, FolderTarget(to), folder, speed=pace, processes=workers, watch=watch)
-    _report(totals, f"in {to}" if to else f"on Kafka, topic {settings.topic}", folder)
-
-
-def into_kafka(
-    settings: Settings, scenario: Scenario, truth: Path, speed: float = float("inf"), processes: int = 2,
-    max_waiting: int = 0,
-) -> Totals:  # fmt: skip
-    """Send a scenario to the settings' topic, a lane for each Kafka partition, and never more than Kafka keeps."""
-    from usage_analytics import parts
-    from usage_analytics.ingestion.topics import ensure_topic
-    from usage_analytics.simulation.backpressure import Backpressure, most_waiting
-
-    _refuse_future(scenario)
-    client = parts.kafka_client(settings)
-    ensure_topic(client, settings.topic, scenario.lanes)
-    with parts.kafka_source(settings) as source:
-        scenario = replace(scenario, lanes=len(source.watermarks()))
-        most = max_waiting or most_waiting(client, settings.topic)
-        pressure = Backpressure(source, parts.offset_log(settings).committed, most)
-        with shown_progress(scenario, pressure) as watch:
-            target = KafkaTarget(client, settings.topic)
-            return simulate(scenario, target, truth, speed=speed, processes=processes, watch=watch)
-
-
-def _report(totals: Totals, where: str, truth: Path) -> None:
-    from usage_analytics.reporting.terminal import CONSOLE, print_table
-
-    rows = [(f"{kind} {detail}".strip(), count) for (kind, detail), count in sorted(totals.planted.items())]
-    print_table("Planted", ("kind", "messages"), rows)
-    CONSOLE.print(f"{totals.messages:,} messages of {totals.bytes / totals.messages:.0f} bytes are {where}")
-    CONSOLE.print(f"The truth is in {truth}")
+    print_planted(totals, f"in {to}" if to else f"on Kafka, topic {settings.topic}", folder)
 
 
 def _days(exchanges: tuple[str, ...], first: str, count: int) -> tuple[date, ...]:
@@ -115,12 +84,6 @@ def _days(exchanges: tuple[str, ...], first: str, count: int) -> tuple[date, ...
         return (day, *found[1:]) if found[:1] != (day,) else found  # the scenario says what is wrong with the day
     today = datetime.now(UTC).date()
     return trading_days(exchanges, today - count * timedelta(days=2) - LOOK_AROUND, today - timedelta(days=1))[-count:]
-
-
-def _refuse_future(scenario: Scenario) -> None:
-    latest = max(scenario.days)
-    if latest > datetime.now(UTC).date():
-        raise UserError(f"simulation: {latest} is to come; as messages of today its events would be dead letters: --to")
 
 
 def _trouble(settings: list[str]) -> Trouble:
