@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 DAGSTER = "1.13.27"  # dagster-webserver pins its own dagster exactly, so both move together
 DAGSTER_LIBRARIES = "0.29.27"
@@ -45,6 +45,16 @@ EXTRAS = {
     ],
 }
 
+# Compiled where there is a C compiler; without one the platform does the same work more slowly.
+NATIVE = [
+    Extension(
+        "usage_analytics.enrichment._scan",
+        ["usage_analytics/enrichment/scan.c"],
+        extra_compile_args=["-O3"],
+        optional=True,
+    )
+]
+
 setup(
     name="usage_analytics",
     version="0.1.0",
@@ -54,6 +64,7 @@ setup(
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["usage_analytics", "usage_analytics.*"]),
     package_data={"usage_analytics": ["mappings/*.toml", "warehouse/sql/*.sql"]},
+    ext_modules=NATIVE,
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["usage-analytics=usage_analytics.cli:main"]},

@@ -5,7 +5,7 @@ changed contract is seen, and a damaged file is made again.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -28,6 +28,7 @@ from usage_analytics.enrichment.enriched_chunk import (
 from usage_analytics.enrichment.fingerprint import enrichment_fingerprint
 from usage_analytics.enrichment.judgement import FIELD_PREFIX, PROPERTY_PREFIX, judgement_query
 from usage_analytics.enrichment.pseudonyms import pseudonymise
+from usage_analytics.enrichment.scanning import scanner
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_file import ChunkDamaged, read_chunk
 from usage_analytics.ingestion.offset_log import ChunkRecord
@@ -35,6 +36,9 @@ from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import TradingCalendar
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Place = dict[str, str | int]  # topic and Kafka partition
+POSITION = ["kafka_offset", "kafka_timestamp_us"]
 
 
 @dataclass
@@ -67,6 +71,7 @@ class Enricher:
         self._layout, self._mapping, self._calendar, self._key = layout, mapping, calendar, key
         self._batch_messages = batch_messages
         self._query = judgement_query(mapping, calendar)
+        self._scanner = scanner(mapping, calendar)
         self._connection = duckdb.connect()
         self._connection.execute(f"SET threads = 1; SET TimeZone = '{mapping.timezone}'")
         self.fingerprint = enrichment_fingerprint(mapping, calendar, key)
@@ -96,31 +101,69 @@ class Enricher:
         return chunk if chunk.fingerprint == self.fingerprint else None
 
     def _enrich_chunk(self, record: ChunkRecord) -> EnrichedChunk:
-        events, letters = [EVENT_SCHEMA.empty_table()], [DEAD_LETTER_SCHEMA.empty_table()]
         raw = self._layout.raw_chunk(record.window, record.file)
         try:
-            for batch in read_chunk(raw, record, self._batch_messages):
-                good, bad = self.judge(batch, record.topic, record.kafka_partition)
-                events.append(good)
-                letters.append(bad)
+            batches = read_chunk(raw, record, self._batch_messages)
+            good, bad = self._judge_all(batches, {"topic": record.topic, "kafka_partition": record.kafka_partition})
         except ChunkDamaged as damage:
             remedy = "materialize raw_messages of that window once it has ended: it is then read again from Kafka"
             raise UserError(f"{damage}; {remedy}") from damage
-        tables = pa.concat_tables(events), pa.concat_tables(letters)
-        return write_enriched(self._layout, record, self.fingerprint, *tables)
+        return write_enriched(self._layout, record, self.fingerprint, good, bad)
 
     def judge(self, batch: pa.RecordBatch, topic: str, kafka_partition: int) -> tuple[pa.Table, pa.Table]:
         """Messages of `RAW_SCHEMA` as usage events (`EVENT_SCHEMA`) and dead letters (`DEAD_LETTER_SCHEMA`)."""
+        return self._judge_all([batch], {"topic": topic, "kafka_partition": kafka_partition})
+
+    def _judge_all(self, batches: Iterable[pa.RecordBatch], place: Place) -> tuple[pa.Table, pa.Table]:
+        events, late_events, letters = [EVENT_SCHEMA.empty_table()], [], [DEAD_LETTER_SCHEMA.empty_table()]
+        for doubtful in self._doubtful(batches, place, events):
+            judged = self._judged(doubtful)
+            is_good = pc.is_null(judged.column("reason"))
+            late_events.append(self._events(judged.filter(is_good), place))
+            letters.append(self._dead_letters(judged.filter(pc.invert(is_good)), place))
+        good = pa.concat_tables([*events, *late_events])
+        if self._scanner is not None and any(table.num_rows for table in late_events):
+            good = good.sort_by("kafka_offset")
+        return good, pa.concat_tables(letters)
+
+    def _doubtful(
+        self, batches: Iterable[pa.RecordBatch], place: Place, events: list[pa.Table]
+    ) -> Iterator[pa.RecordBatch]:
+        """What the scanner leaves to the SQL, in batches that are worth a query; what it takes goes to ``events``."""
+        waiting: list[pa.RecordBatch] = []
+        for batch in batches:
+            plain, left = self._scanned(batch)
+            if plain is not None:
+                events.append(self._events(plain, place))
+            waiting.append(left)
+            if sum(each.num_rows for each in waiting) >= self._batch_messages:
+                yield pa.concat_batches(waiting)
+                waiting = []
+        if any(each.num_rows for each in waiting):
+            yield pa.concat_batches(waiting)
+
+    def _scanned(self, batch: pa.RecordBatch) -> tuple[pa.Table | None, pa.RecordBatch]:
+        """The messages that the scanner takes, as `_judged` would give them, and those that it leaves."""
+        if self._scanner is None:
+            return None, batch
+        scanned = self._scanner.scan(batch)
+        left = np.ones(batch.num_rows, bool)
+        left[scanned.rows] = False
+        plain, positions = scanned.values, batch.select(POSITION).take(pa.array(scanned.rows))
+        for name in POSITION:
+            plain = plain.append_column(name, positions.column(name))
+        if "properties" not in plain.column_names:
+            plain = plain.append_column("properties", pa.nulls(plain.num_rows, pa.string()))
+        return plain, batch.filter(pa.array(left))
+
+    def _judged(self, batch: pa.RecordBatch) -> pa.Table:
         self._connection.register("messages", pa.Table.from_batches([batch]))
         judged = self._connection.sql(self._query).to_arrow_table().combine_chunks()
         if judged.num_rows != batch.num_rows:
             raise RuntimeError(f"judged {judged.num_rows} of {batch.num_rows} messages: rows would shift")
-        place: dict[str, str | int] = {"topic": topic, "kafka_partition": kafka_partition}
-        is_good = pc.is_null(judged.column("reason"))
-        bad = judged.filter(pc.invert(is_good))
-        return self._events(judged.filter(is_good), place), self._dead_letters(bad, place)
+        return judged
 
-    def _events(self, good: pa.Table, place: dict[str, str | int]) -> pa.Table:
+    def _events(self, good: pa.Table, place: Place) -> pa.Table:
         if not good.num_rows:
             return EVENT_SCHEMA.empty_table()
         columns = {name: good.column(name) for name in ("kafka_offset", "kafka_timestamp_us")}
@@ -158,7 +201,7 @@ class Enricher:
         phases = pa.array([interval.phase for interval in intervals])
         return days.take(position), phases.take(position)
 
-    def _dead_letters(self, bad: pa.Table, place: dict[str, str | int]) -> pa.Table:
+    def _dead_letters(self, bad: pa.Table, place: Place) -> pa.Table:
         found = zip(*(bad.column(name).to_pylist() for name in ("reason", "field", "found")), strict=True)
         columns = {name: bad.column(name) for name in ("kafka_offset", "kafka_timestamp_us", "reason", "key", "value")}
         columns["field"] = pc.if_else(pc.equal(bad.column("field"), ""), None, bad.column("field"))
