@@ -31,7 +31,7 @@ check: ## Say whether this machine has what set-up needs
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "'$(PYTHON)' is not Python 3.11: set make PYTHON=..."; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is needed (Debian: apt-get install python3.11-venv)"; exit 2; }
 
-$(VENV)/.installed: setup.py requirements.lock usage_analytics/enrichment/scan.c | check
+$(VENV)/.installed: setup.py requirements.lock $(wildcard usage_analytics/*/*.c) | check
 	@echo "Setting up: a virtual environment in $(VENV), and about 80 Python packages from requirements.lock (1 to 2 minutes)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e .

@@ -47,12 +47,8 @@ EXTRAS = {
 
 # Compiled where there is a C compiler; without one the platform does the same work more slowly.
 NATIVE = [
-    Extension(
-        "usage_analytics.enrichment._scan",
-        ["usage_analytics/enrichment/scan.c"],
-        extra_compile_args=["-O3"],
-        optional=True,
-    )
+    Extension(f"usage_analytics.{name}", [f"usage_analytics/{source}"], extra_compile_args=["-O3"], optional=True)
+    for name, source in (("enrichment._scan", "enrichment/scan.c"), ("ingestion._drain", "ingestion/drain.c"))
 ]
 
 setup(

@@ -8,23 +8,20 @@ from typing import Any
 
 import pyarrow as pa
 from confluent_kafka import (
-    TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     KafkaError,
     KafkaException,
-    Message,
     TopicCollection,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
 
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.chunk_file import RAW_SCHEMA
+from usage_analytics.ingestion.draining import DrainReader, compiled
+from usage_analytics.ingestion.range_reader import ConsumerReader, RangeReader
 
-POLL_MESSAGES = 1_000
-POLL_TIMEOUT_S = 0.1  # consume() waits that long for a full poll, so the end of a range costs as much
+SILENCE = 3  # times the time-out: how long a read may hear nothing
 NO_TOPIC_ID = "A" * 22  # the zero UUID: what clusters answer that know no topic identities (Kafka before 2.8)
-BATCH_BYTES = 32 * 2**20  # a batch is cut early when its messages are large
 # A full local queue makes librdkafka pause fetching, by default for a second: measured 2-3x slower than 10 ms.
 # A fetch at the end of one Kafka partition, 500 ms by default, holds up the read of the next on the same connection.
 FETCH_TUNING = {
@@ -63,11 +60,16 @@ class KafkaSource:
             self._admin = AdminClient({**client, "allow.auto.create.topics": False, **heard})
         except (KafkaException, ValueError) as error:
             raise UserError(f"Kafka settings are not usable: {_reason(error)}") from None
+        self._one_by_one = ConsumerReader(self._consumer, self._servers, topic, SILENCE * timeout_s)
+        self._reader: RangeReader = self._one_by_one
+        if (libraries := compiled()) is not None:
+            self._reader = DrainReader(libraries, {**FETCH_TUNING, **client, **fixed}, topic, SILENCE * timeout_s)
 
     def __enter__(self) -> "KafkaSource":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._reader.close()
         self._consumer.close()
 
     def topic_id(self) -> str:
@@ -86,38 +88,8 @@ class KafkaSource:
         return {partition: self._watermarks(partition) for partition in self._partitions()}
 
     def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]:
-        """The messages at offsets ``[start, end)``, in order, in batches of `RAW_SCHEMA`.
-
-        Offsets without a message (compacted, aborted, transaction markers) are passed over.
-        """
-        self._consumer.assign([TopicPartition(self.topic, kafka_partition, start)])
-        waiting: list[Message] = []
-        waiting_bytes, position, heard = 0, start, time.monotonic()
-        while position < end:
-            wanted = min(POLL_MESSAGES, batch_messages - len(waiting))
-            for message in self._consumer.consume(wanted, timeout=POLL_TIMEOUT_S):
-                heard = time.monotonic()
-                position = max(position, self._next_position(message))
-                if message.error() is None and message.offset() < end:
-                    waiting.append(message)
-                    waiting_bytes += len(message)
-            if time.monotonic() - heard > 3 * self._timeout_s:
-                silent = f"{self.topic} partition {kafka_partition} from offset {position}"
-                raise UserError(f"Kafka at {self._servers} stopped answering while reading {silent} {self._last_error}")
-            if len(waiting) >= batch_messages or waiting_bytes >= BATCH_BYTES:
-                yield _batch(waiting)
-                waiting, waiting_bytes = [], 0
-        if waiting:
-            yield _batch(waiting)
-
-    def _next_position(self, message: Message) -> int:
-        error = message.error()
-        if error is None:
-            return message.offset() + 1
-        if error.code() == KafkaError._PARTITION_EOF:
-            return message.offset()  # past trailing transaction markers, which no message announces
-        place = f"{self.topic} partition {message.partition()} offset {message.offset()}"
-        raise UserError(f"Kafka at {self._servers} could not deliver {place}: {error.str()}")
+        """The messages of a range: see `RangeReader`."""
+        return self._reader.read(kafka_partition, start, end, batch_messages)
 
     def _partitions(self) -> list[int]:
         try:
@@ -159,7 +131,7 @@ class EmbeddedKafkaSource(KafkaSource):
         self._consumer.assign([TopicPartition(self.topic, kafka_partition, marks.high)])
         deadline = time.monotonic() + self._timeout_s
         while time.monotonic() < deadline:
-            if any(self._next_position(message) for message in self._consumer.consume(1, timeout=0.2)):
+            if any(self._one_by_one.next_position(message) for message in self._consumer.consume(1, timeout=0.2)):
                 _, high = self._consumer.get_watermark_offsets(TopicPartition(self.topic, kafka_partition), cached=True)
                 return Watermarks(marks.low, max(high, marks.high))
         raise UserError(f"the embedded broker at {self._servers} did not answer a fetch of {self.topic!r}")
@@ -168,30 +140,3 @@ class EmbeddedKafkaSource(KafkaSource):
 def _reason(error: Exception) -> str:
     cause = error.args[0] if error.args else error
     return cause.str() if isinstance(cause, KafkaError) else str(cause)
-
-
-def _batch(messages: list[Message]) -> pa.RecordBatch:
-    columns = [
-        [message.offset() for message in messages],
-        [_timestamp_us(message) for message in messages],
-        [message.key() for message in messages],
-        [message.value() for message in messages],
-        [_headers(message) for message in messages],
-    ]
-    return pa.RecordBatch.from_arrays(
-        [pa.array(column, type_) for column, type_ in zip(columns, RAW_SCHEMA.types, strict=True)], schema=RAW_SCHEMA
-    )
-
-
-def _timestamp_us(message: Message) -> int | None:
-    kind, milliseconds = message.timestamp()
-    # Producers may claim any time at all; one that does not fit is as good as none.
-    sane = kind != TIMESTAMP_NOT_AVAILABLE and 0 <= milliseconds < 2**50
-    return milliseconds * 1_000 if sane else None
-
-
-def _headers(message: Message) -> list[dict[str, Any]] | None:
-    headers = message.headers()
-    if headers is None:
-        return None
-    return [{"name": name, "value": value.encode() if isinstance(value, str) else value} for name, value in headers]
