@@ -1,0 +1,155 @@
+"""Both ways of reading a range give the same rows, from both brokers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from confluent_kafka import Producer
+
+from usage_analytics.errors import UserError
+from usage_analytics.ingestion import draining, kafka_source
+from usage_analytics.ingestion.chunk_file import RAW_SCHEMA
+from usage_analytics.ingestion.draining import DrainReader
+from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
+from usage_analytics.ingestion.kafka_source import KafkaSource
+from usage_analytics.ingestion.range_reader import ConsumerReader
+from usage_analytics.ingestion.topics import create_topic
+
+MEGABYTE = 2**20
+LARGE = {"message.max.bytes": 8 * MEGABYTE, "linger.ms": 5}
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.apache_kafka)])
+def servers(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "apache":
+        yield request.getfixturevalue("apache").bootstrap_servers
+    else:
+        with EmbeddedBroker.start() as broker:
+            yield broker.bootstrap_servers
+
+
+@pytest.fixture(params=["drained", "one by one"])
+def by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type:
+    if request.param == "one by one":
+        monkeypatch.setattr(kafka_source, "compiled", lambda: None)
+        return ConsumerReader
+    if draining.compiled() is None:
+        pytest.skip("draining was not compiled: no C compiler was there at installation")
+    return DrainReader
+
+
+def topic_on(servers: str, partitions: int = 1, **settings: str) -> str:
+    topic = f"read-{uuid.uuid4().hex[:8]}"
+    create_topic({"bootstrap.servers": servers}, topic, partitions)
+    return topic
+
+
+def source_of(servers: str, topic: str, kind: type, timeout_s: float = 10) -> KafkaSource:
+    source = KafkaSource({"bootstrap.servers": servers}, topic, timeout_s)
+    assert isinstance(source._reader, kind)
+    return source
+
+
+def produce(servers: str, topic: str, messages: Rows) -> None:
+    producer = Producer({"bootstrap.servers": servers, **LARGE})
+    for message in messages:
+        producer.produce(topic, **message)
+    assert producer.flush(30) == 0
+
+
+def rows(batches: Iterator[pa.RecordBatch]) -> Rows:
+    found: Rows = []
+    for batch in batches:
+        assert batch.schema == RAW_SCHEMA
+        assert batch.num_rows
+        batch.validate(full=True)
+        found += batch.to_pylist()
+    return found
+
+
+def test_keys_values_headers_and_timestamps_are_as_they_were_sent(servers: str, by: type) -> None:
+    topic = topic_on(servers)
+    sent: Rows = [
+        {"value": b"plain", "key": b"k", "timestamp": 1_700_000_000_123},
+        {"value": None, "key": b"a tombstone", "timestamp": 1_700_000_000_124},
+        {"value": b"", "key": None, "timestamp": 1_700_000_000_125},
+        {"value": b"\x00\xff", "key": b"", "timestamp": 1},
+        {"value": b"h", "key": None, "timestamp": 2, "headers": [("one", b"1"), ("two", None), ("one", b"")]},
+        {"value": b"i", "key": None, "timestamp": 3},
+        {"value": b"j", "key": None, "timestamp": 4, "headers": [("trace", "é".encode() * 300)]},
+    ]
+    produce(servers, topic, sent)
+    with source_of(servers, topic, by) as source:
+        found = rows(source.read(0, 0, len(sent), 3))
+    headers = [[{"name": n, "value": v} for n, v in m["headers"]] if "headers" in m else None for m in sent]
+    assert found == [
+        {
+            "kafka_offset": offset, "kafka_timestamp_us": message["timestamp"] * 1_000, "key": message["key"],
+            "value": message["value"], "headers": kept,
+        }
+        for offset, (message, kept) in enumerate(zip(sent, headers, strict=True))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 5_000), (0, 1), (4_999, 5_000), (1_234, 3_210), (700, 700)])
+def test_a_range_is_given_whole_and_nothing_beyond(servers: str, by: type, start: int, end: int) -> None:
+    topic = topic_on(servers, partitions=2)
+    produce(servers, topic, [{"value": str(n).encode(), "partition": n % 2} for n in range(10_000)])
+    with source_of(servers, topic, by) as source:
+        for kafka_partition in (1, 0, 1):  # and again: a read leaves nothing behind
+            found = rows(source.read(kafka_partition, start, end, 999))
+            assert [row["kafka_offset"] for row in found] == list(range(start, end))
+            assert [row["value"] for row in found] == [str(2 * n + kafka_partition).encode() for n in range(start, end)]
+
+
+def test_a_read_that_is_given_up_does_not_disturb_the_next(servers: str, by: type) -> None:
+    topic = topic_on(servers)
+    produce(servers, topic, [{"value": str(n).encode()} for n in range(5_000)])
+    with source_of(servers, topic, by) as source:
+        for _ in range(3):
+            batches = source.read(0, 0, 5_000, 100)
+            assert next(batches).num_rows == 100
+            batches.close()  # type: ignore[attr-defined]
+        assert [row["kafka_offset"] for row in rows(source.read(0, 2_000, 2_500, 100))] == list(range(2_000, 2_500))
+
+
+def test_batches_of_large_messages_are_cut_early(by: type) -> None:
+    with EmbeddedBroker.start() as broker:
+        topic = topic_on(broker.bootstrap_servers)
+        values = [bytes([n]) * 5 * MEGABYTE for n in range(20)]
+        produce(broker.bootstrap_servers, topic, [{"value": value} for value in values])
+        with source_of(broker.bootstrap_servers, topic, by) as source:
+            batches = list(source.read(0, 0, 20, 1_000))
+    assert [value for batch in batches for value in batch.column("value").to_pylist()] == values
+    assert max(batch.nbytes for batch in batches) < 80 * MEGABYTE
+
+
+def test_an_offset_that_kafka_does_not_hold_is_named(by: type, apache: Any) -> None:
+    topic = topic_on(apache.bootstrap_servers)
+    produce(apache.bootstrap_servers, topic, [{"value": b"m"}])
+    with (
+        source_of(apache.bootstrap_servers, topic, by) as source,
+        pytest.raises(UserError, match=f"could not deliver {topic} partition 0 offset 7.*"),
+    ):
+        rows(source.read(0, 7, 9, 10))
+
+
+def test_a_broker_that_falls_silent_is_named(by: type) -> None:
+    with EmbeddedBroker.start() as broker:
+        topic = topic_on(broker.bootstrap_servers)
+        produce(broker.bootstrap_servers, topic, [{"value": b"m"}])
+        with source_of(broker.bootstrap_servers, topic, by, timeout_s=0.5) as source:
+            assert len(rows(source.read(0, 0, 1, 10))) == 1
+            broker.stop()
+            with pytest.raises(UserError, match=f"stopped answering while reading {topic} partition 0 from offset 0"):
+                rows(source.read(0, 0, 1, 10))
+
+
+def test_a_setting_that_librdkafka_does_not_know_is_named(by: type) -> None:
+    with pytest.raises(UserError, match="Kafka settings are not usable"):
+        KafkaSource({"bootstrap.servers": "127.0.0.1:1", "security.protocol": "magic"}, "t", 1)
