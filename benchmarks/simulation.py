@@ -18,7 +18,7 @@ import psutil
 
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 from usage_analytics.ingestion.topics import create_topic
-from usage_analytics.simulation.run import Standing, simulate
+from usage_analytics.simulation.run import UNLIMITED, Standing, simulate
 from usage_analytics.simulation.scenario import Scenario
 from usage_analytics.simulation.targets import FolderTarget, KafkaTarget, Target
 
@@ -52,11 +52,11 @@ def measure(scenario: Scenario, target: Target, processes: int, broker: psutil.P
     """Simulate, and print a line of figures."""
     largest = 0
 
-    def watch(standing: Standing) -> bool:
+    def watch(standing: Standing) -> float:
         nonlocal largest
         children = [child for child in psutil.Process().children(recursive=True) if child != broker]
         largest = max([largest, *(child.memory_info().rss for child in children if child.is_running())])
-        return False
+        return UNLIMITED
 
     before = _cpu(broker)
     started = time.monotonic()

@@ -15,7 +15,9 @@ from usage_analytics.simulation.into_kafka import into_kafka
 from usage_analytics.simulation.run import simulate
 from usage_analytics.simulation.scenario import EVENTS_PER_USER, NO_TROUBLE, Scenario, Trouble, trading_days
 from usage_analytics.simulation.targets import FolderTarget
+from usage_analytics.trading_calendar import FIRST_DAY, LAST_DAY
 
+MOST_DAYS = 2_000
 LOOK_AROUND = timedelta(days=14)  # longer than any exchange stays closed
 
 
@@ -54,9 +56,9 @@ def simulate_command(
     Try: usage-analytics simulate --messages 100000 --to /tmp/desktop --truth /tmp/desktop/truth
     """
     settings = load_settings()
-    exchanges = tuple(exchange or ["XNYS"])
-    workers = _at_least(0, "--processes", processes) or os.cpu_count() or 1
     pace, most = _speed(speed), _at_least(0, "--max-waiting", max_waiting)
+    workers = _at_least(0, "--processes", processes) or os.cpu_count() or 1
+    exchanges = tuple(exchange or ["XNYS"])
     scenario = Scenario(
         days=_days(exchanges, day, _at_least(1, "--days", days)),
         seed=seed,
@@ -72,18 +74,30 @@ def simulate_command(
     if to is None:
         totals = into_kafka(settings, scenario, folder, shown_progress, speed=pace, processes=workers, max_waiting=most)
     else:
+        target = FolderTarget(to)
+        target.refuse_other_lanes(scenario.lanes)
         with shown_progress(scenario) as watch:
-            totals = simulate(scenario, FolderTarget(to), folder, speed=pace, processes=workers, watch=watch)
+            totals = simulate(scenario, target, folder, speed=pace, processes=workers, watch=watch)
     print_planted(totals, f"in {to}" if to else f"on Kafka, topic {settings.topic}", folder)
 
 
 def _days(exchanges: tuple[str, ...], first: str, count: int) -> tuple[date, ...]:
-    if first:
+    if count > MOST_DAYS:
+        raise UserError(f"--days is at most {MOST_DAYS:,}, found {count:,}")
+    around = count * timedelta(days=2) + LOOK_AROUND
+    if not first:
+        today = datetime.now(UTC).date()
+        found = trading_days(exchanges, max(today - around, FIRST_DAY), today - timedelta(days=1))[-count:]
+    else:
         day = _date("--day", first)
-        found = trading_days(exchanges, day, day + count * timedelta(days=2) + LOOK_AROUND)[:count]
-        return (day, *found[1:]) if found[:1] != (day,) else found  # the scenario says what is wrong with the day
-    today = datetime.now(UTC).date()
-    return trading_days(exchanges, today - count * timedelta(days=2) - LOOK_AROUND, today - timedelta(days=1))[-count:]
+        found = trading_days(exchanges, day, min(day + around, LAST_DAY))[:count]
+        if found[:1] != (day,):
+            return (day, *found[1:])  # the scenario says what is wrong with the day
+    if len(found) < count:
+        raise UserError(
+            f"--days: only {len(found)} trading days of {' or '.join(exchanges)} are known there, not {count}"
+        )
+    return found
 
 
 def _trouble(settings: list[str]) -> Trouble:
@@ -125,6 +139,9 @@ def _at_least(least: int, option: str, number: int) -> int:
 
 def _date(option: str, text: str) -> date:
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         raise UserError(f"{option} is a day such as 2026-11-20, found {text!r}") from None
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise UserError(f"{option} is a day from {FIRST_DAY} to {LAST_DAY}, found {text!r}")
+    return day

@@ -63,6 +63,10 @@ def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     [
         (("--day", "2026-11-26"), "2026-11-26 is no trading day of XNYS"),
         (("--day", "soon"), "--day is a day such as 2026-11-20, found 'soon'"),
+        (("--day", "9999-12-31"), "--day is a day from 2010-01-01 to 2040-12-31, found '9999-12-31'"),
+        (("--day", "2040-12-28", "--days", "30"), "trading days of XNYS are known there, not 30"),
+        (("--days", "2000000"), "--days is at most 2,000, found 2,000,000"),
+        (("--trouble", "spikes_per_day=50"), "spikes_per_day is a number from 0 to 9, found 50"),
         (("--days", "0"), "--days is a number from 1 on, found 0"),
         (("--exchange", "XMARS"), "exchange 'XMARS' is not in exchange_calendars"),
         (("--messages", "-5"), "--messages is a number from 1 on, found -5"),
@@ -103,7 +107,7 @@ def test_messages_and_truth_are_written(
         place = truth / f"day={day}"
         assert json.loads((place / "episodes.json").read_text())["episodes"]
         assert pl.read_parquet(place / "users.parquet").height == 101  # and a bot
-        assert pl.read_parquet(place / "expected.parquet")["user_sessions"].sum() > 0
+        assert pl.read_parquet(place / "expected.parquet")["walks"].sum() > 0
         labels = pl.read_parquet(place / "labels-*.parquet")
         assert {"bot", "out_of_order"} <= set(labels["kind"])
     counted = pl.read_parquet(truth / "day=*" / "minutes-*.parquet")["messages"].sum()
@@ -145,10 +149,10 @@ def test_a_full_file_system_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_process_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(standing: run.Standing) -> bool:
+    def killed(standing: run.Standing) -> float:
         for child in multiprocessing.active_children():
             child.kill()
-        return False
+        return run.UNLIMITED
 
     monkeypatch.setattr(run, "LOOK_EVERY_S", 0.05)
     with pytest.raises(UserError, match="ended with exit code -9, by lack of memory"):

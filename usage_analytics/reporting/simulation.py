@@ -11,7 +11,7 @@ from usage_analytics.reporting.terminal import CONSOLE, print_table
 from usage_analytics.simulation.backpressure import Backpressure
 from usage_analytics.simulation.labels import Totals
 from usage_analytics.simulation.market_day import market_day
-from usage_analytics.simulation.run import Standing, Watch
+from usage_analytics.simulation.run import UNLIMITED, Standing, Watch
 from usage_analytics.simulation.scenario import Scenario
 
 
@@ -22,14 +22,14 @@ def shown_progress(scenario: Scenario, pressure: Backpressure | None = None) -> 
     with Progress(*columns, TextColumn("{task.fields[rate]}"), console=CONSOLE) as bar:
         task = bar.add_task("simulating", total=expected_messages(scenario), rate="")
 
-        def watch(standing: Standing) -> bool:
-            holding = pressure.look() if pressure is not None else False
+        def watch(standing: Standing) -> float:
+            allowance = UNLIMITED if pressure is None else pressure.allowance(standing.sent)
             elapsed = bar.tasks[0].elapsed or 0
             rate = f"{standing.sent / elapsed:,.0f}/s" if elapsed > 1 else ""
             if pressure is not None:
-                rate += f"  waiting {pressure.waiting:,}" + (" (holding back)" if holding else "")
+                rate += f"  waiting {pressure.waiting:,}" + (" (holding back)" if pressure.holding else "")
             bar.update(task, completed=standing.sent, rate=rate, description=_clock(standing))
-            return holding
+            return allowance
 
         yield watch
         bar.update(task, total=bar.tasks[0].completed)
@@ -39,7 +39,7 @@ def print_planted(totals: Totals, where: str, truth: Path) -> None:
     """Print what was sent, and how many messages have something planted, by kind."""
     rows = [(f"{kind} {detail}".strip(), count) for (kind, detail), count in sorted(totals.planted.items())]
     print_table("Planted", ("kind", "messages"), rows)
-    CONSOLE.print(f"{totals.messages:,} messages of {totals.bytes / totals.messages:.0f} bytes are {where}")
+    CONSOLE.print(f"{totals.messages:,} messages of {totals.bytes / max(1, totals.messages):.0f} bytes are {where}")
     CONSOLE.print(f"The truth is in {truth}")
 
 

@@ -13,7 +13,6 @@ from usage_analytics.errors import UserError
 from usage_analytics.ingestion.kafka_source import Watermarks
 from usage_analytics.ingestion.landing import MessageSource
 
-LOOK_EVERY_S = 2.0
 KEPT_SHARE = 0.5  # of what a topic keeps, this much may wait
 MESSAGE_BYTES = 600  # with its overhead in Kafka, uncompressed
 PATIENCE_S = 600.0
@@ -31,35 +30,40 @@ class Backpressure:
     _started: dict[int, Watermarks] = field(default_factory=dict)
     _landed: int = -1
     _landed_at: float = field(default_factory=time.monotonic)
-    _looked_at: float = 0.0
 
     def __post_init__(self) -> None:
         self._started = self.source.watermarks()
 
-    def look(self) -> bool:
-        """Whether to hold back. Lost messages, or ten minutes in which nothing is landed, are a `UserError`."""
-        now = time.monotonic()
-        if now - self._looked_at < LOOK_EVERY_S:
-            return self.holding
-        self._looked_at = now
+    def allowance(self, sent: int) -> float:
+        """How many more messages may be sent now, of which ``sent`` were handed to the producers so far.
+
+        Lost messages, or ten minutes in which nothing is landed, are a `UserError`.
+        """
         committed, marks = self.committed(), self.source.watermarks()
         for partition, mark in marks.items():
             self._refuse_loss(partition, mark, committed.get(partition, 0))
         waits = {p: mark.high - max(committed.get(p, 0), mark.low) for p, mark in marks.items()}
         self.waiting = sum(waits.values())
-        self.holding = self.most_waiting is not None and max(waits.values()) > self.most_waiting
-        self._refuse_standstill(sum(committed.values()), now)
-        return self.holding
+        if self.most_waiting is None:
+            return float("inf")
+        arrived = sum(mark.high - self._begin(partition) for partition, mark in marks.items())
+        room = len(marks) * (self.most_waiting - max(waits.values())) - (sent - arrived)
+        self.holding = room <= 0
+        self._refuse_standstill(sum(committed.values()))
+        return max(0, room)
+
+    def _begin(self, partition: int) -> int:
+        return self._started[partition].high if partition in self._started else 0
 
     def _refuse_loss(self, partition: int, mark: Watermarks, landed: int) -> None:
-        ours = self._started[partition].high if partition in self._started else 0
-        first = max(ours, landed)
+        first = max(self._begin(partition), landed)
         if mark.low > first:
             place = f"topic {self.source.topic!r}, Kafka partition {partition}"
             told = f"Kafka deleted simulated messages {first} to {mark.low} before they were landed"
             raise UserError(f"{place}: {told}; let it keep more, land meanwhile, or set --max-waiting")
 
-    def _refuse_standstill(self, landed: int, now: float) -> None:
+    def _refuse_standstill(self, landed: int) -> None:
+        now = time.monotonic()
         if landed != self._landed or not self.holding:
             self._landed, self._landed_at = landed, now
         elif now - self._landed_at > PATIENCE_S:

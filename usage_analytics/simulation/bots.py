@@ -26,31 +26,26 @@ class Bots:
 
     def __init__(self, everyone: Population, users: Ints, market: MarketDay) -> None:
         self._everyone, self._market = everyone, market
-        self._bots = users[everyone.is_bot[users]]
-        # Each works when the exchange of its firm does, or when any does where that is closed.
-        self._span_us = (
-            np.array(
-                [
-                    min(e.first_minute for e in market.exchanges),
-                    max(e.first_minute + len(e.starts) for e in market.exchanges),
-                ]
-            )
-            * MINUTE_US
-        )
-        wanted = everyone.scenario.trouble.bots * everyone.scenario.messages_per_day
-        bots = max(1, int(everyone.is_bot.sum()))
-        self._period_us = int((self._span_us[1] - self._span_us[0]) * bots / wanted) if len(self._bots) else 1
+        hours = {everyone.scenario.exchanges.index(exchange.exchange): exchange for exchange in market.exchanges}
+        # Each works when the exchange of its firm does.
+        bots = users[everyone.is_bot[users]]
+        self._hours = {int(bot): hours[int(e)] for bot in bots if (e := everyone.exchange[bot]) in hours}
 
     def starting(self, first_minute: int) -> Events:
         """What the bots do in the five minutes from then."""
-        return np.concatenate([NO_EVENTS, *(self._of(int(bot), first_minute) for bot in self._bots)])
+        return np.concatenate([NO_EVENTS, *(self._of(bot, first_minute) for bot in self._hours)])
 
     def _of(self, bot: int, first_minute: int) -> Events:
         source, day = self._everyone.stream("bot"), self._market.day.toordinal()
-        begin = int(self._span_us[0] + randomness.uniform(source, 0, bot) * self._period_us)
+        hours, scenario = self._hours[bot], self._everyone.scenario
+        opens_us, span_us = hours.first_minute * MINUTE_US, len(hours.starts) * MINUTE_US
+        # Their share of the messages of a day that is as busy as this one.
+        wanted = scenario.trouble.bots * scenario.messages_per_day * hours.starts.sum() / self._everyone.is_bot.sum()
+        period_us = max(1, int(span_us / wanted))
+        begin = int(opens_us + randomness.uniform(source, 0, bot) * period_us)
         low_us, high_us = first_minute * MINUTE_US, (first_minute + SLICE_MINUTES) * MINUTE_US
-        high_us = min(high_us, int(self._span_us[1]))
-        steps = np.arange(max(0, -(-(low_us - begin) // self._period_us)), -(-(high_us - begin) // self._period_us))
+        high_us = min(high_us, opens_us + span_us)
+        steps = np.arange(max(0, -(-(low_us - begin) // period_us)), -(-(high_us - begin) // period_us))
         events = np.zeros(len(steps), EVENT)
         if not len(steps):
             return events
@@ -61,8 +56,7 @@ class Bots:
         events["action"] = OPEN
         instruments = len(ASSET_CLASSES) * INSTRUMENTS_PER_CLASS
         events["instrument"] = int(randomness.uniform(source, 3, bot) * instruments)
-        events["time_us"] = begin + steps * self._period_us
-        scenario = self._everyone.scenario
+        events["time_us"] = begin + steps * period_us
         keys = event_keys(np.repeat(key, len(steps)), steps)
         set_costs(events, app_traits(scenario.seed, scenario.spread), scenario.seed, keys)
         return events

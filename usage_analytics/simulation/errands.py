@@ -8,17 +8,27 @@ from usage_analytics.simulation import randomness
 from usage_analytics.simulation.catalogue import ADOPTED, CHURNED, DAILY_NETWORK, MINI_APPS, TOOLS
 from usage_analytics.simulation.events import NO_EVENTS, Events
 from usage_analytics.simulation.market_day import MINUTE_US, SLICE_MINUTES, MarketDay
-from usage_analytics.simulation.population import Population
-from usage_analytics.simulation.randomness import Ints, Reals, Truths
+from usage_analytics.simulation.population import PRESENT, Population
+from usage_analytics.simulation.randomness import Flags, Ints, Reals
 from usage_analytics.simulation.visits import EVENTS_PER_VISIT, visits
 
 ADOPTED_USE, CHURNED_USE = 0.4, 0.35  # chance on a day, for those who have taken it up, or not yet given it up
 TOOLS_IN_ALL = np.array([MINI_APPS.index(tool) for tool in TOOLS])
 
 
-def tools_used(everyone: Population, users: Ints, day: date) -> Truths:
+def tools_used(everyone: Population, users: Ints, day: date) -> Flags:
     """Users x `TOOLS`: what each uses on a day; nothing, where the user does not work."""
-    used: dict[str, Truths] = {}
+    return _tools_of_day(everyone, users, day) & everyone.present(day)[users, None]
+
+
+def expected_messages(everyone: Population, day: date) -> float:
+    """How many messages errands would give, about, if all exchanges traded on a day."""
+    humans = np.flatnonzero(~everyone.is_bot)
+    return float(_tools_of_day(everyone, humans, day).sum()) * PRESENT * EVENTS_PER_VISIT
+
+
+def _tools_of_day(everyone: Population, users: Ints, day: date) -> Flags:
+    used: dict[str, Flags] = {}
     for tool, (rate, parents) in DAILY_NETWORK.items():
         logit = np.full(len(users), np.log(rate / (1 - rate)))
         for parent, boost in parents.items():
@@ -28,12 +38,7 @@ def tools_used(everyone: Population, users: Ints, day: date) -> Truths:
     adopted, kept = everyone.adoption_day[users] <= story_day, story_day < everyone.churn_day[users]
     used[ADOPTED] = (_chance(everyone, ADOPTED, users, day) < ADOPTED_USE) & adopted
     used[CHURNED] = (_chance(everyone, CHURNED, users, day) < CHURNED_USE) & kept
-    return np.stack([used[tool] for tool in TOOLS], axis=1) & everyone.present(day)[users, None]
-
-
-def expected_messages(everyone: Population, day: date) -> float:
-    """How many messages the errands of a day give, about."""
-    return float(tools_used(everyone, np.arange(len(everyone)), day).sum()) * EVENTS_PER_VISIT
+    return np.stack([used[tool] for tool in TOOLS], axis=1)
 
 
 class Errands:

@@ -23,6 +23,7 @@ EVENT = np.dtype(
     [
         ("arrival_us", np.int64),  # when Kafka gets it
         ("time_us", np.int64),  # when it happens, by the user's own clock
+        ("day", np.int32),  # ordinal of the simulated day to which it belongs, though it may arrive later
         ("session", np.uint64),
         ("step", np.int32),  # within the user session, from 0
         ("user", np.int32),

@@ -32,6 +32,7 @@ LABEL_SCHEMA = pa.schema(
         "detail": pa.string(), "event_time_us": pa.int64(), "arrival_us": pa.int64(),
     }
 )  # fmt: skip
+KIND, DETAIL = LABEL_SCHEMA.get_field_index("kind"), LABEL_SCHEMA.get_field_index("detail")
 MINUTE_SCHEMA = pa.schema(
     {"minute_us": pa.int64(), "mini_app": pa.string(), "duplicate": pa.bool_(), "messages": pa.int64()}
 )
@@ -55,59 +56,68 @@ class LaneTruth:
     def __init__(self, folder: Path | None, lane: int) -> None:
         self.totals = Totals()
         self._folder, self._lane = folder, lane
-        self._day: date | None = None
-        self._labels: _Labels | None = None
-        self._minutes: Counter[tuple[int, int, bool]] = Counter()
+        self._open: dict[date, _DayNotes] = {}
 
     def add(self, batch: Batch) -> None:
         """Take note of a batch that was sent."""
-        if self._day != batch.market.day:
-            self.close()
-            self._open(batch.market.day)
-        labels = self._label(batch.events)
-        if self._labels is not None:
-            self._labels.write(labels)
-            self._count(batch.events[malformed(batch.events) == 0])
+        rows = _labels_of(batch.events, self._lane, self.totals.messages)
+        self.totals.planted.update((row[KIND], row[DETAIL]) for _, row in rows)
         self.totals.messages += len(batch.events)
+        if self._folder is None:
+            return
+        for ordinal in np.unique(batch.events["day"]):
+            events, day = batch.events[batch.events["day"] == ordinal], date.fromordinal(int(ordinal))
+            if day not in self._open:
+                self._open[day] = _DayNotes(day_folder(self._folder, day), self._lane)
+            self._open[day].add(events, [row for of_day, row in rows if of_day == ordinal])
+        for day in self._open.keys() - batch.open_days:
+            self._open.pop(day).close()
 
     def close(self) -> None:
-        """Finish the day that was begun."""
-        if self._day is not None and self._labels is not None and self._folder is not None:
-            self._labels.close()
-            path = day_folder(self._folder, self._day) / f"minutes-{self._lane:03d}.parquet"
-            temporary = temporary_beside(path)
-            pq.write_table(self._counted(), temporary)
-            publish(temporary, path)
-        self._day, self._labels, self._minutes = None, None, Counter()
+        """Finish the days that were begun."""
+        for notes in self._open.values():
+            notes.close()
+        self._open = {}
 
-    def _open(self, day: date) -> None:
-        self._day = day
-        if self._folder is not None:
-            self._labels = _Labels(day_folder(self._folder, day) / f"labels-{self._lane:03d}.parquet")
 
-    def _label(self, events: Events) -> list[tuple[Any, ...]]:
-        rows = np.flatnonzero(events["trouble"])
-        found: list[tuple[Any, ...]] = []
-        for row, event, kind in zip(rows, events[rows], malformed(events[rows]), strict=True):
-            kinds = [(name, "") for bit, name in LABELS.items() if event["trouble"] & bit]
-            kinds += [("malformed", MALFORMED_KINDS[kind - 1])] if kind else []
-            self.totals.planted.update(kinds)
-            place = (self._lane, self.totals.messages + int(row), event_id(int(event["session"]), int(event["step"])))
-            times = (int(event["time_us"]), int(event["arrival_us"]))
-            found += [(*place, user_name(int(event["user"])), *each, *times) for each in kinds]
-        return found
+class _DayNotes:
+    """The notes of one lane on one day."""
 
-    def _count(self, good: Events) -> None:
+    def __init__(self, folder: Path, lane: int) -> None:
+        self._labels = _Labels(folder / f"labels-{lane:03d}.parquet")
+        self._minutes_path = folder / f"minutes-{lane:03d}.parquet"
+        self._minutes: Counter[tuple[int, int, bool]] = Counter()
+
+    def add(self, events: Events, labels: list[tuple[Any, ...]]) -> None:
+        self._labels.write(labels)
+        good = events[malformed(events) == 0]
         copy = (good["trouble"] & DUPLICATE) != 0
         cell = (good["time_us"] // MINUTE_US * len(MINI_APPS) + good["app"]) * 2 + copy
         for code, count in zip(*np.unique(cell, return_counts=True), strict=True):
             minute, app = divmod(int(code) // 2, len(MINI_APPS))
             self._minutes[minute, app, bool(code % 2)] += int(count)
 
-    def _counted(self) -> pa.Table:
+    def close(self) -> None:
+        self._labels.close()
         cells = sorted(self._minutes.items())
         rows = [(minute * MINUTE_US, MINI_APPS[app], copy, count) for (minute, app, copy), count in cells]
-        return _table(rows, MINUTE_SCHEMA)
+        temporary = temporary_beside(self._minutes_path)
+        pq.write_table(_table(rows, MINUTE_SCHEMA), temporary)
+        publish(temporary, self._minutes_path)
+
+
+def _labels_of(events: Events, lane: int, before: int) -> list[tuple[int, tuple[Any, ...]]]:
+    """Day and label of everything planted; ``before`` messages were sent on this lane before these."""
+    found: list[tuple[int, tuple[Any, ...]]] = []
+    rows = np.flatnonzero(events["trouble"])
+    for row, event, kind in zip(rows, events[rows], malformed(events[rows]), strict=True):
+        kinds = [(name, "") for bit, name in LABELS.items() if event["trouble"] & bit]
+        kinds += [("malformed", MALFORMED_KINDS[kind - 1])] if kind else []
+        place = (lane, before + int(row), event_id(int(event["session"]), int(event["step"])))
+        times = (int(event["time_us"]), int(event["arrival_us"]))
+        user = user_name(int(event["user"]))
+        found += [(int(event["day"]), (*place, user, *each, *times)) for each in kinds]
+    return found
 
 
 class _Labels:

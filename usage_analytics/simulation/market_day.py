@@ -24,7 +24,7 @@ INCIDENT_FACTOR, INCIDENT_MINUTES = 6.0, 20
 OUTAGE_MINUTES = 15
 LUNCH, LUNCH_DIP, SHORTEST_WITH_LUNCH = (0.45, 0.65), 0.45, 300  # as shares of the session; minutes
 BURST_MINUTES = 30
-SCHEMA_CHANGE_MINUTES = 240  # after the first opening bell of its day
+SCHEMA_CHANGE_DAY, SCHEMA_CHANGE_MINUTES = 28, 240  # of the story; after the first opening bell of its day
 MINUTE = timedelta(minutes=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 COUNTED_AS = {
@@ -74,40 +74,44 @@ class MarketDay:
         last = max(e.first_minute + len(e.starts) for e in self.exchanges)
         return list(range(first, last, SLICE_MINUTES))
 
-    @property
-    def schema_change_us(self) -> int | None:
-        """When clients begin to send the second version, on this day, before it (0), or after it (None)."""
-        change = self.scenario.schema_change_day
-        if change is None or self.day < change:
-            return None
-        if self.day > change:
-            return 0
-        opens = min(e.first_minute for e in self.exchanges) + BEFORE_OPEN
-        return (opens + SCHEMA_CHANGE_MINUTES) * MINUTE_US
+
+def schema_change_us(scenario: Scenario) -> int | None:
+    """When clients begin to send the second version of the contract; None if they never do.
+
+    On the first trading day from the 28th day of the story on, so that it does not depend on which days are simulated.
+    """
+    if not scenario.trouble.schema_change:
+        return None
+    days = (scenario.start + timedelta(days=n) for n in range(SCHEMA_CHANGE_DAY, SCHEMA_CHANGE_DAY + 31))
+    opens = (
+        [hours.first_minute + BEFORE_OPEN for e in scenario.exchanges if (hours := _hours(e, day))] for day in days
+    )
+    first = next((minutes for minutes in opens if minutes), None)
+    return None if first is None else (min(first) + SCHEMA_CHANGE_MINUTES) * MINUTE_US
 
 
 def market_day(scenario: Scenario, day: date) -> MarketDay:
     """The plan of a day on which at least one of the scenario's exchanges trades."""
     exchanges, episodes = [], []
     for exchange in scenario.exchanges:
-        session = _session(exchange, day)
-        if session is None:
+        hours = _hours(exchange, day)
+        if hours is None:
             continue
-        shape, phases = session_shape(session.length)
-        spikes = _episodes(scenario, day, "news_spike", exchange, session, SPIKE_MINUTES)
+        shape, phases = shape_of_day(hours.length)
+        spikes = _episodes(scenario, day, "news_spike", exchange, hours, SPIKE_MINUTES)
         for spike in spikes:
-            low = spike.start_us // MINUTE_US - session.first_minute
+            low = spike.start_us // MINUTE_US - hours.first_minute
             shape[low : low + SPIKE_MINUTES] *= SPIKE_FACTOR
         scale = day_factor(scenario, day, exchange) / _ordinary_mass(exchange)
-        exchanges.append(ExchangeDay(exchange, session.first_minute, shape * scale, phases))
+        exchanges.append(ExchangeDay(exchange, hours.first_minute, shape * scale, phases))
         episodes += spikes
-    longest = max((s for e in scenario.exchanges if (s := _session(e, day))), key=lambda s: s.length)
+    longest = max((h for e in scenario.exchanges if (h := _hours(e, day))), key=lambda h: h.length)
     for kind, minutes in (("latency_incident", INCIDENT_MINUTES), ("outage", OUTAGE_MINUTES)):
         episodes += _episodes(scenario, day, kind, None, longest, minutes)
     return MarketDay(day, scenario, tuple(exchanges), tuple(episodes))
 
 
-def session_shape(length: int) -> tuple[Reals, Ints]:
+def shape_of_day(length: int) -> tuple[Reals, Ints]:
     """Relative intensity and phase of each minute around a session of so many minutes: 1 is an ordinary forenoon."""
     at = (np.arange(length) + 0.5) / length
     inside = np.ones(length)
@@ -125,33 +129,34 @@ def session_shape(length: int) -> tuple[Reals, Ints]:
 def day_factor(scenario: Scenario, day: date, exchange: str) -> float:
     """How busy a day is beside an ordinary one: its weekday, the end of the month, and chance."""
     chance = randomness.normal(randomness.stream(scenario.seed, f"busyness {exchange}"), day.toordinal())
-    last_of_month = all(_session(exchange, later) is None for later in _rest_of_month(day))
+    last_of_month = all(_hours(exchange, later) is None for later in _rest_of_month(day))
     return float(WEEKDAYS[day.weekday() % 5] * (MONTH_END if last_of_month else 1.0) * np.exp(DAY_NOISE * chance))
 
 
 @dataclass(frozen=True)
-class _Session:
-    """A session in minutes since the epoch; ``first_minute`` is 90 minutes before the opening bell."""
+class _TradingHours:
+    """From bell to bell, in minutes since the epoch; ``first_minute`` is 90 minutes before the opening bell."""
 
     first_minute: int
     length: int
 
 
-def _session(exchange: str, day: date) -> _Session | None:
-    return _sessions(exchange).get(day)
+def _hours(exchange: str, day: date) -> _TradingHours | None:
+    return _all_hours(exchange).get(day)
 
 
 @lru_cache(maxsize=16)
-def _sessions(exchange: str) -> dict[date, _Session]:
+def _all_hours(exchange: str) -> dict[date, _TradingHours]:
     sessions = trading_calendar(TradingClock(exchange)).sessions
     return {
-        s.day: _Session((s.opens - EPOCH) // MINUTE - BEFORE_OPEN, (s.closes - s.opens) // MINUTE) for s in sessions
+        s.day: _TradingHours((s.opens - EPOCH) // MINUTE - BEFORE_OPEN, (s.closes - s.opens) // MINUTE)
+        for s in sessions
     }
 
 
 @lru_cache(maxsize=16)
 def _ordinary_mass(exchange: str) -> float:
-    return float(session_shape(mode(s.length for s in _sessions(exchange).values()))[0].sum())
+    return float(shape_of_day(mode(s.length for s in _all_hours(exchange).values()))[0].sum())
 
 
 def _rest_of_month(day: date) -> list[date]:
@@ -160,16 +165,16 @@ def _rest_of_month(day: date) -> list[date]:
 
 
 def _episodes(
-    scenario: Scenario, day: date, kind: str, subject: str | None, session: _Session, minutes: int
+    scenario: Scenario, day: date, kind: str, subject: str | None, hours: _TradingHours, minutes: int
 ) -> list[Episode]:
     count = getattr(scenario.trouble, COUNTED_AS[kind])
     source = randomness.stream(scenario.seed, f"{kind} {subject or 'of a mini-app'}")
     found = []
     for number in range(count):
         # Within trading hours, each in its own part of them, so that two of a kind never meet.
-        part = (session.length - minutes) / max(1, count)
+        part = (hours.length - minutes) / max(1, count)
         offset = int((number + randomness.uniform(source, day.toordinal(), number, 0)) * part)
-        start = session.first_minute + BEFORE_OPEN + offset
+        start = hours.first_minute + BEFORE_OPEN + offset
         app = WALKED[int(randomness.uniform(source, day.toordinal(), number, 1) * len(WALKED))]
         found.append(Episode(kind, subject or app, start * MINUTE_US, (start + minutes) * MINUTE_US))
     return found

@@ -1,5 +1,6 @@
 """Who works with the simulated desktop: firms, desks, users, their persona, and how it may change."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -8,8 +9,9 @@ import numpy as np
 from usage_analytics.simulation import randomness
 from usage_analytics.simulation.catalogue import ASIAN, DESKS, FIRM_WORDS, PERSONAS, REGION_OF_EXCHANGE
 from usage_analytics.simulation.navigation import navigation
-from usage_analytics.simulation.randomness import Ints, Reals, Truths
+from usage_analytics.simulation.randomness import Flags, Ints, Reals
 from usage_analytics.simulation.scenario import Scenario
+from usage_analytics.trading_calendar import TradingClock, trading_calendar
 
 FIRM_SIZES = 0.9  # exponent of Zipf's law
 ACTIVITY_SPREAD = 0.4
@@ -39,7 +41,7 @@ class Population:
     adoption_day: Reals
     churn_day: Reals
     clock_skew_us: Ints
-    is_bot: Truths
+    is_bot: Flags
 
     def __len__(self) -> int:
         return len(self.firm)
@@ -48,10 +50,11 @@ class Population:
         """Each user's persona on a day."""
         return np.where(self.drift_day <= self.story_day(day), self.persona_then, self.persona_first)
 
-    def present(self, day: date) -> Truths:
-        """Whether each user works on a day; of bots, never: they have hours of their own."""
+    def present(self, day: date) -> Flags:
+        """Whether each user works on a day: some do, where their exchange trades. Bots have hours of their own."""
         chance = randomness.uniform(self.stream("presence"), np.arange(len(self)), day.toordinal())
-        return np.asarray((chance < PRESENT) & ~self.is_bot)
+        open_ = [trading_calendar(TradingClock(e)).is_trading_day(day) for e in self.scenario.exchanges]
+        return np.asarray((chance < PRESENT) & ~self.is_bot & np.array(open_)[self.exchange])
 
     def story_day(self, day: date) -> int:
         """How many days after the beginning of the story a day is."""
@@ -78,8 +81,8 @@ def population(scenario: Scenario) -> Population:
     firm = drawn("firm", np.arange(1, firms + 1) ** -FIRM_SIZES)
     roles = sorted({p.role for p in PERSONAS})
     own_role = np.array([roles.index(p.role) for p in PERSONAS])[first]
-    favourites = np.cumsum(navigation(scenario.seed).mix, axis=1)[first]
-    favourite = (chance("favourite")[:, None] >= favourites[:, :-1]).sum(axis=1)
+    another_role = (own_role + 1 + (chance("role") * (len(roles) - 1)).astype(np.int64)) % len(roles)
+    others = [np.where(np.arange(len(shares)) == own, 0.0, shares) for own in range(len(shares))]
     adopts = chance("adopts") < ADOPTERS
     logit = np.log(1 / (1 - chance("adoption")) - 1)
     skewed = chance("skewed clock") < scenario.trouble.skewed_users
@@ -88,19 +91,28 @@ def population(scenario: Scenario) -> Population:
         scenario,
         firm=firm,
         desk=drawn("desk", np.ones(len(DESKS))),
-        role=np.where(chance("own role") < OWN_ROLE, own_role, drawn("role", np.ones(len(roles)))),
+        role=np.where(chance("own role") < OWN_ROLE, own_role, another_role),
         # A firm sits in one place and works when the exchange there does.
         exchange=firm % len(scenario.exchanges),
         activity=np.exp(ACTIVITY_SPREAD * randomness.normal(randomness.stream(scenario.seed, "activity"), users)),
         persona_first=first,
-        persona_then=drawn("second persona", shares),
+        persona_then=_by_persona(first, others, chance("second persona")),
         drift_day=np.where(chance("drifts") < DRIFTERS, np.floor(chance("drift day") * DRIFT_DAYS), np.inf),
-        favourite=favourite,
+        favourite=_by_persona(first, navigation(scenario.seed).mix, chance("favourite")),
         adoption_day=np.where(adopts, ADOPTION_MIDDLE + ADOPTION_PACE * logit, np.inf),
         churn_day=CHURN_DAYS * randomness.exponential(randomness.stream(scenario.seed, "churn"), users),
         clock_skew_us=np.where(skewed & (users < scenario.users), skew, 0),
         is_bot=users >= scenario.users,
     )
+
+
+def _by_persona(persona: Ints, weights: Sequence[Reals] | Reals, chance: Reals) -> Ints:
+    """What each user draws by the weights of his persona."""
+    found = np.zeros(len(persona), np.int64)
+    for number, mine in enumerate(weights):
+        here = persona == number
+        found[here] = randomness.choice(np.cumsum(mine) / mine.sum(), chance[here])
+    return found
 
 
 def bots(scenario: Scenario) -> int:

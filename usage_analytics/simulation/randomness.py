@@ -14,7 +14,7 @@ import numpy.typing as npt
 Bits = npt.NDArray[np.uint64]
 Reals = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.signedinteger[Any]]
-Truths = npt.NDArray[np.bool_]
+Flags = npt.NDArray[np.bool_]
 Counter = npt.NDArray[np.generic] | int
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 UNIT = 2.0**-53

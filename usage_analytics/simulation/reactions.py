@@ -3,6 +3,7 @@
 import numpy as np
 
 from usage_analytics.simulation import randomness
+from usage_analytics.simulation.arrivals import arrivals
 from usage_analytics.simulation.catalogue import LEAD_LAGS, MINI_APPS, LeadLag
 from usage_analytics.simulation.events import NO_EVENTS, Events
 from usage_analytics.simulation.market_day import ExchangeDay, MarketDay
@@ -21,9 +22,7 @@ class Reactions:
 
     def __init__(self, everyone: Population, users: Ints, market: MarketDay) -> None:
         self._everyone, self._users, self._market = everyone, users, market
-        visits_wanted = SHARE * everyone.scenario.messages_per_day / EVENTS_PER_VISIT
-        each = visits_wanted / float(everyone.activity[~everyone.is_bot].sum() * PRESENT)
-        self._rate = each * everyone.activity[users] * everyone.present(market.day)[users]
+        self._rate = visits_per_day(everyone, market)[users]
         self._exchange = everyone.exchange[users]
 
     def starting(self, first_minute: int) -> Events:
@@ -33,24 +32,21 @@ class Reactions:
     def _at(self, exchange: ExchangeDay, first_minute: int) -> Events:
         of_slice = exchange.of_slice(first_minute)
         minutes = exchange.first_minute + np.arange(of_slice.start, min(of_slice.stop, len(exchange.starts)))
-        if not len(minutes):
-            return NO_EVENTS
-        expected = exchange.starts[of_slice, None] * waves(self._everyone.scenario.seed, minutes) / len(REACTING)
-        position = self._everyone.scenario.exchanges.index(exchange.exchange)
-        mine = np.flatnonzero((self._exchange == position) & (self._rate > 0))
+        curve = exchange.starts[of_slice, None] * waves(self._everyone.scenario.seed, minutes) / len(REACTING)
+        here = self._rate * (self._exchange == self._everyone.scenario.exchanges.index(exchange.exchange))
         at = (self._market.day.toordinal(), first_minute)
-        chance = randomness.uniform(self._everyone.stream("reactions"), *at, self._users[mine])
-        counts = randomness.poisson(self._rate[mine] * expected.sum(), chance)
-        user = self._users[np.repeat(mine, counts)]
-        number = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
-        key = randomness.bits(self._everyone.stream("reaction"), *at, user, number)
-        which = randomness.uniform(self._everyone.stream("reaction where and when"), key)
-        cell = randomness.choice(np.cumsum(expected) / expected.sum(), which)
-        events = visits(
-            self._everyone, key, user, REACTING_IN_ALL[cell % len(REACTING)], minutes[cell // len(REACTING)]
-        )
+        begun = arrivals(self._everyone.stream("reactions"), at, self._users, here, curve.ravel())
+        minute, app = np.divmod(begun.cell, len(REACTING))
+        events = visits(self._everyone, begun.key, begun.user, REACTING_IN_ALL[app], minutes[minute])
         events["popup"] = 1
         return events
+
+
+def visits_per_day(everyone: Population, market: MarketDay) -> Reals:
+    """How often each user reacts on an ordinary day; 0 for those who do not work on this one."""
+    wanted = SHARE * everyone.scenario.messages_per_day / EVENTS_PER_VISIT
+    each = wanted / float(everyone.activity[~everyone.is_bot].sum() * PRESENT)
+    return each * everyone.activity * everyone.present(market.day)
 
 
 def waves(seed: int, minutes: Ints) -> Reals:

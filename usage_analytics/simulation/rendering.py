@@ -22,9 +22,9 @@ from usage_analytics.simulation.catalogue import (
     PERSONAS,
 )
 from usage_analytics.simulation.events import ACTIONS, Events, instrument_names
-from usage_analytics.simulation.market_day import MarketDay
+from usage_analytics.simulation.market_day import schema_change_us
 from usage_analytics.simulation.population import Population, firm_names, region
-from usage_analytics.simulation.randomness import Bits, Ints, Truths
+from usage_analytics.simulation.randomness import Bits, Flags, Ints
 from usage_analytics.simulation.scenario import MALFORMED_KINDS
 from usage_analytics.simulation.trouble import malformed
 
@@ -52,6 +52,7 @@ class Renderer:
 
     def __init__(self, everyone: Population, users: Ints) -> None:
         self._users = users
+        self._schema_change_us = schema_change_us(everyone.scenario)
         self._user_pieces = _pieces(_user_piece(everyone, int(user)) for user in users)
         self._keys = [user_name(int(user)).encode() for user in users]
         self._app_pieces = _pieces(
@@ -66,16 +67,20 @@ class Renderer:
             for n, name in enumerate(instrument_names())
         )
 
-    def render(self, events: Events, market: MarketDay) -> Messages:
+    def render(self, events: Events) -> Messages:
         """The messages of events that are in order of arrival."""
         user = np.searchsorted(self._users, events["user"])
-        values = self._values(events, user, _second_version(events, market)).to_pylist()
+        values = self._values(events, user, self._second_version(events)).to_pylist()
         kinds = malformed(events)
         for position in np.flatnonzero(kinds):
             values[position] = DEFECTS[MALFORMED_KINDS[kinds[position] - 1]](values[position])
         return Messages([self._keys[n] for n in user], values, events["arrival_us"].copy())
 
-    def _values(self, events: Events, user: Ints, second: Truths) -> pa.Array:
+    def _second_version(self, events: Events) -> Flags:
+        change = self._schema_change_us
+        return np.zeros(len(events), bool) if change is None else np.asarray(events["time_us"] >= change)
+
+    def _values(self, events: Events, user: Ints, second: Flags) -> pa.Array:
         version = second.astype(np.int64)
         app = ((version * 2 + events["popup"]) * len(MINI_APPS) + events["app"]) * len(ACTIONS) + events["action"]
         session, step = _hexadecimal(events["session"]), _number(events["step"])
@@ -99,13 +104,6 @@ def user_name(user: int) -> str:
 def event_id(session: int, step: int) -> str:
     """The identifier of an event in messages."""
     return f"{session:016x}-{step}"
-
-
-def _second_version(events: Events, market: MarketDay) -> Truths:
-    change = market.schema_change_us
-    if change is None:
-        return np.zeros(len(events), bool)
-    return np.asarray(events["time_us"] >= change)
 
 
 def _user_piece(everyone: Population, user: int) -> str:

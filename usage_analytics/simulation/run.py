@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import merge
+from itertools import groupby
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,14 @@ class Standing:
     arrival_us: int  # simulated time
 
 
-# Called twice a second; true holds the simulation back until the next call, an exception ends it.
-Watch = Callable[[Standing], bool]
+# Called twice a second: how many more messages may be sent before the next call; an exception ends the simulation.
+Watch = Callable[[Standing], float]
+UNLIMITED = float("inf")
 
 
 def simulate(
     scenario: Scenario, target: Target, truth: Path | None, *, speed: float = float("inf"), processes: int = 1,
-    watch: Watch = lambda standing: False,
+    watch: Watch = lambda standing: UNLIMITED,
 ) -> Totals:  # fmt: skip
     """Send all messages of a scenario; what was sent. With a folder, the truth is written there.
 
@@ -73,15 +75,25 @@ class _Board:
     def __init__(self, context: Any, lanes: int, processes: int) -> None:
         self.sent = context.Array("q", lanes, lock=False)
         self.minute = context.Array("q", processes, lock=False)
-        self.held = context.Value("b", 0, lock=False)
+        self.allowed = context.Value("d", 0.0, lock=False)
 
     def standing(self) -> Standing:
         return Standing(sum(self.sent), min(self.minute) * MINUTE_US)
 
-    def wait_for_turn(self, process: int, minute: int) -> None:
-        """Wait while the simulation is held back, or this process is ahead of the others."""
+    def ask(self, watch: Watch) -> None:
+        """Let the watch say how many messages may have been sent until it is asked again."""
+        standing = self.standing()
+        self.allowed.value = standing.sent + watch(standing)
+
+    def wait_for_others(self, process: int, minute: int) -> None:
+        """Wait while this process is ahead of the others."""
         self.minute[process] = minute
-        while self.held.value or minute > min(self.minute) + IN_STEP_MINUTES:
+        while minute > min(self.minute) + IN_STEP_MINUTES:
+            time.sleep(0.01)
+
+    def wait_for_leave(self) -> None:
+        """Wait until more may be sent."""
+        while sum(self.sent) >= self.allowed.value:
             time.sleep(0.01)
 
 
@@ -93,12 +105,12 @@ def _write_plans(truth: Path, everyone: Population) -> None:
 
 def _collect(children: dict[Connection, Any], board: _Board, watch: Watch) -> Totals:
     totals, left = Totals(), dict(children)
+    board.ask(watch)
     while left:
         for answer in wait(list(left), timeout=LOOK_EVERY_S):
             assert isinstance(answer, Connection)
             totals += _answer(answer, left.pop(answer))
-        board.held.value = watch(board.standing())
-    watch(board.standing())
+        board.ask(watch)
     return totals
 
 
@@ -135,13 +147,17 @@ def _run_lanes(
     everyone = population(scenario)
     sink, notes = target.open(lanes), {lane: LaneTruth(truth, lane) for lane in lanes}
     streams = (_numbered(Lane(scenario, lane, everyone)) for lane in lanes)
-    for lane, batch in merge(*streams, key=lambda numbered: numbered[1].first_minute):
-        board.wait_for_turn(number, batch.first_minute)
-        for messages in pace.due(batch):
+    in_order = merge(*streams, key=lambda numbered: numbered[1].first_minute)
+    for first_minute, together in groupby(in_order, key=lambda numbered: numbered[1].first_minute):
+        batches = list(together)
+        board.wait_for_others(number, first_minute)
+        for lane, messages in pace.due(batches):
+            board.wait_for_leave()
             sink.write(lane, messages)
             board.sent[lane] += len(messages.values)
             notes[lane].totals.bytes += messages.bytes
-        notes[lane].add(batch)
+        for lane, batch in batches:
+            notes[lane].add(batch)
     board.minute[number] = ENDED
     sink.close()
     for note in notes.values():

@@ -10,6 +10,7 @@ from usage_analytics.trading_calendar import TradingClock, trading_calendar
 STORY_BEFORE = timedelta(days=28)  # by default a new mini-app is in the middle of its adoption on the first day
 MOST_PER_USER, LEAST_PER_USER = 2_000, 10
 EVENTS_PER_USER = 50  # on an ordinary day, where the number of users is not given
+MOST_EPISODES = 9  # of a kind on a day: so many never meet, not even on a half day
 MALFORMED_KINDS = (
     "empty_message", "not_utf8", "not_json", "not_an_object", "missing_field", "wrong_type", "absurd_time",
 )  # fmt: skip
@@ -35,8 +36,9 @@ class Trouble:
             if not 0 <= getattr(self, name) <= 0.5:
                 raise UserError(f"simulation: {name} is a share from 0 to 0.5, found {getattr(self, name):g}")
         for name in ("incidents_per_day", "outages_per_day", "spikes_per_day"):
-            if getattr(self, name) < 0:
-                raise UserError(f"simulation: {name} is a number from 0 on, found {getattr(self, name)}")
+            if not 0 <= getattr(self, name) <= MOST_EPISODES:
+                told = f"{name} is a number from 0 to {MOST_EPISODES}"
+                raise UserError(f"simulation: {told}, found {getattr(self, name)}")
 
 
 NO_TROUBLE = Trouble(0, 0, 0, 0, 0, 0, 0, 0, 0, schema_change=False)
@@ -80,11 +82,6 @@ class Scenario:
     def start(self) -> date:
         """The day from which adoption, churn and drift count."""
         return self.story_start or min(self.days) - STORY_BEFORE
-
-    @property
-    def schema_change_day(self) -> date | None:
-        """The day in the middle of which clients begin to send the second version of the contract."""
-        return sorted(self.days)[len(self.days) // 2] if self.trouble.schema_change else None
 
 
 def trading_days(exchanges: Sequence[str], first: date, last: date) -> tuple[date, ...]:

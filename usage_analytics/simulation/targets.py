@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from usage_analytics.errors import UserError
 from usage_analytics.simulation.producing import TopicProducer
 from usage_analytics.simulation.rendering import Messages
 
@@ -44,6 +45,15 @@ class FolderTarget:
     def open(self, lanes: list[int]) -> Sink:
         self.folder.mkdir(parents=True, exist_ok=True)
         return _FolderSink({lane: self.path(lane).open("wb", buffering=2**20) for lane in lanes})
+
+    def refuse_other_lanes(self, lanes: int) -> None:
+        """`UserError` if the folder holds files of lanes that this simulation does not have: they would stay."""
+        mine = {self.path(lane) for lane in range(lanes)}
+        others = sorted(path for path in self.folder.glob("messages-*.ndjson") if path not in mine)
+        if others:
+            raise UserError(
+                f"{self.folder} holds {others[0].name} of a simulation with more lanes; choose another folder"
+            )
 
     def path(self, lane: int) -> Path:
         """The file of a lane."""

@@ -24,6 +24,7 @@ LABELS = {DUPLICATE: "duplicate", LATE: "late", OUT_OF_ORDER: "out_of_order", BO
 def with_trouble(events: Events, everyone: Population, market: MarketDay) -> Events:
     """Events on their way to Kafka: with arrival times, defects, and copies of those that arrive twice."""
     keys = event_keys(events["session"], events["step"])
+    events["day"] = market.day.toordinal()
     _episodes(events, market)
     chance = _Chances(everyone, keys)
     rates = everyone.scenario.trouble

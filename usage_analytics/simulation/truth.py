@@ -7,7 +7,7 @@
 <folder>/first.parquet                 persona, phase, mini_app, probability
 <folder>/transitions.parquet           persona, asset_class, before_last, last, next, probability
 <folder>/day=<day>/episodes.json       incidents, outages, news spikes; when the schema changes
-<folder>/day=<day>/expected.parquet    exchange, minute, phase: user sessions that start in it, expected
+<folder>/day=<day>/expected.parquet    exchange, minute, phase: user sessions expected to start in it, by kind
 <folder>/day=<day>/users.parquet       persona of each user, whether present, and which tools were used
 <folder>/day=<day>/labels-…, minutes-…   what was sent: see labels.py
 
@@ -26,6 +26,11 @@ import pyarrow.parquet as pq
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.files import publish, temporary_beside
+from usage_analytics.simulation import bots as bots_
+from usage_analytics.simulation import errands, events, reactions, trouble, visits, walks
+from usage_analytics.simulation import market_day as market_day_
+from usage_analytics.simulation import navigation as navigation_
+from usage_analytics.simulation import population as population_
 from usage_analytics.simulation.catalogue import (
     ADOPTED,
     ASSET_CLASSES,
@@ -42,16 +47,18 @@ from usage_analytics.simulation.catalogue import (
 from usage_analytics.simulation.errands import ADOPTED_USE, CHURNED_USE, tools_used
 from usage_analytics.simulation.events import app_traits
 from usage_analytics.simulation.lanes import sessions_scale
-from usage_analytics.simulation.market_day import MINUTE_US, PHASES, MarketDay
+from usage_analytics.simulation.market_day import MINUTE_US, PHASES, MarketDay, schema_change_us
 from usage_analytics.simulation.navigation import HOME_HABIT, navigation
 from usage_analytics.simulation.population import (
     ADOPTION_MIDDLE,
     ADOPTION_PACE,
     CHURN_DAYS,
     Population,
+    bots,
     firm_names,
     region,
 )
+from usage_analytics.simulation.reactions import visits_per_day, waves
 from usage_analytics.simulation.rendering import user_name
 from usage_analytics.simulation.scenario import Scenario
 from usage_analytics.simulation.walks import USER_SESSIONS_PER_DAY
@@ -83,7 +90,9 @@ def write_day(folder: Path, everyone: Population, market: MarketDay) -> None:
     place = day_folder(folder, market.day)
     place.mkdir(parents=True, exist_ok=True)
     episodes = [asdict(episode) for episode in market.episodes]
-    _write_json(place / "episodes.json", {"episodes": episodes, "schema_change_us": market.schema_change_us})
+    _write_json(
+        place / "episodes.json", {"episodes": episodes, "schema_change_us": schema_change_us(everyone.scenario)}
+    )
     _write(place / "expected.parquet", _expected(everyone, market))
     users = np.arange(len(everyone))
     used = tools_used(everyone, users, market.day)
@@ -105,7 +114,11 @@ def _refuse_another_world(folder: Path, scenario: Scenario) -> None:
     path = folder / "world.json"
     if not path.exists():
         return
-    there, here = json.loads(path.read_bytes()), json.loads(json.dumps(_world(scenario), default=str))
+    try:
+        there = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"simulation: {path} is damaged: {error}") from None
+    here = json.loads(json.dumps(_world(scenario), default=str))
     there, here = ({**world["scenario"], "story_start": world["story_start"]} for world in (there, here))
     other = [name for name in here if name != "days" and here[name] != there.get(name)]
     if other:
@@ -123,7 +136,9 @@ def _world(scenario: Scenario) -> dict[str, Any]:
         "adoption": {"mini_app": ADOPTED, "middle_day": ADOPTION_MIDDLE, "pace": ADOPTION_PACE, "use": ADOPTED_USE},
         "churn": {"mini_app": CHURNED, "mean_days": CHURN_DAYS, "use": CHURNED_USE},
         "story_start": scenario.start,
-        "schema_change_day": scenario.schema_change_day,
+        "schema_change_us": schema_change_us(scenario),
+        "bots": [user_name(number) for number in range(scenario.users, scenario.users + bots(scenario))],
+        "constants": _constants(),
     }
 
 
@@ -153,9 +168,25 @@ def _users(everyone: Population) -> pl.DataFrame:
     )
 
 
+def _constants() -> dict[str, Any]:
+    """What is the same in every world, by module and name."""
+    modules = (bots_, errands, events, market_day_, navigation_, population_, reactions, trouble, visits, walks)
+    return {
+        module.__name__.rpartition(".")[2]: {
+            name: value for name, value in vars(module).items()
+            if name.isupper() and isinstance(value, int | float | str | tuple | dict)
+        }
+        for module in modules
+    }  # fmt: skip
+
+
 def _expected(everyone: Population, market: MarketDay) -> pl.DataFrame:
-    rate = USER_SESSIONS_PER_DAY[everyone.persona(market.day)] * everyone.activity
-    rate *= sessions_scale(everyone, market.day) * everyone.present(market.day)
+    """User sessions expected to start in each minute: walks, and the short ones of errands and reactions."""
+    present = everyone.present(market.day)
+    walking = USER_SESSIONS_PER_DAY[everyone.persona(market.day)] * everyone.activity
+    walking *= sessions_scale(everyone, market.day) * present
+    used = tools_used(everyone, np.arange(len(everyone)), market.day).sum(axis=1)
+    reacting = visits_per_day(everyone, market)
     parts = []
     for exchange in market.exchanges:
         here = everyone.exchange == everyone.scenario.exchanges.index(exchange.exchange)
@@ -164,7 +195,9 @@ def _expected(everyone: Population, market: MarketDay) -> pl.DataFrame:
             "exchange": [exchange.exchange] * len(minutes),
             "minute_us": minutes * MINUTE_US,
             "phase": np.array(PHASES)[exchange.phases],
-            "user_sessions": exchange.starts * rate[here].sum(),
+            "walks": exchange.starts * walking[here].sum(),
+            "errands": exchange.starts / exchange.starts.sum() * used[here].sum(),
+            "reactions": exchange.starts * waves(everyone.scenario.seed, minutes).mean(axis=1) * reacting[here].sum(),
         }
         parts.append(pl.DataFrame(columns))
     return pl.concat(parts)

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from usage_analytics.simulation import randomness
+from usage_analytics.simulation.arrivals import arrivals
 from usage_analytics.simulation.catalogue import ASSET_CLASSES, PERSONAS
 from usage_analytics.simulation.events import (
     EVENT,
@@ -24,7 +25,7 @@ from usage_analytics.simulation.events import (
 from usage_analytics.simulation.market_day import MINUTE_US, ExchangeDay, MarketDay
 from usage_analytics.simulation.navigation import DWELL_SPREAD, HOME_HABIT, START, Navigation, navigation
 from usage_analytics.simulation.population import PRESENT, Population
-from usage_analytics.simulation.randomness import Bits, Ints, Reals, Truths
+from usage_analytics.simulation.randomness import Bits, Flags, Ints, Reals
 from usage_analytics.simulation.visits import CLASS_OF_DESK
 
 OWN_CLASS = 0.85  # chance that a user session is about the desk's own asset class
@@ -61,36 +62,27 @@ class Walks:
         parts = [NO_EVENTS]
         for exchange in self._market.exchanges:
             sessions = self._sessions(exchange, exchange.of_slice(first_minute), first_minute)
-            if sessions is not None:
+            if len(sessions.key):
                 parts.append(walk(self._everyone, self._navigation, sessions))
         return np.concatenate(parts)
 
-    def _sessions(self, exchange: ExchangeDay, minutes: slice, first_minute: int) -> UserSessions | None:
-        expected = exchange.starts[minutes]
-        if not expected.sum():
-            return None
-        position = self._everyone.scenario.exchanges.index(exchange.exchange)
-        mine = np.flatnonzero((self._exchange == position) & (self._rate > 0))
+    def _sessions(self, exchange: ExchangeDay, minutes: slice, first_minute: int) -> UserSessions:
+        here = self._rate * (self._exchange == self._everyone.scenario.exchanges.index(exchange.exchange))
         at = (self._market.day.toordinal(), first_minute)
-        chance = randomness.uniform(self._stream("user sessions"), *at, self._users[mine])
-        counts = randomness.poisson(self._rate[mine] * expected.sum(), chance)
-        chosen = np.repeat(mine, counts)
-        if not len(chosen):
-            return None
-        number = np.arange(len(chosen)) - np.repeat(np.cumsum(counts) - counts, counts)
-        key = randomness.bits(self._stream("user session"), *at, self._users[chosen], number)
-        within = randomness.choice(np.cumsum(expected) / expected.sum(), self._chance("minute", key))
-        minute = exchange.first_minute + minutes.start + within
-        start_us = minute * MINUTE_US + (self._chance("second", key) * MINUTE_US).astype(np.int64)
-        mean = EVENTS_PER_USER_SESSION[self._persona[chosen]]
-        length = 1 + np.floor(np.log1p(-self._chance("length", key)) / np.log1p(-1 / mean)).astype(np.int64)
+        begun = arrivals(self._stream("user sessions"), at, self._users, here, exchange.starts[minutes])
+        minute = minutes.start + begun.cell
+        start_us = (exchange.first_minute + minute) * MINUTE_US
+        start_us += (self._chance("second", begun.key) * MINUTE_US).astype(np.int64)
+        persona = self._persona[begun.row]
+        mean = EVENTS_PER_USER_SESSION[persona]
+        length = 1 + np.floor(np.log1p(-self._chance("length", begun.key)) / np.log1p(-1 / mean)).astype(np.int64)
         length = np.minimum(length, MOST_STEPS)
         order = np.argsort(-length, kind="stable")
         return UserSessions(
-            key=key[order],
-            user=self._users[chosen[order]],
-            persona=self._persona[chosen[order]],
-            phase=exchange.phases[minutes.start + within[order]],
+            key=begun.key[order],
+            user=begun.user[order],
+            persona=persona[order],
+            phase=exchange.phases[minute[order]],
             start_us=start_us[order],
             length=length[order],
         )
@@ -165,7 +157,7 @@ def _carried(active: Ints, start: Ints, increments: Ints) -> Ints:
     return np.concatenate(at)
 
 
-def _kept(active: Ints, drawn: Ints, switches: Truths) -> Ints:
+def _kept(active: Ints, drawn: Ints, switches: Flags) -> Ints:
     """The value drawn at each session's last switch."""
     kept: list[Ints] = []
     low = 0

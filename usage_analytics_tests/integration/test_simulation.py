@@ -86,7 +86,6 @@ def forgetful(apache: ApacheKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     topic = f"forgetful-{uuid.uuid4().hex[:8]}"
     clean_environment(monkeypatch, tmp_path / "home", TOPIC=topic, PSEUDONYM_KEY="a key for tests only")
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", apache.bootstrap_servers)
-    monkeypatch.setattr(backpressure, "LOOK_EVERY_S", 0.1)
     keeps = {"retention.bytes": "1100000", "segment.bytes": "1048576"}
     admin = AdminClient({"bootstrap.servers": apache.bootstrap_servers})
     admin.create_topics([NewTopic(topic, 2, 1, config=keeps)])[topic].result(30)
@@ -104,7 +103,7 @@ def test_it_is_held_back_before_kafka_deletes_anything(
 ) -> None:
     monkeypatch.setattr(backpressure, "PATIENCE_S", 2.0)
     with pytest.raises(UserError, match="no more are sent lest Kafka delete them, and nothing was landed"):
-        into_kafka(forgetful, crowded(forgetful), tmp_path / "truth", shown_progress, speed=10_000)
+        into_kafka(forgetful, crowded(forgetful), tmp_path / "truth", shown_progress)
     assert all(mark.low == 0 < mark.high for mark in marks(forgetful).values())
 
 

@@ -79,10 +79,20 @@ def test_lanes_only_deal_the_messages_out() -> None:
 
 def test_a_day_is_the_same_alone_and_among_others() -> None:
     story = date(2026, 11, 1)
-    chosen = replace(SMALL, days=(date(2026, 11, 19), DAY), story_start=story, trouble=Trouble(schema_change=False))
-    both = [m.values for b in Lane(chosen, 0).batches() if b.market.day == DAY for m in b.messages()]
-    alone = [m.values for b in Lane(replace(chosen, days=(DAY,)), 0).batches() for m in b.messages()]
-    assert both == alone
+    chosen = replace(SMALL, days=(date(2026, 11, 19), DAY), story_start=story)
+    both = [m.values for b in Lane(chosen, 0).batches() for m in b.messages()]
+    apart = [
+        m.values for day in chosen.days for b in Lane(replace(chosen, days=(day,)), 0).batches() for m in b.messages()
+    ]
+    assert both == apart
+
+
+def test_days_that_overlap_come_in_order_of_arrival() -> None:
+    days = (date(2026, 11, 19), DAY)  # in New York and Tokyo one begins before what is late of the other has come
+    chosen = replace(SMALL, days=days, exchanges=("XNYS", "XTKS"), trouble=Trouble(late=0.2))
+    arrivals = [m.arrival_us.tolist() for b in Lane(chosen, 0).batches() for m in b.messages()]
+    together = list(chain.from_iterable(arrivals))
+    assert together == sorted(together)
 
 
 @pytest.mark.parametrize("lane", range(4))

@@ -40,9 +40,10 @@ def test_rates_are_shares(rate: float) -> None:
         Trouble(late=rate)
 
 
-def test_counts_of_episodes_are_not_negative() -> None:
-    with pytest.raises(UserError, match="outages_per_day is a number from 0 on, found -1"):
-        Trouble(outages_per_day=-1)
+def test_counts_of_episodes_are_few_enough_never_to_meet() -> None:
+    for count in (-1, 10):
+        with pytest.raises(UserError, match=f"outages_per_day is a number from 0 to 9, found {count}"):
+            Trouble(outages_per_day=count)
 
 
 def test_trading_days_are_those_of_any_exchange() -> None:

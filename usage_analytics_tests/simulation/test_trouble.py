@@ -18,7 +18,7 @@ from usage_analytics.ingestion.chunk_file import RAW_SCHEMA
 from usage_analytics.lake.layout import Layout
 from usage_analytics.simulation.labels import LaneTruth, Totals
 from usage_analytics.simulation.lanes import Lane
-from usage_analytics.simulation.market_day import INCIDENT_FACTOR, market_day
+from usage_analytics.simulation.market_day import INCIDENT_FACTOR, day_factor, market_day, schema_change_us
 from usage_analytics.simulation.population import bots, population
 from usage_analytics.simulation.scenario import MALFORMED_KINDS, Scenario, Trouble
 from usage_analytics.simulation.truth import day_folder
@@ -149,6 +149,13 @@ def test_clocks_that_are_off_are_found() -> None:
     assert np.mean(everyone.clock_skew_us != 0) == pytest.approx(RATES.skewed_users, abs=0.008)
 
 
+def spike_factor() -> float:
+    """How much busier the day is by its news spikes."""
+    [with_spikes] = market_day(troubled(), DAY).exchanges
+    [without] = market_day(scenario(), DAY).exchanges
+    return float(with_spikes.starts.sum() / without.starts.sum())
+
+
 def test_bots_act_at_fixed_intervals(truth: tuple[pl.DataFrame, pl.DataFrame, Totals]) -> None:
     times = day().events.unique("event_id", keep="first").sort("user", "time_us")
     gaps = times.with_columns(gap=pl.col("time_us").diff().over("user")).drop_nulls("gap")
@@ -159,7 +166,8 @@ def test_bots_act_at_fixed_intervals(truth: tuple[pl.DataFrame, pl.DataFrame, To
     everyone = population(troubled())
     assert set(found["user"]) == {f"u{user:07d}" for user in np.flatnonzero(everyone.is_bot)}
     assert len(found) == bots(troubled())
-    assert len(ids(truth[0], "bot")) / troubled().messages_per_day == pytest.approx(RATES.bots, rel=0.02)
+    busy = day_factor(troubled(), DAY, "XNYS") * spike_factor()
+    assert len(ids(truth[0], "bot")) / troubled().messages_per_day / busy == pytest.approx(RATES.bots, rel=0.02)
 
 
 def test_incidents_and_outages_are_seen_in_latencies_and_errors() -> None:
@@ -191,7 +199,7 @@ def test_the_schema_changes_at_one_moment_of_the_day() -> None:
         .agg(pl.col("time_us").min().alias("first"), pl.col("time_us").max().alias("last"))
     )
     first, second = versions.sort("version").iter_rows(named=True)
-    change = market_day(troubled(), DAY).schema_change_us
+    change = schema_change_us(troubled())
     assert (first["version"], second["version"]) == (1, 2)
     assert first["last"] < change <= second["first"]
     assert second["first"] - first["last"] < 5 * S
