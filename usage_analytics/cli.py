@@ -42,8 +42,8 @@ def demo(
 ) -> None:
     """Run the whole chain on one trading day of messages, and show what came of it.
 
-    Starts the embedded broker, sends recorded messages (the msnbc day where ../shared/data has it, made-up ones
-    otherwise), lets the graph land, enrich, load and learn, and prints counts at each hop.
+    Sends the messages of a simulated trading desktop to the embedded broker (or, with KAFKA_BOOTSTRAP_SERVERS set, to a
+    new topic of that cluster), lets the graph land, enrich, load and learn, and prints counts at each hop.
     """
     from usage_analytics.reporting.demo import run_demo
 

@@ -28,7 +28,7 @@ def simulate_command(
     users: Annotated[int, typer.Option(help="Users; 0: one for each fifty messages.")] = 0,
     exchange: Annotated[
         list[str] | None,
-        typer.Option(help="Exchange whose hours firms keep; several for several (default: XNYS)."),
+        typer.Option(help="Exchange whose hours firms keep; several for several (default: the platform's)."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed is another world; the same seed, the same bytes.")] = 7,
     speed: Annotated[str, typer.Option(help="Simulated seconds in a real one, such as 1 or 60; or max.")] = "max",
@@ -58,7 +58,7 @@ def simulate_command(
     settings = load_settings()
     pace, most = _speed(speed), _at_least(0, "--max-waiting", max_waiting)
     workers = _at_least(0, "--processes", processes) or os.cpu_count() or 1
-    exchanges = tuple(exchange or ["XNYS"])
+    exchanges = tuple(exchange or [settings.clock.exchange])
     scenario = Scenario(
         days=_days(exchanges, day, _at_least(1, "--days", days)),
         seed=seed,

@@ -12,6 +12,7 @@ from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.lake.layout import Layout
 from usage_analytics.settings import Settings, pseudonym_key
 from usage_analytics.warehouse.duckdb import DuckDBWarehouse
+from usage_analytics.warehouse.protocol import Warehouse
 
 
 class NoKafka(UserError):
@@ -67,5 +68,5 @@ def enriched_reader(settings: Settings) -> EnrichedReader:
     return EnrichedReader(layout(settings), fingerprint)
 
 
-def warehouse(settings: Settings) -> DuckDBWarehouse:
+def warehouse(settings: Settings) -> Warehouse:
     return DuckDBWarehouse(settings.warehouse)

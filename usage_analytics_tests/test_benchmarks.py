@@ -18,3 +18,18 @@ def test_enrichment() -> None:
     title, _, head, *rows = done.stdout.splitlines()
     assert title.startswith("500 messages of ") and head.split()[0] == "stage"
     assert [row.split()[0] for row in rows] == ["read", "parse", "judge", "whole"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("ingestion.py", ("--messages", "3000", "--partitions", "2"), ("consume", "land", "enrich", "load")),
+        ("simulation.py", ("--messages", "3000"), ("messages a second", "CPU seconds per million", "largest process")),
+        ("simulation.py", ("--messages", "3000", "--to-files", "--processes", "1"), ("messages a second",)),
+    ],
+)
+def test_others(name: str, arguments: tuple[str, ...], told: tuple[str, ...]) -> None:
+    command = [sys.executable, str(BENCHMARKS / name), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert all(words in done.stdout for words in told), done.stdout

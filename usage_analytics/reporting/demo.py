@@ -3,6 +3,8 @@
 import os
 import shutil
 import time
+import uuid
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from usage_analytics.reporting.model import print_evaluation
 from usage_analytics.reporting.simulation import shown_progress
 from usage_analytics.reporting.status import hop_totals, messages_waiting
 from usage_analytics.reporting.terminal import CONSOLE, print_table, progress
-from usage_analytics.settings import PREFIX, Settings, load_settings
+from usage_analytics.settings import PREFIX, Settings, load_settings, pseudonym_key
 from usage_analytics.simulation.catalogue import MINI_APPS, PERSONAS
 from usage_analytics.simulation.into_kafka import into_kafka
 from usage_analytics.simulation.labels import Totals
@@ -27,17 +29,27 @@ def run_demo(home: Path, messages: int) -> None:
     started = time.monotonic()
     home = home.absolute()
     _empty(home)
-    os.environ[PREFIX + "HOME"] = str(home)
-    settings = load_settings()
+    settings = _settings(home)
+    pseudonym_key(settings)  # rather refused now than after all messages were sent
     day = settings.calendar.latest_closed_day(datetime.now(UTC))
-    with EmbeddedBroker.start(settings.broker_directory):
+    with _broker(settings):
         sent = _produce(settings, day, messages)
         _run_graph(settings, day)
         balanced = _print_hops(settings, sent.messages)
     _print_results(settings, day)
-    CONSOLE.print(f"\nThat took {time.monotonic() - started:.0f} s. See it in the Dagster UI: make ui")
+    CONSOLE.print(f"\nThat took {time.monotonic() - started:.0f} s. See it in the Dagster UI: {_ui_command(settings)}")
     if not balanced:
         raise UserError("the counts at the hops do not agree: see the table above")
+
+
+def _settings(home: Path) -> Settings:
+    os.environ |= {PREFIX + "HOME": str(home), PREFIX + "MAPPING": "usage_event"}
+    settings = load_settings()
+    if settings.bootstrap_servers is None:
+        return settings
+    # On a cluster the messages are kept from all others, those of a demo before among them.
+    os.environ[PREFIX + "TOPIC"] = f"usage-analytics-demo-{uuid.uuid4().hex[:8]}"
+    return load_settings()
 
 
 def _empty(home: Path) -> None:
@@ -52,8 +64,20 @@ def _empty(home: Path) -> None:
     marker.write_text(MARKER + "\n", encoding="utf-8")
 
 
+def _broker(settings: Settings) -> AbstractContextManager[object]:
+    if settings.bootstrap_servers is None:
+        return EmbeddedBroker.start(settings.broker_directory)
+    CONSOLE.print(f"Kafka at {settings.bootstrap_servers}, into a new topic, {settings.topic}; delete it when done")
+    return nullcontext()
+
+
+def _ui_command(settings: Settings) -> str:
+    return "make ui" if settings.bootstrap_servers is None else f"{PREFIX}TOPIC={settings.topic} make ui"
+
+
 def _produce(settings: Settings, day: date, messages: int) -> Totals:
-    scenario = Scenario((day,), messages_per_day=messages, users=max(1, messages // EVENTS_PER_USER))
+    exchanges, users = (settings.clock.exchange,), max(1, messages // EVENTS_PER_USER)
+    scenario = Scenario((day,), messages_per_day=messages, users=users, exchanges=exchanges)
     apps, personas = len(MINI_APPS), len(PERSONAS)
     CONSOLE.print(
         f"A simulated trading desktop: {apps} mini-apps, {scenario.users:,} users of {personas} personas, {day}"

@@ -12,10 +12,7 @@ from usage_analytics.serving.preload_plan import PlanItem, PreloadPlan
 from usage_analytics.settings import Settings, pseudonym_key
 
 NEWEST_PLAN = "SELECT * EXCLUDE trading_day FROM preload_plan WHERE trading_day = ?"
-LAST_EVENTS = """
-SELECT mini_app FROM usage_events WHERE user_id = ?
-ORDER BY event_time_us DESC, topic DESC, kafka_partition DESC, kafka_offset DESC LIMIT 3
-"""
+LONGEST_CONTEXT = 3
 
 
 @dataclass(frozen=True)
@@ -36,8 +33,8 @@ def look_up(settings: Settings, user_or_context: str) -> Answer:
         raise UserError(f"there is no preload plan in {settings.warehouse} yet; materialize preload_plan first")
     plan = PreloadPlan(warehouse.read(NEWEST_PLAN, [day]))
     identifier = pseudonym(pseudonym_key(settings), user_or_context)
-    recent = warehouse.read(LAST_EVENTS, [identifier]).get_column("mini_app").to_list()
-    context = tuple(reversed(recent)) or _context(user_or_context, warehouse.read(KNOWN_MINI_APPS))
+    recent = tuple(warehouse.recent_mini_apps(identifier, LONGEST_CONTEXT))
+    context = recent or _context(user_or_context, warehouse.read(KNOWN_MINI_APPS))
     return Answer(day, context, bool(recent), plan.next(context))
 
 

@@ -100,9 +100,13 @@ class DuckDBWarehouse:
             connection.execute(text(_MART_LEDGER), values)
 
     def transition_counts(self, fold_property: str) -> pl.DataFrame:
-        """Counts as `app_transitions` holds them, over all days, in folds by a number in the events' properties."""
         fold = f"CAST(json_extract_string(properties, '$.' || ?) AS BIGINT) % {FOLDS}"
         return self.read(_mart_sql("app_transitions", "true", fold), [fold_property])
+
+    def recent_mini_apps(self, user_id: str, count: int) -> list[str]:
+        last_day = "SELECT max(trading_day) FROM usage_events WHERE user_id = ?"
+        query = _mart_sql("recent_mini_apps", f"user_id = ? AND trading_day = ({last_day})", FOLD_OF_USER)
+        return self.read(query, [user_id, user_id, count]).get_column("mini_app").to_list()[::-1]
 
     def read(self, query: str, parameters: Sequence[object] = ()) -> pl.DataFrame:
         with self._connection() as connection:

@@ -54,6 +54,14 @@ class Warehouse(Protocol):
         """Replace a trading day's preload plan."""
         ...
 
+    def transition_counts(self, fold_property: str) -> pl.DataFrame:
+        """Counts as `app_transitions` holds them, over all days, in folds by a number in the events' properties."""
+        ...
+
+    def recent_mini_apps(self, user_id: str, count: int) -> list[str]:
+        """What a user opened last in his last user session, oldest first; empty for one without events."""
+        ...
+
     def read(self, query: str, parameters: Sequence[object] = ()) -> pl.DataFrame:
         """The rows of a query; ``?`` stands for a parameter."""
         ...

@@ -152,3 +152,24 @@ def test_replacing_a_plan_replaces_one_day(warehouse: DuckDBWarehouse) -> None:
         warehouse.replace_plan(day, plan(mini_app))
     rows = warehouse.read("SELECT trading_day, mini_app FROM preload_plan ORDER BY 1").rows()
     assert rows == [(DAYS[0], "a"), (DAYS[1], "c")]
+
+
+def test_recent_mini_apps_are_of_the_last_user_session_each_event_once(
+    warehouse: DuckDBWarehouse, memory_path: Path
+) -> None:
+    minute = 60_000_000
+
+    def at(minutes: int, mini_app: str, day: int = 1, user: str = "u" * 32) -> dict[str, Any]:
+        at_us = 1_795_446_000_000_000 + minutes * minute
+        place = {"trading_day": DAYS[day], "user_id": user, "event_id": f"{user}-{day}-{minutes}"}
+        return {**place, "event_time_us": at_us, "mini_app": mini_app}
+
+    rows = [
+        at(0, "mail", day=0), at(100, "news"), at(150, "quotes"), at(151, "chat"), at(152, "charts"),
+        at(152, "charts"), at(200, "alerts", user="v" * 32),
+    ]  # fmt: skip
+    warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, rows)])
+    assert warehouse.recent_mini_apps("u" * 32, 3) == ["quotes", "chat", "charts"]
+    assert warehouse.recent_mini_apps("u" * 32, 2) == ["chat", "charts"]
+    assert warehouse.recent_mini_apps("v" * 32, 3) == ["alerts"]
+    assert warehouse.recent_mini_apps("w" * 32, 3) == []

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from datetime import date
 from io import BytesIO
 from pathlib import Path
 
 import polars as pl
 
+from usage_analytics.lake.files import publish, temporary_beside
 from usage_analytics.models.branching.transition_counts import sum_counts
 
 FORMAT_VERSION = 1
@@ -26,17 +25,12 @@ def write_model_file(path: Path, grams: pl.DataFrame, max_order: int, trading_da
         "transitions": int(grams["transitions"].sum()),
         "rows": grams.height,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    temporary = temporary_beside(path)
     try:
-        with os.fdopen(handle, "wb") as file:
-            grams.write_parquet(file, compression="zstd", metadata={_METADATA_KEY: json.dumps(about)})
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        grams.write_parquet(temporary, compression="zstd", metadata={_METADATA_KEY: json.dumps(about)})
+        publish(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_model_file(path: Path) -> tuple[pl.DataFrame, int, date | None]:

@@ -164,7 +164,7 @@ def test_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     def disk_full(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("usage_analytics.models.branching.model_file.os.fsync", disk_full)
+    monkeypatch.setattr("usage_analytics.lake.files.os.fsync", disk_full)
     with pytest.raises(OSError, match="disk full"):
         model.save(path)
     assert path.read_bytes() == before
