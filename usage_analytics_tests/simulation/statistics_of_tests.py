@@ -10,24 +10,47 @@ Reals = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-def mixture_of_multinomials(counts: Reals, components: int, seed: int, restarts: int = 6) -> tuple[Ints, Reals]:
-    """Label of each row and share of each component, by expectation maximisation from rows far apart."""
-    best: tuple[float, Ints, Reals] | None = None
-    for restart in range(restarts):
-        chance = np.random.default_rng([seed, restart])
-        profiles = _far_apart(counts, components, chance)
-        shares = np.full(components, 1 / components)
-        for _ in range(60):
-            joint = counts @ np.log(profiles).T + np.log(shares)
-            likelihood = np.logaddexp.reduce(joint, axis=1)
-            weights = np.exp(joint - likelihood[:, None])
-            shares = np.maximum(weights.mean(axis=0), 1e-9)
-            profiles = weights.T @ counts + 0.5
-            profiles /= profiles.sum(axis=1, keepdims=True)
-        if best is None or likelihood.sum() > best[0]:
-            best = (float(likelihood.sum()), weights.argmax(axis=1), shares)
-    assert best is not None
-    return best[1], best[2]
+def mixture_of_multinomials(counts: Reals, components: int, seed: int) -> tuple[Ints, Reals]:
+    """Label of each row and share of each component, by expectation maximisation.
+
+    It begins with four times as many components, so that none of the wanted ones is left out, and merges two by two
+    those that lose least likelihood (Ueda and others, "SMEM algorithm for mixture models", 2000).
+    """
+    rows = _far_apart(counts, 4 * components, np.random.default_rng(seed))
+    weights, _ = _maximised(counts, rows, np.full(len(rows), 1 / len(rows)), rounds=15)
+    masses, shares = weights.T @ counts, weights.mean(axis=0)
+    while len(masses) > components:
+        one, other = _cheapest_merger(masses)
+        masses[one] += masses[other]
+        shares[one] += shares[other]
+        masses, shares = np.delete(masses, other, axis=0), np.delete(shares, other)
+    weights, shares = _maximised(counts, _profiles(masses), shares, rounds=40)
+    return weights.argmax(axis=1), shares
+
+
+def _maximised(counts: Reals, profiles: Reals, shares: Reals, rounds: int) -> tuple[Reals, Reals]:
+    for _ in range(rounds):
+        joint = counts @ np.log(profiles).T + np.log(shares)
+        weights = np.exp(joint - np.logaddexp.reduce(joint, axis=1)[:, None])
+        shares = np.maximum(weights.mean(axis=0), 1e-9)
+        profiles = _profiles(weights.T @ counts)
+    return weights, shares
+
+
+def _profiles(masses: Reals) -> Reals:
+    smooth = masses + 0.5
+    return np.asarray(smooth / smooth.sum(axis=1, keepdims=True), np.float64)
+
+
+def _cheapest_merger(masses: Reals) -> tuple[int, int]:
+    def likelihood(mass: Reals) -> Reals:
+        return np.asarray((mass * np.log(np.maximum(mass, 1e-9) / mass.sum(axis=-1, keepdims=True))).sum(axis=-1))
+
+    alone = likelihood(masses)
+    loss = alone[:, None] + alone[None, :] - likelihood(masses[:, None] + masses[None, :])
+    loss[np.tril_indices(len(masses))] = np.inf
+    one, other = np.unravel_index(loss.argmin(), loss.shape)
+    return int(one), int(other)
 
 
 def _far_apart(counts: Reals, components: int, chance: np.random.Generator) -> Reals:
@@ -73,6 +96,17 @@ def _bic(used: npt.NDArray[np.bool_], node: int, parents: tuple[int, ...]) -> fl
     np.add.at(counts, (code, used[:, node].astype(int)), 1)
     chance = (counts + 1e-9) / (counts + 1e-9).sum(axis=1, keepdims=True)
     return float((counts * np.log(chance)).sum() - 0.5 * np.log(len(used)) * 2 ** len(parents))
+
+
+def logistic_regression(causes: Reals, effect: npt.NDArray[np.bool_]) -> tuple[Reals, Reals]:
+    """Coefficients, the intercept first, and their standard errors, by Newton's method."""
+    design = np.column_stack([np.ones(len(effect)), causes])
+    coefficients = np.zeros(design.shape[1])
+    for _ in range(12):
+        chance = 1 / (1 + np.exp(-design @ coefficients))
+        information = design.T @ (design * (chance * (1 - chance))[:, None])
+        coefficients += np.linalg.solve(information, design.T @ (effect - chance))
+    return coefficients, np.sqrt(np.diag(np.linalg.inv(information)))
 
 
 def lagged_correlations(leader: Reals, follower: Reals, most: int) -> Reals:
