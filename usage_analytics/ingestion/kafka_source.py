@@ -20,6 +20,7 @@ from usage_analytics.errors import UserError
 from usage_analytics.ingestion.draining import DrainReader, compiled
 from usage_analytics.ingestion.range_reader import ConsumerReader, RangeReader
 
+MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 SILENCE = 3  # times the time-out: how long a read may hear nothing
 NO_TOPIC_ID = "A" * 22  # the zero UUID: what clusters answer that know no topic identities (Kafka before 2.8)
 # A full local queue makes librdkafka pause fetching, by default for a second: measured 2-3x slower than 10 ms.
@@ -102,12 +103,15 @@ class KafkaSource:
         return sorted(metadata.partitions)
 
     def _watermarks(self, kafka_partition: int) -> Watermarks:
-        target = TopicPartition(self.topic, kafka_partition)
-        try:
-            low, high = self._consumer.get_watermark_offsets(target, timeout=self._timeout_s)
-        except KafkaException as error:
-            raise self._unreachable(error) from None
-        return Watermarks(low, high)
+        target, deadline = TopicPartition(self.topic, kafka_partition), time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return Watermarks(*self._consumer.get_watermark_offsets(target, timeout=self._timeout_s))
+            except KafkaException as error:
+                # A new topic's leader, or one that is being moved, takes a moment to know of it.
+                if error.args[0].code() not in MOVING or time.monotonic() > deadline:
+                    raise self._unreachable(error) from None
+                time.sleep(0.1)
 
     def _unreachable(self, error: KafkaException) -> UserError:
         why = self._last_error or _reason(error)

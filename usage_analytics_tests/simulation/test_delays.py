@@ -70,20 +70,20 @@ def test_duplicates_come_within_two_minutes(stream: pl.DataFrame) -> None:
 
 
 def test_clocks_that_are_off_are_those_of_the_truth(troubled_day: Simulated, offsets: pl.DataFrame) -> None:
-    """By as many seconds, forward or back (± 75 s), of as many users, up to an hour."""
+    """By as many seconds, forward or back (± 150 s), of as many users, up to an hour."""
     truth = troubled_day.table("users").select("user", told=pl.col("clock_skew_us") / S)
     both = offsets.join(truth, on="user")
-    assert (both["offset"] - both["told"]).abs().max() <= 75  # type: ignore[operator]
-    found = both.filter(pl.col("offset").abs() > 75)
+    assert (both["offset"] - both["told"]).abs().max() <= 150  # type: ignore[operator]
+    found = both.filter(pl.col("offset").abs() > 150)
     assert found.height / offsets.height == pytest.approx(RATES.skewed_users, abs=0.008)
     measured = found["offset"].to_numpy()
     assert (measured > 0).mean() == pytest.approx(0.5, abs=0.2)
     assert measured.std() == pytest.approx(3_600 / np.sqrt(3), rel=0.2)
-    assert np.abs(measured).max() <= 3_600 + 75
+    assert np.abs(measured).max() <= 3_600 + 150
 
 
 def test_events_of_such_clocks_are_labelled(troubled_day: Simulated, offsets: pl.DataFrame) -> None:
-    off = offsets.filter(pl.col("offset").abs() > 75)["user"]
+    off = offsets.filter(pl.col("offset").abs() > 150)["user"]
     events = troubled_day.events.filter(pl.col("user").is_in(off.implode()))
     assert events.height >= 1_000
     assert set(events["event_id"]) <= labelled(troubled_day, "clock_skew")

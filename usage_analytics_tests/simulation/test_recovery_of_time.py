@@ -30,11 +30,6 @@ def starts(found: Simulated) -> dict[str, pl.DataFrame]:
     }  # fmt: skip
 
 
-def expected_walks(expected: pl.DataFrame) -> pl.DataFrame:
-    """The minutes of a day with the walks expected to start in each, as ``walks``."""
-    return expected.select(*AXES, pl.col("^(walks|user_sessions)$").alias("walks"))
-
-
 def by_minute(begun: pl.DataFrame, expected: pl.DataFrame) -> np.ndarray:
     """How many user sessions start in each of the expected minutes."""
     counts = expected.join(
@@ -46,7 +41,7 @@ def by_minute(begun: pl.DataFrame, expected: pl.DataFrame) -> np.ndarray:
 
 def test_walks_start_when_they_are_expected_to(busy_day: Simulated) -> None:
     """Starts in each minute differ from expected.parquet by chance alone: misfit 1 ± 0.2, sum ± 4 %."""
-    expected = expected_walks(busy_day.of_day("expected"))
+    expected = busy_day.of_day("expected")
     observed, curve = by_minute(starts(busy_day)["walks"], expected), expected["walks"].to_numpy()
     assert observed.sum() == pytest.approx(curve.sum(), rel=0.04)
     assert misfit(observed, curve, curve, least=1) == pytest.approx(1, abs=0.2)
@@ -58,7 +53,6 @@ def test_every_kind_of_user_session_is_expected(busy_day: Simulated) -> None:
     """The sum of each column of expected.parquet is that of the messages (± 8 %), and so is its shape."""
     expected = busy_day.of_day("expected")
     begun = starts(busy_day)
-    begun["user_sessions"] = begun["walks"]
     half_hour = pl.col("minute_us") // (30 * MINUTE_US)
     for kind in (name for name in expected.columns if name not in AXES):
         observed, planned = by_minute(begun[kind], expected), expected[kind].to_numpy()
@@ -70,7 +64,7 @@ def test_every_kind_of_user_session_is_expected(busy_day: Simulated) -> None:
 
 def test_phases_have_their_intensity(busy_day: Simulated) -> None:
     """The bells are busiest, then the middle of the day, then what is before and after."""
-    expected = expected_walks(busy_day.of_day("expected"))
+    expected = busy_day.of_day("expected")
     observed = expected.with_columns(n=by_minute(starts(busy_day)["walks"], expected))
     calm = observed.filter(~during_spikes(busy_day))
     rate = dict(calm.group_by("phase").agg(pl.col("n").mean()).iter_rows())
@@ -92,13 +86,13 @@ def during_spikes(found: Simulated) -> pl.Expr:
 def written(folder: Path, chosen: Scenario, day: date = DAY) -> pl.DataFrame:
     """The minutes of a day that the truth of a scenario expects."""
     write_day(folder, population(chosen), market_day(chosen, day))
-    return expected_walks(pl.read_parquet(day_folder(folder, day) / "expected.parquet"))
+    return pl.read_parquet(day_folder(folder, day) / "expected.parquet")
 
 
 def test_news_spikes_are_five_times_the_ordinary_for_ten_minutes(busy_day: Simulated, tmp_path: Path) -> None:
     """Beside the same day without news: exactly in the truth, ± 12 % in the messages."""
     calm = written(tmp_path, scenario(users=6_000, messages_per_day=480_000))["walks"]
-    expected = expected_walks(busy_day.of_day("expected"))
+    expected = busy_day.of_day("expected")
     spiked = expected.select(during_spikes(busy_day)).to_series().to_numpy()
     assert (len(busy_day.episodes("news_spike")), spiked.sum()) == (SPIKES.spikes_per_day, 20)
     assert (expected["walks"] / calm).to_numpy() == pytest.approx(np.where(spiked, 5.0, 1.0))
@@ -109,7 +103,7 @@ def test_news_spikes_are_five_times_the_ordinary_for_ten_minutes(busy_day: Simul
 def test_days_have_as_many_user_sessions_as_expected(long_story: Simulated) -> None:
     begun = first_events(long_story).select(day=pl.from_epoch("time_us", "us").dt.date())["day"].value_counts()
     observed = np.array([dict(begun.iter_rows())[day] for day in WEEKS], float)
-    expected = np.array([expected_walks(long_story.of_day("expected", day))["walks"].sum() for day in WEEKS])
+    expected = np.array([long_story.of_day("expected", day)["walks"].sum() for day in WEEKS])
     assert misfit(observed, expected, expected) <= 2
     even = np.full(len(expected), expected.mean())
     assert misfit(observed, even, even) > 3
@@ -169,7 +163,7 @@ def test_exchanges_keep_hours_of_their_own(holiday: Simulated) -> None:
     assert told == {"americas": "XNYS", "emea": "XLON"}
     begun = begun.with_columns(exchange=pl.col("region").replace_strict(told))
     for day, open_ in ((THANKSGIVING, {"XLON": 660}), (date(2026, 11, 27), {"XLON": 660, "XNYS": 360})):
-        expected = expected_walks(holiday.of_day("expected", day))
+        expected = holiday.of_day("expected", day)
         assert dict(expected.group_by("exchange").len().iter_rows()) == open_
         today = begun.filter(pl.col("day") == day)
         assert set(today["exchange"]) == set(open_)

@@ -9,6 +9,7 @@ from simulation.statistics_of_tests import misfit
 
 Reals = npt.NDArray[np.float64]
 CLASSES = ("equity", "fixed_income", "fx", "commodity")
+ZIPF = 1 / np.arange(1, 101) / (1 / np.arange(1, 101)).sum()
 CONTEXT = ("persona", "asset_class", "before_last", "last")
 
 
@@ -193,18 +194,20 @@ def test_a_user_session_is_about_one_asset_class_mostly_the_desk_s_own(busy_day:
     assert np.bincount(apart)[1:] / other.height == pytest.approx([1 / 3] * 3, abs=0.05)
 
 
-def test_instruments_are_kept_and_follow_zipf(busy_day: Simulated) -> None:
-    """A walk keeps its instrument from event to event, but for 12 in 100; the nth is chosen 1/n times as often."""
+def test_instruments_follow_zipf(busy_day: Simulated) -> None:
+    """Of each asset class 100, of which the nth is chosen 1/n times as often as the first (misfit 1 ± 0.5)."""
     number = pl.col("instrument").str.slice(2).cast(pl.Int64)
     chosen = first_events(busy_day).select(number).to_series().to_numpy()
-    zipf = 1 / np.arange(1, 101)
-    zipf /= zipf.sum()
-    expected = zipf * len(chosen)
+    expected = len(chosen) * ZIPF
     observed = np.bincount(chosen, minlength=100).astype(float)
     assert misfit(observed, expected, expected) == pytest.approx(1, abs=0.5)
-    switched = (pl.col("instrument") != pl.col("instrument").shift(1)).over("user_session")
-    share = busy_day.walked.select(switched).to_series().drop_nulls().mean()
-    assert share == pytest.approx(0.12 * (1 - (zipf**2).sum()), abs=0.005)
     prefixes = busy_day.events.select(pl.col("instrument").str.slice(0, 2), "asset_class").unique()
-    assert dict(prefixes.iter_rows()) == {"EQ": "equity", "BD": "fixed_income", "FX": "fx", "CM": "commodity"}
     assert prefixes.height == 4
+    assert dict(prefixes.iter_rows()) == {"EQ": "equity", "BD": "fixed_income", "FX": "fx", "CM": "commodity"}
+
+
+def test_walks_keep_their_instrument(busy_day: Simulated) -> None:
+    """From event to event another one is drawn in 12 of 100 (± 0.5); sometimes that is the same again."""
+    same = pl.col("instrument") == pl.col("instrument").shift(1).over("user_session")
+    switched = busy_day.walked.select(~same).to_series().drop_nulls()
+    assert switched.mean() == pytest.approx(0.12 * (1 - (ZIPF**2).sum()), abs=0.005)
