@@ -70,7 +70,10 @@ class Window:
 
 @dataclass(frozen=True)
 class PhaseInterval:
-    """From ``start`` until the next interval's start, events belong to this trading day and phase."""
+    """From ``start`` until the next interval's start, events belong to this trading day and phase.
+
+    Phases are pre_open, opening, midday, closing, after_close and overnight.
+    """
 
     start: datetime
     trading_day: date
@@ -116,12 +119,6 @@ class TradingCalendar:
     def trading_day_at(self, instant: datetime) -> date:
         """The trading day that holds an instant; one that the calendar does not cover is a `UserError`."""
         return self.sessions[self._position(instant)].day
-
-    def phase_at(self, instant: datetime) -> str:
-        """The phase of the trading day: pre_open, opening, midday, closing, after_close or overnight."""
-        moment = instant.astimezone(UTC)
-        current = [p for p in self._phases(self._position(moment)) if p.start <= moment]
-        return current[-1].phase
 
     def phase_intervals(self, first: datetime, last: datetime) -> list[PhaseInterval]:
         """The intervals that tile ``[first, last]``, in order."""

@@ -2,7 +2,7 @@
 
 It keeps messages in memory only. The binary is built with the `dynostore` engine alone (memory:// and s3://;
 sqlite, turso, slatedb and postgres answer "feature not enabled"), so a stopped broker has forgotten its
-topics and counts offsets from 0 again. `cluster_id` is new at each start and travels in the metadata: who
+topics and counts offsets from 0 again. Its cluster id is new at each start and travels in the metadata: who
 remembers offsets can see that they belong to a broker that is gone.
 
 Where Tansu 0.6.0 differs from Apache Kafka (measured, confluent-kafka 2.16):
@@ -102,11 +102,6 @@ class EmbeddedBroker:
     @property
     def bootstrap_servers(self) -> str:
         return f"{HOST}:{self._state.port}"
-
-    @property
-    def cluster_id(self) -> str:
-        """Differs at each start: offsets read under another cluster id are of another log."""
-        return self._state.cluster_id
 
     def stop(self) -> None:
         """End the broker and forget its messages; harmless when it has ended already."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -27,16 +26,6 @@ from usage_analytics.models.branching.transition_counts import (
 )
 
 Context = tuple[str | None, ...]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A next mini-app, its probability, and the evidence: transitions seen after the context used."""
-
-    mini_app: str
-    probability: float
-    context_order: int
-    transitions: int
 
 
 class NextActionModel:
@@ -93,17 +82,6 @@ class NextActionModel:
         session. `max_order` limits the context used: 0 is the overall frequency, 1 a Markov chain.
         """
         return self.coded_probabilities(self.encode(contexts), max_order)
-
-    def rank(self, context: Context, k: int) -> list[Prediction]:
-        """The `k` most probable next mini-apps, best first; the current one may be among them."""
-        if k < 1:
-            raise ValueError(f"k must be at least 1, not {k}")
-        probabilities = self.probabilities([context])[0]
-        orders, transitions = self.evidence([context])
-        best = np.argsort(-probabilities, kind="stable")[:k]
-        return [
-            Prediction(self.mini_apps[i], float(probabilities[i]), int(orders[0]), int(transitions[0])) for i in best
-        ]
 
     def evidence(self, contexts: Sequence[Context]) -> tuple[Ints, Ints]:
         """Order of each context's longest known suffix, and the transitions after it: (contexts,) each."""
