@@ -43,4 +43,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 clean: ## Remove the virtual environment and the demo's folder
-	rm -rf $(VENV) $(DEMO_HOME)
+	rm -rf $(VENV) $(DEMO_HOME) $(wildcard usage_analytics/*/*.so)

@@ -21,6 +21,8 @@ from usage_analytics.ingestion.draining import DrainReader, compiled
 from usage_analytics.ingestion.range_reader import ConsumerReader, RangeReader
 
 MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+LOGGER = logging.getLogger("usage_analytics.kafka")
+LOGGER.addHandler(logging.NullHandler())  # else Python prints each of librdkafka's attempts to reach a lost broker
 SILENCE = 3  # times the time-out: how long a read may hear nothing
 NO_TOPIC_ID = "A" * 22  # the zero UUID: what clusters answer that know no topic identities (Kafka before 2.8)
 # A full local queue makes librdkafka pause fetching, by default for a second: measured 2-3x slower than 10 ms.
@@ -55,7 +57,7 @@ class KafkaSource:
             "enable.partition.eof": True,
             "auto.offset.reset": "error",
         }
-        heard = {"error_cb": self._remember, "logger": logging.getLogger("usage_analytics.kafka")}
+        heard = {"error_cb": self._remember, "logger": LOGGER}
         try:
             self._consumer = Consumer({**FETCH_TUNING, **client, **fixed, **heard})
             self._admin = AdminClient({**client, "allow.auto.create.topics": False, **heard})
