@@ -123,7 +123,7 @@ def _refuse_another_world(folder: Path, scenario: Scenario) -> None:
     other = [name for name in here if name != "days" and here[name] != there.get(name)]
     if other:
         told = ", ".join(f"{name} {there.get(name)}, now {here[name]}" for name in other)
-        raise UserError(f"simulation: {folder} holds the truth of another world ({told}); choose another folder")
+        raise UserError(f"simulation: {folder} holds the truth of another world ({told}); choose another --truth")
 
 
 def _world(scenario: Scenario) -> dict[str, Any]:
