@@ -4,12 +4,15 @@ import json
 import multiprocessing
 import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
+import psutil
 import pytest
 from simulation.simulated import scenario
 
@@ -159,3 +162,19 @@ def test_a_process_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(run, "LOOK_EVERY_S", 0.05)
     with pytest.raises(UserError, match="ended with exit code -9, by lack of memory"):
         run.simulate(scenario(users=100, messages_per_day=2_000), FolderTarget(tmp_path / "out"), None, watch=killed)
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_the_command(tmp_path: Path, by: signal.Signals) -> None:
+    arguments = ["--messages", "200000", "--day", "2026-11-20", "--speed", "60", "--to", "out", "--processes", "2"]
+    command = subprocess.Popen([*SIMULATE, *arguments], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    children: list[psutil.Process] = []
+    deadline = time.monotonic() + 60
+    while len(list((tmp_path / "out").glob("*.ndjson"))) < 4 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    children = psutil.Process(command.pid).children(recursive=True)
+    assert len(children) >= 2
+    command.send_signal(by)
+    command.wait(30)
+    _, left = psutil.wait_procs(children, timeout=30)
+    assert left == []

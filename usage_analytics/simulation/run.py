@@ -1,7 +1,9 @@
 """Runs a simulation: its lanes in one or more processes, into Kafka or files, with the truth beside it."""
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -132,12 +134,21 @@ def _work(
     answer: Connection,
 ) -> None:  # fmt: skip
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         answer.send(_run_lanes(scenario, lanes, number, target, truth, Pace(speed), board))
     except UserError as error:
         answer.send(str(error))
     except OSError as error:
         answer.send(f"simulation: {error.filename or target}: {error.strerror or error}")
+
+
+def _end_with_parent() -> None:
+    # However the parent ends: without it nobody looks after what Kafka keeps.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run_lanes(
