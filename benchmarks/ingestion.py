@@ -39,6 +39,7 @@ def main() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         os.environ |= {PREFIX + "HOME": home, PREFIX + "MAX_MESSAGES_PER_RUN": str(10**9)}
+        os.environ.pop("KAFKA_BOOTSTRAP_SERVERS", None)  # the hops read from the broker that is started here
         settings = load_settings()
         day = settings.calendar.latest_closed_day(datetime.now(UTC))
         users = max(1, chosen.messages // 50)
