@@ -6,7 +6,7 @@ libraries). Stages include what stands above them:
 
   read    the raw chunks, against their checksums
   parse   all JSON pointers of the contract, by DuckDB
-  judge   usage events and dead letters, in memory (Enricher.judge)
+  judge   usage events and dead letters, in memory (Judge.judge)
   whole   and their files, on disk (Enricher.enrich)
 """
 
@@ -29,6 +29,7 @@ import pyarrow as pa
 
 from usage_analytics.contract import load_mapping
 from usage_analytics.enrichment.enrich import Enricher
+from usage_analytics.enrichment.judge import Judge
 from usage_analytics.ingestion.chunk_file import RAW_SCHEMA, ChunkWriter, read_chunk
 from usage_analytics.ingestion.offset_log import ChunkRecord, chunk_name
 from usage_analytics.lake.layout import Layout
@@ -51,7 +52,7 @@ class Raw:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         for record in self.records:
-            yield from read_chunk(self.layout.raw_chunk(WINDOW, record.file), record, self.batch)
+            yield from read_chunk(self.layout.raw_chunk(WINDOW, record.file), record)
 
     def enricher(self) -> Enricher:
         return Enricher(self.layout, load_mapping("usage_event"), trading_calendar(), KEY, self.batch)
@@ -124,11 +125,11 @@ def parse(raw: Raw) -> Callable[[], None]:
 
 
 def judge(raw: Raw) -> Callable[[], None]:
-    enricher = raw.enricher()
+    judge = Judge(load_mapping("usage_event"), trading_calendar(), KEY, raw.batch)
 
     def work() -> None:
         for batch in raw.batches():
-            enricher.judge(batch, TOPIC, 0)
+            judge.judge([batch], TOPIC, 0)
 
     return work
 

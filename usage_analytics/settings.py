@@ -32,8 +32,9 @@ class Settings:
     micro_batch_threshold: int = 100_000
     max_messages_per_run: int = 2_000_000
     chunk_messages: int = 250_000
-    chunk_megabytes: int = 256
+    chunk_megabytes: int = 128
     batch_messages: int = 25_000
+    parallel: int = 2
     pseudonym_key: bytes | None = field(default=None, repr=False)
     clock: TradingClock = field(default_factory=TradingClock)
     history_start: date = date(2025, 1, 1)
@@ -80,6 +81,7 @@ def load_settings(environment: Environment[str, str] | None = None) -> Settings:
         chunk_messages=read.positive("CHUNK_MESSAGES", defaults.chunk_messages),
         chunk_megabytes=read.positive("CHUNK_MEGABYTES", defaults.chunk_megabytes),
         batch_messages=read.positive("BATCH_MESSAGES", defaults.batch_messages),
+        parallel=read.positive("PARALLEL", defaults.parallel),
         pseudonym_key=env[PREFIX + "PSEUDONYM_KEY"].encode() if env.get(PREFIX + "PSEUDONYM_KEY") else None,
         clock=_clock(read),
         history_start=read.day("HISTORY_START", defaults.history_start),
@@ -113,6 +115,7 @@ SETTINGS_HELP = {
     "CHUNK_MESSAGES": "a raw chunk is closed once it holds so many messages",
     "CHUNK_MEGABYTES": "or so many megabytes of them",
     "BATCH_MESSAGES": "messages parsed at a time; bounds memory",
+    "PARALLEL": "threads of a run that land messages, each from some of the Kafka partitions; memory grows with them",
     "PSEUDONYM_KEY": "secret of the pseudonyms, 16 characters or more (no default with a real cluster)",
     "EXCHANGE": "exchange calendar of the trading days",
     "TIMEZONE": "time zone of the windows",
@@ -130,7 +133,8 @@ def current_values() -> dict[str, str]:
         "HOME": s.home, "TOPIC": s.topic, "MAPPING": s.mapping_name, "KAFKA_TIMEOUT_S": f"{s.kafka_timeout_s:g}",
         "MICRO_BATCH_THRESHOLD": s.micro_batch_threshold, "MAX_MESSAGES_PER_RUN": s.max_messages_per_run,
         "CHUNK_MESSAGES": s.chunk_messages, "CHUNK_MEGABYTES": s.chunk_megabytes, "BATCH_MESSAGES": s.batch_messages,
-        "PSEUDONYM_KEY": "(set)" if s.pseudonym_key else "(not set)", "EXCHANGE": s.clock.exchange,
+        "PARALLEL": s.parallel, "PSEUDONYM_KEY": "(set)" if s.pseudonym_key else "(not set)",
+        "EXCHANGE": s.clock.exchange,
         "TIMEZONE": s.clock.timezone, "OPENING_HOUR": s.clock.opening_hour, "CLOSING_HOUR": s.clock.closing_hour,
         "WINDOW_MINUTES": s.clock.window_minutes, "HISTORY_START": s.history_start,
         "KAFKA_BOOTSTRAP_SERVERS": s.bootstrap_servers or "(not set)",

@@ -17,9 +17,9 @@ from usage_analytics.enrichment.enriched_chunk import (
     write_enriched,
 )
 from usage_analytics.ingestion.chunk_file import RAW_SCHEMA, read_chunk
-from usage_analytics.ingestion.kafka_source import Watermarks
-from usage_analytics.ingestion.landing import Limits, land
+from usage_analytics.ingestion.landing import Limits, Worker, land
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog, chunk_name
+from usage_analytics.ingestion.planning import EVERYTHING, Share, Watermarks
 from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import Window
 
@@ -74,8 +74,8 @@ class FakeKafka:
     def topic_id(self) -> str:
         return self.identity
 
-    def watermarks(self) -> dict[int, Watermarks]:
-        return {number: Watermarks(p.low, p.high) for number, p in self.kafka_partitions.items()}
+    def watermarks(self, share: Share = EVERYTHING) -> dict[int, Watermarks]:
+        return {number: Watermarks(p.low, p.high) for number, p in self.kafka_partitions.items() if share.has(number)}
 
     def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]:
         held = self.kafka_partitions[kafka_partition]
@@ -95,7 +95,9 @@ class FakeKafka:
 
 def land_all(kafka: FakeKafka, layout: Layout, window: Window = OPEN, limits: Limits = AMPLE) -> list[ChunkRecord]:
     """Land what waits into a window that is open."""
-    return land(kafka, OffsetLog(layout.offsets), layout, window, limits, window.start + timedelta(minutes=1)).landed
+    return land(
+        [Worker(kafka)], OffsetLog(layout.offsets), layout, window, limits, window.start + timedelta(minutes=1)
+    ).landed
 
 
 def messages_in_lake(layout: Layout, kafka_partition: int) -> list[tuple[int, bytes | None, bytes | None]]:
@@ -103,7 +105,7 @@ def messages_in_lake(layout: Layout, kafka_partition: int) -> list[tuple[int, by
     found = []
     for record in OffsetLog(layout.offsets).all():
         if record.kafka_partition == kafka_partition:
-            for batch in read_chunk(layout.raw_chunk(record.window, record.file), record, 100):
+            for batch in read_chunk(layout.raw_chunk(record.window, record.file), record):
                 names = ("kafka_offset", "key", "value")
                 found += zip(*(batch.column(name).to_pylist() for name in names), strict=True)
     return found

@@ -4,20 +4,15 @@ Work already done is not done again: files carry a fingerprint of all that went 
 changed contract is seen, and a damaged file is made again.
 """
 
+import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 
-import duckdb
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from usage_analytics.contract import MappedField, Mapping
+from usage_analytics.contract import Mapping
 from usage_analytics.enrichment.enriched_chunk import (
-    DEAD_LETTER_SCHEMA,
-    EVENT_SCHEMA,
     EnrichedChunk,
     EnrichedDamaged,
     Examination,
@@ -26,19 +21,14 @@ from usage_analytics.enrichment.enriched_chunk import (
     write_enriched,
 )
 from usage_analytics.enrichment.fingerprint import enrichment_fingerprint
-from usage_analytics.enrichment.judgement import FIELD_PREFIX, PROPERTY_PREFIX, judgement_query
-from usage_analytics.enrichment.pseudonyms import pseudonymise
-from usage_analytics.enrichment.scanning import scanner
+from usage_analytics.enrichment.judge import Judge, Judging
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_file import ChunkDamaged, read_chunk
 from usage_analytics.ingestion.offset_log import ChunkRecord
 from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import TradingCalendar
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-Place = dict[str, str | int]  # topic and Kafka partition
-POSITION = ["kafka_offset", "kafka_timestamp_us"]
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass
@@ -68,12 +58,7 @@ class Enricher:
     def __init__(
         self, layout: Layout, mapping: Mapping, calendar: TradingCalendar, key: bytes, batch_messages: int
     ) -> None:
-        self._layout, self._mapping, self._calendar, self._key = layout, mapping, calendar, key
-        self._batch_messages = batch_messages
-        self._query = judgement_query(mapping, calendar)
-        self._scanner = scanner(mapping, calendar)
-        self._connection = duckdb.connect()
-        self._connection.execute(f"SET threads = 1; SET TimeZone = '{mapping.timezone}'")
+        self._layout, self._judge = layout, Judge(mapping, calendar, key, batch_messages)
         self.fingerprint = enrichment_fingerprint(mapping, calendar, key)
 
     def enrich(self, records: Iterable[ChunkRecord], examine: Examination = examine_footers) -> EnrichmentReport:
@@ -100,127 +85,52 @@ class Enricher:
             return None
         return chunk if chunk.fingerprint == self.fingerprint else None
 
+    def while_landing(self, kafka_partition: int) -> "EnrichmentWhileLanding":
+        """Enriches a chunk of a Kafka partition from its messages as they are landed."""
+        return EnrichmentWhileLanding(self, self._judge.begin(self._layout.topic, kafka_partition))
+
+    def write(self, record: ChunkRecord, judging: Judging) -> EnrichedChunk:
+        """Publish what became of a chunk, all of whose messages have been judged."""
+        return write_enriched(self._layout, record, self.fingerprint, *judging.finish())
+
     def _enrich_chunk(self, record: ChunkRecord) -> EnrichedChunk:
-        raw = self._layout.raw_chunk(record.window, record.file)
+        judging = self._judge.begin(record.topic, record.kafka_partition)
         try:
-            batches = read_chunk(raw, record, self._batch_messages)
-            good, bad = self._judge_all(batches, {"topic": record.topic, "kafka_partition": record.kafka_partition})
+            for batch in read_chunk(self._layout.raw_chunk(record.window, record.file), record):
+                judging.add(batch)
         except ChunkDamaged as damage:
             remedy = "materialize raw_messages of that window once it has ended: it is then read again from Kafka"
             raise UserError(f"{damage}; {remedy}") from damage
-        return write_enriched(self._layout, record, self.fingerprint, good, bad)
+        return self.write(record, judging)
 
-    def judge(self, batch: pa.RecordBatch, topic: str, kafka_partition: int) -> tuple[pa.Table, pa.Table]:
-        """Messages of `RAW_SCHEMA` as usage events (`EVENT_SCHEMA`) and dead letters (`DEAD_LETTER_SCHEMA`)."""
-        return self._judge_all([batch], {"topic": topic, "kafka_partition": kafka_partition})
 
-    def _judge_all(self, batches: Iterable[pa.RecordBatch], place: Place) -> tuple[pa.Table, pa.Table]:
-        events, late_events, letters = [EVENT_SCHEMA.empty_table()], [], [DEAD_LETTER_SCHEMA.empty_table()]
-        for doubtful in self._doubtful(batches, place, events):
-            judged = self._judged(doubtful)
-            is_good = pc.is_null(judged.column("reason"))
-            late_events.append(self._events(judged.filter(is_good), place))
-            letters.append(self._dead_letters(judged.filter(pc.invert(is_good)), place))
-        good = pa.concat_tables([*events, *late_events])
-        if self._scanner is not None and any(table.num_rows for table in late_events):
-            good = good.sort_by("kafka_offset")
-        return good, pa.concat_tables(letters)
+class EnrichmentWhileLanding:
+    """Enriches one chunk while it is being landed, so that it need not be read again.
 
-    def _doubtful(
-        self, batches: Iterable[pa.RecordBatch], place: Place, events: list[pa.Table]
-    ) -> Iterator[pa.RecordBatch]:
-        """What the scanner leaves to the SQL, in batches that are worth a query; what it takes goes to ``events``."""
-        waiting: list[pa.RecordBatch] = []
-        for batch in batches:
-            plain, left = self._scanned(batch)
-            if plain is not None:
-                events.append(self._events(plain, place))
-            waiting.append(left)
-            if sum(each.num_rows for each in waiting) >= self._batch_messages:
-                yield pa.concat_batches(waiting)
-                waiting = []
-        if any(each.num_rows for each in waiting):
-            yield pa.concat_batches(waiting)
+    Landing never fails by it: what goes wrong here is left to `Enricher.enrich`, which finds the chunk not enriched,
+    does the work from its file and tells what is the matter.
+    """
 
-    def _scanned(self, batch: pa.RecordBatch) -> tuple[pa.Table | None, pa.RecordBatch]:
-        """The messages that the scanner takes, as `_judged` would give them, and those that it leaves."""
-        if self._scanner is None:
-            return None, batch
-        scanned = self._scanner.scan(batch)
-        left = np.ones(batch.num_rows, bool)
-        left[scanned.rows] = False
-        plain, positions = scanned.values, batch.select(POSITION).take(pa.array(scanned.rows))
-        for name in POSITION:
-            plain = plain.append_column(name, positions.column(name))
-        if "properties" not in plain.column_names:
-            plain = plain.append_column("properties", pa.nulls(plain.num_rows, pa.string()))
-        return plain, batch.filter(pa.array(left))
+    def __init__(self, enricher: Enricher, judging: Judging) -> None:
+        self._enricher = enricher
+        self._judging: Judging | None = judging
 
-    def _judged(self, batch: pa.RecordBatch) -> pa.Table:
-        self._connection.register("messages", pa.Table.from_batches([batch]))
-        judged = self._connection.sql(self._query).to_arrow_table().combine_chunks()
-        if judged.num_rows != batch.num_rows:
-            raise RuntimeError(f"judged {judged.num_rows} of {batch.num_rows} messages: rows would shift")
-        return judged
+    def see(self, batch: pa.RecordBatch) -> None:
+        """Judge the chunk's next messages."""
+        if self._judging is not None:
+            try:
+                self._judging.add(batch)
+            except Exception:
+                self._give_up()
 
-    def _events(self, good: pa.Table, place: Place) -> pa.Table:
-        if not good.num_rows:
-            return EVENT_SCHEMA.empty_table()
-        columns = {name: good.column(name) for name in ("kafka_offset", "kafka_timestamp_us")}
-        for mapped in self._mapping.fields:
-            columns[mapped.name] = self._column(good, FIELD_PREFIX, mapped)
-        columns["user_id"], columns["event_time_us"] = columns.pop("user"), columns.pop("event_time")
-        columns["trading_day"], columns["phase"] = self._trading_time(columns["event_time_us"].to_numpy())
-        columns["properties"] = self._properties(good)
-        columns |= {name: pa.repeat(value, good.num_rows) for name, value in place.items()}
-        nothing = pa.nulls(good.num_rows)
-        return pa.table([columns.get(name, nothing).cast(EVENT_SCHEMA.field(name).type) for name in EVENT_SCHEMA.names],
-                        schema=EVENT_SCHEMA)  # fmt: skip
+    def committed(self, record: ChunkRecord) -> None:
+        """Publish what became of the chunk, now that it counts."""
+        if self._judging is not None:
+            try:
+                self._enricher.write(record, self._judging)
+            except Exception:
+                self._give_up()
 
-    def _column(self, table: pa.Table, prefix: str, mapped: MappedField) -> pa.Array:
-        column = table.column(prefix + mapped.name).combine_chunks()
-        return pseudonymise(self._key, column) if mapped.pseudonymise else column
-
-    def _properties(self, good: pa.Table) -> pa.Array:
-        names = [f.name for f in self._mapping.properties]
-        picked = [self._column(good, PROPERTY_PREFIX, f) for f in self._mapping.properties]
-        if not picked:
-            return good.column("properties")
-        columns = [f"c{number}" for number in range(len(names))]  # a property may be named as a word of SQL
-        self._connection.register("picked", pa.table([good.column("properties"), *picked], ["whole", *columns]))
-        pairs = ", ".join(f"'{name}', {column}" for name, column in zip(names, columns, strict=True))
-        query = f"SELECT json_merge_patch(coalesce(whole, '{{}}'), json_object({pairs})) AS p FROM picked"
-        return self._connection.sql(query).to_arrow_table().column("p").combine_chunks()
-
-    def _trading_time(self, times: np.ndarray) -> tuple[pa.Array, pa.Array]:
-        first, last = (EPOCH + timedelta(microseconds=int(t)) for t in (times.min(), times.max()))
-        intervals = self._calendar.phase_intervals(first, last)
-        starts = np.array([(i.start - EPOCH) // timedelta(microseconds=1) for i in intervals])
-        position = pa.array(np.searchsorted(starts, times, side="right") - 1)
-        days = pa.array([interval.trading_day for interval in intervals], pa.date32())
-        phases = pa.array([interval.phase for interval in intervals])
-        return days.take(position), phases.take(position)
-
-    def _dead_letters(self, bad: pa.Table, place: Place) -> pa.Table:
-        found = zip(*(bad.column(name).to_pylist() for name in ("reason", "field", "found")), strict=True)
-        columns = {name: bad.column(name) for name in ("kafka_offset", "kafka_timestamp_us", "reason", "key", "value")}
-        columns["field"] = pc.if_else(pc.equal(bad.column("field"), ""), None, bad.column("field"))
-        columns["detail"] = pa.array([self._sentence(*facts) for facts in found], pa.string())
-        columns |= {name: pa.repeat(value, bad.num_rows) for name, value in place.items()}
-        ordered = [columns[name].cast(DEAD_LETTER_SCHEMA.field(name).type) for name in DEAD_LETTER_SCHEMA.names]
-        return pa.table(ordered, schema=DEAD_LETTER_SCHEMA)
-
-    def _sentence(self, reason: str, name: str, found: str | None) -> str:
-        mapped = next((f for f in (*self._mapping.fields, *self._mapping.properties) if f.name == name), None)
-        place = " or ".join(mapped.pointers) if mapped else self._mapping.properties_object or ""
-        wanted = "object" if mapped is None else mapped.kind
-        return {
-            "empty_message": "the message is empty (a tombstone)",
-            "not_utf8": "the message is not UTF-8 text",
-            "not_json": f"the message is not JSON: {found}",
-            "not_an_object": f"expected a JSON object, found {found}",
-            "missing_field": f"{name} is missing: {found or 'nothing'} at {place}",
-            "wrong_type": f"{name} at {place}: expected {wanted}, found {found}",
-            "absurd_time": f"{name} {found} is before {self._mapping.earliest} or far after Kafka received the message",
-            "no_trading_day": f"{name} {found} is in no trading day known of {self._calendar.clock.exchange}",
-        }[reason]
+    def _give_up(self) -> None:
+        LOGGER.warning("a chunk could not be enriched while it was landed; it is left for later", exc_info=True)
+        self._judging = None

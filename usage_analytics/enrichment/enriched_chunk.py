@@ -37,6 +37,10 @@ EVENT_SCHEMA = pa.schema(
         pa.field("kafka_timestamp_us", pa.int64()),
     ]
 )
+REPEATING = [
+    "trading_day", "phase", "user_id", "client_firm", "mini_app", "action", "screen", "topic", "kafka_partition",
+    "reason", "field",
+]  # fmt: skip
 DEAD_LETTER_SCHEMA = pa.schema(
     [
         pa.field("topic", pa.string(), nullable=False),
@@ -83,13 +87,13 @@ def write_enriched(
     # Dead letters first: the events file is what says that the chunk is done.
     path = layout.dead_letters(record.window, record.name)
     if dead_letters.num_rows:
-        write_sealed(dead_letters, path, identity)
+        write_sealed(dead_letters, path, identity, REPEATING)
     else:
         remove(path)
     reasons = Counter(dead_letters.column("reason").to_pylist())
     facts = {f"reason:{reason}": str(count) for reason, count in sorted(reasons.items())}
     path = layout.usage_events(record.window, record.name)
-    write_sealed(events, path, {**identity, "dead_letters": str(dead_letters.num_rows), **facts})
+    write_sealed(events, path, {**identity, "dead_letters": str(dead_letters.num_rows), **facts}, REPEATING)
     remove(_aside(path))
     return EnrichedChunk(record, path, events.num_rows, dead_letters.num_rows, dict(reasons), fingerprint)
 

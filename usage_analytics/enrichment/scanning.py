@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from usage_analytics.contract import MappedField, Mapping
-from usage_analytics.enrichment.judgement import FIELD_PREFIX, LATEST_US, PROPERTY_PREFIX
+from usage_analytics.enrichment.judgement_query import FIELD_PREFIX, LATEST_US, PROPERTY_PREFIX
 from usage_analytics.trading_calendar import TradingCalendar
 
 KINDS = {"string": 0, "scalar": 1, "number": 2, "instant": 3}

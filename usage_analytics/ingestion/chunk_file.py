@@ -96,17 +96,21 @@ class ChunkWriter:
         self.path.unlink(missing_ok=True)
 
 
-def read_chunk(path: Path, record: ChunkRecord, batch_messages: int) -> Iterator[pa.RecordBatch]:
-    """The messages of a chunk in batches; `ChunkDamaged`, after the last at the latest, if its record says others."""
+def read_chunk(path: Path, record: ChunkRecord) -> Iterator[pa.RecordBatch]:
+    """The messages of a chunk, in the batches in which they were landed.
+
+    `ChunkDamaged`, after the last at the latest, if its record says others.
+    """
     checksum, rows = ContentChecksum(), 0
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if not file.schema_arrow.equals(RAW_SCHEMA):
                 raise ValueError("its columns are not those of a chunk")
-            for batch in file.iter_batches(batch_size=batch_messages):
-                checksum.update(batch)
-                rows += batch.num_rows
-                yield batch
+            for number in range(file.num_row_groups):
+                for batch in file.read_row_group(number, use_threads=False).combine_chunks().to_batches():
+                    checksum.update(batch)
+                    rows += batch.num_rows
+                    yield batch
     except FileNotFoundError:
         raise ChunkDamaged(f"chunk {record.name} in window {record.window}: its file is gone") from None
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -117,7 +121,7 @@ def read_chunk(path: Path, record: ChunkRecord, batch_messages: int) -> Iterator
         raise ChunkDamaged(f"chunk {record.name} in window {record.window}: {found}; its record says {kept}")
 
 
-def verify_chunk(path: Path, record: ChunkRecord, batch_messages: int) -> None:
+def verify_chunk(path: Path, record: ChunkRecord) -> None:
     """Read a chunk whole; `ChunkDamaged` unless it is what its record says."""
-    for _ in read_chunk(path, record, batch_messages):
+    for _ in read_chunk(path, record):
         pass

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/types.h>
 
-enum { PARTITION_EOF = -191, NO_TIMESTAMP = 0, POLLED = 1000 };
+enum { PARTITION_EOF = -191, NO_TIMESTAMP = 0, POLLED = 1000, FIRST_POLLED = 8 };
 
 typedef struct {
     int err;
@@ -135,9 +135,13 @@ void drain_free(columns *out) {
     free(out);
 }
 
-void drain_empty(columns *out) {
-    out->rows = out->header_rows = 0;
-    out->keys.used = out->values.used = out->headers.used = 0;
+/* How many messages to ask for: about as many as there is room for, by the size of those that came. A poll goes on while
+ * messages come, so that asking for a thousand large ones would take all memory. */
+static size_t wanted(const columns *out, int64_t bytes) {
+    int64_t most = out->room - out->rows;
+    int64_t fit = out->rows ? (bytes - out->values.used) / (out->values.used / out->rows + 1) + 1 : FIRST_POLLED;
+    if (fit < most) most = fit;
+    return most < POLLED ? most : POLLED;
 }
 
 /* Fill the columns with messages before offset `end`, until they are full, hold `bytes`, the end is reached, something
@@ -146,8 +150,7 @@ int drain(const kafka *k, void *queue, int64_t end, int64_t bytes, int timeout_m
     message *polled[POLLED];
     out->heard = 0;
     while (out->rows < out->room && out->values.used < bytes && out->position < end && !out->error) {
-        int64_t most = out->room - out->rows;
-        ssize_t count = k->consume_batch_queue(queue, timeout_ms, polled, most < POLLED ? most : POLLED);
+        ssize_t count = k->consume_batch_queue(queue, timeout_ms, polled, wanted(out, bytes));
         int enough = 1;
         for (ssize_t n = 0; n < count; n++) {
             message *m = polled[n];

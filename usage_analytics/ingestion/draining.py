@@ -24,6 +24,7 @@ from usage_analytics.ingestion.range_reader import BATCH_BYTES, POLL_TIMEOUT_S, 
 
 CONSUMER = 1  # RD_KAFKA_CONSUMER
 ERROR_TEXT_BYTES = 512
+NO_MEMORY = "no memory for a batch of messages"
 HEADER_TYPE = RAW_SCHEMA.field("headers").type.value_type
 LATEST_MS = 2**50  # producers may claim any time at all; one that does not fit is as good as none
 LOGGER = logging.getLogger(__name__)
@@ -82,25 +83,22 @@ class DrainReader:
             why = self._reason(self._rdkafka.rd_kafka_last_error())
             self._rdkafka.rd_kafka_queue_destroy(queue)
             raise undeliverable(self._servers, self._topic, kafka_partition, start, why)
-        columns = self._drain.drain_new(batch_messages)
-        if not columns:
-            raise MemoryError("no memory for a batch of messages")
         try:
-            columns.contents.position = start
-            yield from self._batches(queue, columns, kafka_partition, end, batch_messages)
+            yield from self._batches(queue, kafka_partition, start, end, batch_messages)
         finally:
-            self._drain.drain_free(columns)
             self._rdkafka.rd_kafka_consume_stop(self._handle, kafka_partition)
             self._rdkafka.rd_kafka_queue_destroy(queue)
 
     def _batches(
-        self, queue: int, columns: Any, kafka_partition: int, end: int, batch_messages: int
+        self, queue: int, kafka_partition: int, start: int, end: int, batch_messages: int
     ) -> Iterator[pa.RecordBatch]:
         silence = Silence(self._servers, self._topic, kafka_partition, self._patience_s)
-        found, timeout_ms = columns.contents, int(POLL_TIMEOUT_S * 1_000)
+        timeout_ms = int(POLL_TIMEOUT_S * 1_000)
+        memory = _Memory(self._drain, batch_messages, start)
+        found = memory.columns.contents
         while found.position < end:
-            if self._drain.drain(ctypes.byref(self._kafka), queue, end, BATCH_BYTES, timeout_ms, columns):
-                raise MemoryError("no memory for a batch of messages")
+            if self._drain.drain(ctypes.byref(self._kafka), queue, end, BATCH_BYTES, timeout_ms, memory.columns):
+                raise MemoryError(NO_MEMORY)
             if found.error:
                 place = (kafka_partition, found.error_offset)
                 raise undeliverable(self._servers, self._topic, *place, self._reason(found.error))
@@ -108,10 +106,11 @@ class DrainReader:
                 silence.broken()
             silence.refuse_if_long(found.position)
             if found.rows >= batch_messages or found.values.used >= BATCH_BYTES:
-                yield _batch(found)
-                self._drain.drain_empty(columns)
+                yield _batch(found, memory)
+                memory = _Memory(self._drain, batch_messages, found.position)
+                found = memory.columns.contents
         if found.rows:
-            yield _batch(found)
+            yield _batch(found, memory)
 
     def _configuration(self, client: dict[str, Any], text: Any) -> int:
         configuration: int = self._rdkafka.rd_kafka_conf_new()
@@ -150,47 +149,60 @@ def compiled() -> tuple[ctypes.CDLL, ctypes.CDLL] | None:
     columns = ctypes.POINTER(_Columns)
     drain.drain_new.restype, drain.drain_new.argtypes = columns, [number]
     drain.drain.restype, drain.drain.argtypes = code, [Address, Address, number, number, code, columns]
-    for function in (drain.drain_free, drain.drain_empty):
-        function.restype, function.argtypes = None, [columns]
+    drain.drain_free.restype, drain.drain_free.argtypes = None, [columns]
     return rdkafka, drain
 
 
-def _batch(found: _Columns) -> pa.RecordBatch:
+class _Memory:
+    """The columns of one batch; they are let go of with the last array that stands on them."""
+
+    def __init__(self, drain: ctypes.CDLL, rows: int, position: int) -> None:
+        self._free, self.columns = drain.drain_free, drain.drain_new(rows)
+        if not self.columns:
+            raise MemoryError(NO_MEMORY)
+        self.columns.contents.position = position
+
+    def __del__(self) -> None:
+        if self.columns:
+            self._free(self.columns)
+
+    def buffer(self, address: int | None, kind: Any, count: int) -> pa.Buffer:
+        size = np.dtype(kind).itemsize * count
+        return pa.foreign_buffer(address, size, self) if address and size else pa.py_buffer(b"")
+
+    def array(self, address: int | None, kind: Any, count: int) -> npt.NDArray[Any]:
+        return np.frombuffer(self.buffer(address, kind, count), kind)
+
+
+def _batch(found: _Columns, memory: _Memory) -> pa.RecordBatch:
     rows = found.rows
-    timestamps = _copied(found.timestamps_ms, np.int64, rows)
+    timestamps = memory.array(found.timestamps_ms, np.int64, rows)
     sane = (timestamps >= 0) & (timestamps < LATEST_MS)
     columns = [
-        pa.array(_copied(found.offsets, np.int64, rows)),
+        pa.Array.from_buffers(pa.int64(), rows, [None, memory.buffer(found.offsets, np.int64, rows)]),
         pa.array(np.where(sane, timestamps, 0) * 1_000, mask=None if sane.all() else ~sane),
-        _texts(found.keys, rows),
-        _texts(found.values, rows),
-        _headers(found) if found.header_rows else pa.nulls(rows, RAW_SCHEMA.field("headers").type),
+        _texts(found.keys, rows, memory),
+        _texts(found.values, rows, memory),
+        _headers(found, memory) if found.header_rows else pa.nulls(rows, RAW_SCHEMA.field("headers").type),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=RAW_SCHEMA)
 
 
-def _texts(column: _Texts, rows: int) -> pa.Array:
-    ends = pa.py_buffer(_copied(column.ends, np.int32, rows + 1))
-    content = pa.py_buffer(_copied(column.bytes, np.uint8, column.used))
-    there = _copied(column.there, np.uint8, rows).astype(bool)
+def _texts(column: _Texts, rows: int, memory: _Memory) -> pa.Array:
+    ends = memory.buffer(column.ends, np.int32, rows + 1)
+    content = memory.buffer(column.bytes, np.uint8, column.used)
+    there = memory.array(column.there, np.uint8, rows).astype(bool)
     valid = None if there.all() else pa.array(there).buffers()[1]
     return pa.Array.from_buffers(pa.binary(), rows, [valid, ends, content])
 
 
-def _headers(found: _Columns) -> pa.Array:
-    parts = _texts(found.headers, found.header_rows)
+def _headers(found: _Columns, memory: _Memory) -> pa.Array:
+    parts = _texts(found.headers, found.header_rows, memory)
     names = parts.take(pa.array(np.arange(0, found.header_rows, 2))).cast(pa.string())
     values = parts.take(pa.array(np.arange(1, found.header_rows, 2)))
-    owners = _copied(found.owner, np.int32, found.header_rows)[::2]
+    owners = memory.array(found.owner, np.int32, found.header_rows)[::2]
     counts = np.bincount(owners, minlength=found.rows)
     ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     headers = pa.StructArray.from_arrays([names, values], fields=list(HEADER_TYPE))
     lists = pa.ListArray.from_arrays(pa.array(ends), headers, mask=pa.array(counts == 0))
     return lists.cast(RAW_SCHEMA.field("headers").type)
-
-
-def _copied(address: int | None, kind: Any, count: int) -> npt.NDArray[Any]:
-    if not address or not count:
-        return np.empty(0, kind)
-    size = np.dtype(kind).itemsize * count
-    return np.frombuffer(ctypes.string_at(address, size), kind)

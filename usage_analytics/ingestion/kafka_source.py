@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.draining import DrainReader, compiled
+from usage_analytics.ingestion.planning import EVERYTHING, Share, Watermarks
 from usage_analytics.ingestion.range_reader import ConsumerReader, RangeReader
 
 MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
@@ -33,14 +33,6 @@ FETCH_TUNING = {
     "queued.max.messages.kbytes": 32_768,
     "queued.min.messages": 50_000,
 }
-
-
-@dataclass(frozen=True)
-class Watermarks:
-    """The offsets ``[low, high)`` that Kafka still holds of one Kafka partition."""
-
-    low: int
-    high: int
 
 
 class KafkaSource:
@@ -86,9 +78,9 @@ class KafkaSource:
             raise self._unreachable(error) from None
         return "" if found == NO_TOPIC_ID else found
 
-    def watermarks(self) -> dict[int, Watermarks]:
-        """What Kafka holds of each Kafka partition now."""
-        return {partition: self._watermarks(partition) for partition in self._partitions()}
+    def watermarks(self, share: Share = EVERYTHING) -> dict[int, Watermarks]:
+        """What Kafka holds of each Kafka partition of a share now."""
+        return {partition: self._watermarks(partition) for partition in self._partitions() if share.has(partition)}
 
     def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]:
         """The messages of a range: see `RangeReader`."""

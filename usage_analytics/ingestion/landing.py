@@ -1,35 +1,49 @@
-"""Lands waiting messages as raw chunks, exactly once; verifies and repairs what already landed."""
+"""Lands waiting messages as raw chunks, exactly once."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import pairwise
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.chunk_file import ChunkDamaged, ChunkWriter, verify_chunk
-from usage_analytics.ingestion.kafka_source import Watermarks
+from usage_analytics.ingestion.chunk_file import ChunkWriter
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetConflict, OffsetLog, chunk_name
-from usage_analytics.lake.files import publish, temporary_beside
+from usage_analytics.ingestion.planning import EVERYTHING, MessageSource, Ranges, Share, plan, refuse_recreated
+from usage_analytics.ingestion.verification import verify_window
 from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import Window
 
 GRACE = timedelta(minutes=15)  # a run that was queued just before its window ended still cuts into it
 
 
-class MessageSource(Protocol):
-    """Where messages come from: what it holds, and any range of it."""
+class Onlooker(Protocol):
+    """Sees the messages of one chunk while they are being landed."""
 
-    topic: str
+    def see(self, batch: pa.RecordBatch) -> None: ...
 
-    def topic_id(self) -> str: ...
+    def committed(self, record: ChunkRecord) -> None:
+        """The chunk counts; without this call it never did."""
+        ...
 
-    def watermarks(self) -> dict[int, Watermarks]: ...
 
-    def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]: ...
+Watch = Callable[[int], Onlooker]  # by Kafka partition, whoever is to see its next chunk
+
+
+class Nobody:
+    """Sees nothing."""
+
+    def see(self, batch: pa.RecordBatch) -> None: ...
+
+    def committed(self, record: ChunkRecord) -> None: ...
+
+
+def nobody(kafka_partition: int) -> Onlooker:
+    return Nobody()
 
 
 @dataclass(frozen=True)
@@ -42,36 +56,83 @@ class Limits:
     batch_messages: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class LandingReport:
-    """What a run did to a window."""
+    """What a run did to a window, or to a share of it."""
 
     landed: list[ChunkRecord] = field(default_factory=list)
     repaired: list[ChunkRecord] = field(default_factory=list)
     verified: int = 0
-    open: bool = True
 
     @property
     def messages(self) -> int:
         return sum(record.rows for record in self.landed)
 
+    def __add__(self, other: "LandingReport") -> "LandingReport":
+        landed, repaired = self.landed + other.landed, self.repaired + other.repaired
+        return LandingReport(landed, repaired, self.verified + other.verified)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Lands offset ranges in a thread of its own: its connection to Kafka, and who looks on."""
+
+    source: MessageSource
+    watch: Watch = nobody
+
 
 def land(
-    source: MessageSource, log: OffsetLog, layout: Layout, window: Window, limits: Limits, now: datetime
-) -> LandingReport:
-    """Bring a window up to date: the open one takes waiting messages, an older one is verified and repaired.
+    workers: Sequence[Worker], log: OffsetLog, layout: Layout, window: Window, limits: Limits, now: datetime,
+    share: Share = EVERYTHING,
+) -> LandingReport:  # fmt: skip
+    """Bring a share of a window up to date: the open one takes waiting messages, an older one is verified and repaired.
 
     Raises `UserError` where Kafka and the lake disagree (topic recreated, retention overtook us): nothing is cut then.
+    Where one worker fails, the others finish what is theirs first.
     """
     if has_ended(window, now):
-        return verify_window(source, log, layout, window.key, limits)
+        work = partial(_verify, log, layout, window.key, limits.batch_messages)
+        return _in_threads(work, workers, share.split(len(workers)))
     if now < window.end:
         _refuse_future(log, window)
-    report = LandingReport()
-    topic_id = source.topic_id()
-    for kafka_partition, (start, end) in plan(source, log, limits.messages_per_run).items():
+    topic_id = workers[0].source.topic_id()
+    ranges = plan(workers[0].source, log, limits.messages_per_run, share)
+    work = partial(_land, log, layout, window.key, limits, topic_id)
+    return _in_threads(work, workers, _dealt(ranges, len(workers)))
+
+
+def _in_threads(
+    work: Callable[[Worker, Any], LandingReport], workers: Sequence[Worker], loads: Sequence[Any]
+) -> LandingReport:
+    # Most of the work is done by libraries that let go of Python's interpreter.
+    with ThreadPoolExecutor(len(workers), thread_name_prefix="landing") as pool:
+        running = [pool.submit(work, worker, load) for worker, load in zip(workers, loads, strict=True)]
+    return sum((done.result() for done in running), LandingReport())
+
+
+def _dealt(ranges: Ranges, hands: int) -> list[Ranges]:
+    """The ranges in so many loads of about the same size."""
+    loads: list[Ranges] = [{} for _ in range(hands)]
+    for kafka_partition, (start, end) in sorted(ranges.items(), key=lambda item: item[1][0] - item[1][1]):
+        smallest = min(loads, key=lambda load: sum(end - start for start, end in load.values()))
+        smallest[kafka_partition] = (start, end)
+    return loads
+
+
+def _verify(
+    log: OffsetLog, layout: Layout, window: str, batch_messages: int, worker: Worker, share: Share
+) -> LandingReport:
+    done = verify_window(worker.source, log, layout, window, batch_messages, share)
+    return LandingReport(repaired=done.repaired, verified=done.verified)
+
+
+def _land(
+    log: OffsetLog, layout: Layout, window: str, limits: Limits, topic_id: str, worker: Worker, ranges: Ranges
+) -> LandingReport:
+    report, lander = LandingReport(), _Lander(worker, log, layout, window, limits, topic_id)
+    for kafka_partition, (start, end) in ranges.items():
         try:
-            for record in _land_range(source, log, layout, window.key, topic_id, kafka_partition, start, end, limits):
+            for record in lander.land(kafka_partition, start, end):
                 report.landed.append(record)
         except OffsetConflict:
             continue  # another run is landing this Kafka partition; what it leaves, the next run takes
@@ -92,105 +153,78 @@ def _refuse_future(log: OffsetLog, window: Window) -> None:
             raise UserError(f"{place}, but by the clock the open window is {window.key}: the clock stepped back")
 
 
-def plan(source: MessageSource, log: OffsetLog, budget: int) -> dict[int, tuple[int, int]]:
-    """The offset range to land of each Kafka partition that has waiting messages, the budget shared fairly."""
-    lasts = log.lasts()
-    _refuse_recreated(source, {last.topic_id for last in lasts.values()})
-    waiting = {}
-    for kafka_partition, marks in source.watermarks().items():
-        start = lasts[kafka_partition].end if kafka_partition in lasts else marks.low
-        _refuse_disagreement(source.topic, kafka_partition, start, marks)
-        if marks.high > start:
-            waiting[kafka_partition] = (start, marks.high)
-    ranges = {}
-    by_size = sorted(waiting.items(), key=lambda item: item[1][1] - item[1][0])
-    for position, (kafka_partition, (start, high)) in enumerate(by_size):
-        share = max(1, budget // (len(by_size) - position))
-        end = min(high, start + share)
-        budget = max(0, budget - (end - start))
-        ranges[kafka_partition] = (start, end)
-    return dict(sorted(ranges.items()))
+@dataclass(frozen=True)
+class _Lander:
+    """Lands offset ranges into one window."""
 
+    worker: Worker
+    log: OffsetLog
+    layout: Layout
+    window: str
+    limits: Limits
+    topic_id: str
 
-def _refuse_recreated(source: MessageSource, known: set[str]) -> None:
-    # Offsets alone do not tell: a recreated topic that has grown past the committed offset would lose its beginning.
-    found = source.topic_id()
-    others = known - {found, ""}
-    if found and others:
-        raise UserError(
-            f"topic {source.topic!r} is not the one the lake holds messages of: it was deleted and created again, or "
-            f"this is another cluster (topic id {found}, the lake's is {', '.join(sorted(others))}); "
-            "give it its own USAGE_ANALYTICS_TOPIC or HOME"
-        )
-
-
-def _refuse_disagreement(topic: str, kafka_partition: int, committed: int, marks: Watermarks) -> None:
-    place = f"topic {topic!r}, Kafka partition {kafka_partition}"
-    if marks.high < committed:
-        raise UserError(
-            f"{place}: the lake holds messages up to offset {committed}, but Kafka ends at {marks.high}; the topic was "
-            "created again or this is another cluster (give it its own USAGE_ANALYTICS_TOPIC or HOME)"
-        )
-    if marks.low > committed:
-        raise UserError(
-            f"{place}: Kafka deleted offsets {committed} to {marks.low} before they were landed; nothing was skipped"
-        )
-
-
-def _land_range(
-    source: MessageSource, log: OffsetLog, layout: Layout, window: str, topic_id: str,
-    kafka_partition: int, start: int, end: int, limits: Limits,
-) -> Iterator[ChunkRecord]:  # fmt: skip
-    last = log.last(kafka_partition)
-    if last is not None and last.window > window:
-        return  # cut only forward: a newer window already has chunks of this Kafka partition
-    chunk: _OpenChunk | None = None
-    try:
-        for batch in source.read(kafka_partition, start, end, limits.batch_messages):
-            chunk = chunk or _OpenChunk(layout, source, topic_id, kafka_partition, start, window)
-            chunk.writer.write(batch)
-            start = batch.column("kafka_offset")[-1].as_py() + 1
-            if chunk.writer.rows >= limits.chunk_messages or chunk.writer.bytes >= limits.chunk_bytes:
-                yield chunk.commit(log, start)
-                chunk = None
-    except Exception:  # a long outage of Kafka would otherwise leave a file at every attempt
+    def land(self, kafka_partition: int, start: int, end: int) -> Iterator[ChunkRecord]:
+        last = self.log.last(kafka_partition)
+        if last is not None and last.window > self.window:
+            return  # cut only forward: a newer window already has chunks of this Kafka partition
+        chunk: _OpenChunk | None = None
+        try:
+            for batch in self.worker.source.read(kafka_partition, start, end, self.limits.batch_messages):
+                chunk = chunk or _OpenChunk(self, kafka_partition, start)
+                chunk.write(batch)
+                start = batch.column("kafka_offset")[-1].as_py() + 1
+                if chunk.is_full():
+                    yield chunk.commit(start)
+                    chunk = None
+        except Exception:  # a long outage of Kafka would otherwise leave a file at every attempt
+            if chunk is not None:
+                chunk.writer.discard()
+            raise
+        if chunk is None and start < end:  # only offsets without messages are left: they too are accounted for
+            chunk = _OpenChunk(self, kafka_partition, start)
         if chunk is not None:
-            chunk.writer.discard()
-        raise
-    if chunk is None and start < end:  # only offsets without messages are left: they too are accounted for
-        chunk = _OpenChunk(layout, source, topic_id, kafka_partition, start, window)
-    if chunk is not None:
-        yield chunk.commit(log, end)
+            yield chunk.commit(end)
 
 
 class _OpenChunk:
     """A chunk being written, under a name no other run uses."""
 
-    def __init__(
-        self, layout: Layout, source: MessageSource, topic_id: str, kafka_partition: int, start: int, window: str
-    ) -> None:
-        file = f"{chunk_name(source.topic, kafka_partition, start)}+{uuid.uuid4().hex[:8]}.parquet"
-        self.source, self.topic_id = source, topic_id
-        self.kafka_partition, self.start, self.window = kafka_partition, start, window
-        self.writer = ChunkWriter(layout.raw_chunk(window, file))
+    def __init__(self, lander: _Lander, kafka_partition: int, start: int) -> None:
+        self._lander, self._kafka_partition, self._start = lander, kafka_partition, start
+        self._name = chunk_name(lander.worker.source.topic, kafka_partition, start)
+        file = f"{self._name}+{uuid.uuid4().hex[:8]}.parquet"
+        self.writer = ChunkWriter(lander.layout.raw_chunk(lander.window, file))
+        self._onlooker = lander.worker.watch(kafka_partition)
 
-    def commit(self, log: OffsetLog, end: int) -> ChunkRecord:
+    def write(self, batch: pa.RecordBatch) -> None:
+        self.writer.write(batch)
+        self._onlooker.see(batch)
+
+    def is_full(self) -> bool:
+        limits = self._lander.limits
+        return self.writer.rows >= limits.chunk_messages or self.writer.bytes >= limits.chunk_bytes
+
+    def commit(self, end: int) -> ChunkRecord:
+        lander, log = self._lander, self._lander.log
         try:
             checksum = self.writer.close(end)
         except FileNotFoundError:  # swept away by the run that committed this start first
-            last = log.last(self.kafka_partition)
-            if last is None or last.end <= self.start:
+            last = log.last(self._kafka_partition)
+            if last is None or last.end <= self._start:
                 raise
-            raise OffsetConflict(chunk_name(self.source.topic, self.kafka_partition, self.start)) from None
-        place = (self.source.topic, self.kafka_partition, self.start, end)
-        record = ChunkRecord(*place, self.writer.rows, self.window, self.writer.path.name, checksum, self.topic_id)
+            raise OffsetConflict(self._name) from None
+        place = (lander.worker.source.topic, self._kafka_partition, self._start, end)
+        file = self.writer.path.name
+        record = ChunkRecord(*place, self.writer.rows, lander.window, file, checksum, lander.topic_id)
         try:
-            _refuse_recreated(self.source, {self.topic_id})  # while its messages were being read
+            refuse_recreated(lander.worker.source, {lander.topic_id})  # while its messages were being read
             log.commit(record)
         except (OffsetConflict, UserError):
             self.writer.path.unlink(missing_ok=True)
             raise
         self._sweep(record)
+        self._onlooker.committed(record)
         return record
 
     def _sweep(self, record: ChunkRecord) -> None:
@@ -198,61 +232,3 @@ class _OpenChunk:
         for path in self.writer.path.parent.glob(f"{record.name}+*.parquet"):
             if path.name != record.file:
                 path.unlink(missing_ok=True)
-
-
-def verify_window(source: MessageSource, log: OffsetLog, layout: Layout, window: str, limits: Limits) -> LandingReport:
-    """Check each chunk of a window against its record; read the damaged ones again from Kafka.
-
-    History never shrinks: a range that Kafka no longer gives whole is a `UserError` that names topic, Kafka partition
-    and offsets, and the record stays.
-    """
-    report = LandingReport(open=False)
-    for record in log.of_window(window):
-        try:
-            verify_chunk(layout.raw_chunk(window, record.file), record, limits.batch_messages)
-        except ChunkDamaged as damage:
-            _repair(source, layout, record, limits, damage)
-            report.repaired.append(record)
-        report.verified += 1
-    return report
-
-
-def _repair(source: MessageSource, layout: Layout, record: ChunkRecord, limits: Limits, damage: ChunkDamaged) -> None:
-    place = f"topic {record.topic!r}, Kafka partition {record.kafka_partition}, offsets {record.start} to {record.end}"
-    marks = source.watermarks().get(record.kafka_partition)
-    if marks is None or marks.low > record.start or marks.high < record.end:
-        held = f"{marks.low} to {marks.high}" if marks else "nothing of that partition"
-        raise UserError(f"{damage}; it cannot be repaired, Kafka holds {held} of {place}")
-    path = layout.raw_chunk(record.window, record.file)
-    writer = ChunkWriter(temporary_beside(path))
-    try:
-        for batch in source.read(record.kafka_partition, record.start, record.end, limits.batch_messages):
-            writer.write(batch)
-    except BaseException:
-        writer.discard()
-        raise
-    if writer.close(record.end) != record.checksum:
-        writer.path.unlink()
-        raise UserError(f"{damage}; it cannot be repaired, Kafka now holds other messages for {place}")
-    publish(writer.path, path)
-
-
-@dataclass(frozen=True)
-class TilingFault:
-    """Offsets ``[start, end)`` that records of a Kafka partition skip (gap) or claim twice (overlap)."""
-
-    kafka_partition: int
-    start: int
-    end: int
-    kind: str
-
-
-def tiling_faults(records: list[ChunkRecord]) -> list[TilingFault]:
-    """Where consecutive records do not meet; empty when offsets tile."""
-    faults = []
-    for before, after in pairwise(records):
-        if before.kafka_partition == after.kafka_partition and before.end != after.start:
-            low, high = sorted((before.end, after.start))
-            kind = "gap" if before.end < after.start else "overlap"
-            faults.append(TilingFault(after.kafka_partition, low, high, kind))
-    return faults

@@ -14,6 +14,7 @@ from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_file import RAW_SCHEMA
 
 POLL_MESSAGES = 1_000
+FIRST_POLL_MESSAGES = 8
 POLL_TIMEOUT_S = 0.1  # a poll waits that long to be full, so the end of a range costs as much
 BATCH_BYTES = 32 * 2**20  # a batch is cut early when its messages are large
 
@@ -69,7 +70,7 @@ class ConsumerReader:
         waiting: list[Message] = []
         waiting_bytes, position = 0, start
         while position < end:
-            wanted = min(POLL_MESSAGES, batch_messages - len(waiting))
+            wanted = min(batch_messages - len(waiting), _fitting(len(waiting), waiting_bytes))
             for message in self._consumer.consume(wanted, timeout=POLL_TIMEOUT_S):
                 silence.broken()
                 position = max(position, self.next_position(message))
@@ -95,6 +96,14 @@ class ConsumerReader:
             return message.offset()  # past trailing transaction markers, which no message announces
         place = (message.partition(), message.offset())
         raise undeliverable(self._servers, self._topic, *place, error.str())
+
+
+def _fitting(count: int, size: int) -> int:
+    """How many more messages to ask for, by the size of those that came.
+
+    A poll goes on while messages come: asking for a thousand large ones would take all memory.
+    """
+    return min(POLL_MESSAGES, (BATCH_BYTES - size) // (size // count + 1) + 1) if count else FIRST_POLL_MESSAGES
 
 
 def _batch(messages: list[Message]) -> pa.RecordBatch:

@@ -8,9 +8,10 @@ of a small file three bytes in ten could change unnoticed.
 
 import os
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,11 +35,14 @@ class Footer:
     facts: dict[str, str]
 
 
-def write_sealed(table: pa.Table, path: Path, facts: dict[str, str]) -> None:
-    """Publish a table under a name, with facts in its footer; the same table and facts give the same bytes."""
+def write_sealed(table: pa.Table, path: Path, facts: dict[str, str], repeating: Sequence[str] = ()) -> None:
+    """Publish a table under a name, with facts in its footer; the same table and facts give the same bytes.
+
+    Columns whose values repeat get dictionaries; of texts that differ they would cost much and save nothing.
+    """
     temporary = temporary_beside(path)
     try:
-        _write(table, temporary, facts)
+        _write(table, temporary, facts, repeating)
         publish(temporary, path)
     except BaseException:  # a full disk would otherwise get fuller at every attempt
         temporary.unlink(missing_ok=True)
@@ -63,8 +67,11 @@ def verify_sealed(path: Path) -> Footer:
     return footer
 
 
-def _write(table: pa.Table, path: Path, facts: dict[str, str]) -> None:
-    options = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
+def _write(table: pa.Table, path: Path, facts: dict[str, str], repeating: Sequence[str]) -> None:
+    options: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
+    # Statistics help to skip what a query does not want: by time, not by the least of all texts.
+    options["write_statistics"] = [field.name for field in table.schema if not _is_text(field.type)]
+    options["use_dictionary"] = list(repeating)
     with pq.ParquetWriter(path, table.schema, **options) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({**facts, SEAL: BLANK})
@@ -72,6 +79,10 @@ def _write(table: pa.Table, path: Path, facts: dict[str, str]) -> None:
         place, seal = _seal(file, BLANK)
         file.seek(place)
         file.write(seal.encode())
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
 
 
 def _read(path: Path) -> tuple[Footer, str]:

@@ -4,7 +4,7 @@ import dagster as dg
 
 from usage_analytics import parts
 from usage_analytics.enrichment.enrich import EnrichmentReport
-from usage_analytics.ingestion.landing import tiling_faults
+from usage_analytics.ingestion.verification import tiling_faults
 from usage_analytics.orchestration.micro_batch_assets import loaded_events, raw_messages, usage_events
 from usage_analytics.orchestration.resources import Platform, told_plainly
 from usage_analytics.orchestration.trading_day_assets import preload_plan

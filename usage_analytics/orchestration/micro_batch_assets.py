@@ -6,7 +6,8 @@ import dagster as dg
 
 from usage_analytics import parts
 from usage_analytics.enrichment.enriched_chunk import examine_every_byte, examine_footers
-from usage_analytics.ingestion.landing import has_ended, land
+from usage_analytics.ingestion.landing import has_ended
+from usage_analytics.micro_batch import land_window
 from usage_analytics.orchestration.partitions import WINDOWS
 from usage_analytics.orchestration.resources import Platform, told_plainly
 
@@ -29,14 +30,15 @@ def raw_messages(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
     """Messages exactly as Kafka gave them, in chunks: one row is one message.
 
     The open window takes what waits on Kafka, each offset once. An older window is verified against its
-    records, and damaged chunks are read again from Kafka.
+    records, and damaged chunks are read again from Kafka. Messages are enriched on the way, which saves `usage_events`
+    reading them again; whatever goes wrong with that, they land.
     """
     settings = platform.settings()
     layout, log = parts.layout(settings), parts.offset_log(settings)
-    with told_plainly(), parts.kafka_source(settings) as source:
+    with told_plainly():
         window = settings.calendar.window_from_key(context.partition_key)
-        report = land(source, log, layout, window, parts.limits(settings), datetime.now(UTC))
-    if not report.open:
+        report = land_window(settings, window, datetime.now(UTC))
+    if report.verified:
         context.log.info(f"window {window.key} has ended: verified {report.verified} chunks, cut none")
     records = log.of_window(window.key)
     return dg.MaterializeResult(
@@ -57,9 +59,9 @@ def raw_messages(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
 def usage_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Messages parsed, typed, pseudonymised and placed in their trading day: one row is one usage event.
 
-    A pure function of the raw chunks. What breaks the contract becomes a dead letter, with its Kafka position,
-    its reason and its bytes. Files of the open window are looked at quickly, those of an older one are read whole;
-    damaged ones are made again.
+    A pure function of the raw chunks; most were enriched while they landed, any other is read again here. What breaks
+    the contract becomes a dead letter, with its Kafka position, its reason and its bytes. Files of the open window are
+    looked at quickly, those of an older one are read whole; damaged ones are made again.
     """
     settings = platform.settings()
     with told_plainly():
@@ -73,7 +75,7 @@ def usage_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
             "dagster/partition_row_count": report.rows,
             "dead_letters": report.dead_letters,
             "dead_letters_by_reason": report.reasons,
-            "chunks_enriched_now": report.enriched_now,
+            "chunks_read_again": report.enriched_now,
             "chunks_repaired": len(report.damage),
             "mapping": f"{settings.mapping.name} version {settings.mapping.version}",
         }

@@ -6,7 +6,7 @@ import dagster as dg
 
 from usage_analytics import parts
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.landing import plan
+from usage_analytics.ingestion.planning import plan
 from usage_analytics.orchestration.jobs import micro_batch
 from usage_analytics.orchestration.resources import Platform
 from usage_analytics.reconciliation import unfinished_windows

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.kafka_source import Watermarks
-from usage_analytics.ingestion.landing import MessageSource
+from usage_analytics.ingestion.planning import MessageSource, Watermarks
 
 KEPT_SHARE = 0.5  # of what a topic keeps, this much may wait
 MESSAGE_BYTES = 600  # with its overhead in Kafka, uncompressed

@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from usage_analytics.contract import Mapping, load_mapping, parse_mapping
-from usage_analytics.enrichment import enrich, scanning
-from usage_analytics.enrichment.enrich import Enricher
+from usage_analytics.enrichment import judge as judge_module
+from usage_analytics.enrichment import scanning
+from usage_analytics.enrichment.judge import Judge
 from usage_analytics.ingestion.chunk_file import RAW_SCHEMA
-from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import trading_calendar
 
 CALENDAR = trading_calendar()
@@ -64,18 +64,18 @@ def batch_of(*values: bytes | None, received: int | None = RECEIVED_US) -> pa.Re
     return pa.record_batch(arrays, schema=RAW_SCHEMA)
 
 
-def enricher(mapping: Mapping, by_sql_alone: bool = False) -> Enricher:
+def judge(mapping: Mapping, by_sql_alone: bool = False) -> Judge:
     with pytest.MonkeyPatch.context() as patch:
         if by_sql_alone:
-            patch.setattr(enrich, "scanner", lambda mapping, calendar: None)
-        return Enricher(Layout(Path(), TOPIC), mapping, CALENDAR, KEY, 100)
+            patch.setattr(judge_module, "scanner", lambda mapping, calendar: None)
+        return Judge(mapping, CALENDAR, KEY, 100)
 
 
 def assert_the_same(mapping: Mapping, *values: bytes | None, received: int | None = RECEIVED_US) -> int:
     """With and without the scanner the rows are equal; how many messages the scanner took."""
     batch = batch_of(*values, received=received)
-    fast, slow = enricher(mapping), enricher(mapping, by_sql_alone=True)
-    found, expected = fast.judge(batch, TOPIC, 3), slow.judge(batch, TOPIC, 3)
+    fast, slow = judge(mapping), judge(mapping, by_sql_alone=True)
+    found, expected = fast.judge([batch], TOPIC, 3), slow.judge([batch], TOPIC, 3)
     for mine, oracle in zip(found, expected, strict=True):
         assert mine.to_pylist() == oracle.to_pylist()
         assert mine.schema == oracle.schema
@@ -197,7 +197,7 @@ def test_without_the_compiled_part_the_sql_judges_everything(monkeypatch: pytest
     scanning._library.cache_clear()
     try:
         assert scanning.scanner(CONTRACT, CALENDAR) is None
-        good, bad = enricher(CONTRACT).judge(batch_of(message(), b"{"), TOPIC, 0)
+        good, bad = judge(CONTRACT).judge([batch_of(message(), b"{")], TOPIC, 0)
         assert (good.num_rows, bad.num_rows) == (1, 1)
     finally:
         scanning._library.cache_clear()

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.landing import GRACE, LandingReport, Limits, land, plan, tiling_faults
+from usage_analytics.ingestion.landing import GRACE, LandingReport, Limits, Worker, land
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
+from usage_analytics.ingestion.planning import plan
+from usage_analytics.ingestion.verification import tiling_faults
 from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import Window, trading_calendar
 
@@ -54,8 +56,9 @@ class CrashingLog(OffsetLog):
 class LandingMachine(RuleBasedStateMachine):
     """Produce, land, crash, race, lose files and messages, in any order."""
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(workers=st.integers(1, 2))
+    def start(self, workers: int) -> None:
+        self.workers = workers
         self.folder = memory_folder()
         self.layout = Layout(Path(self.folder.name), TOPIC)
         self.log = OffsetLog(self.layout.offsets)
@@ -74,7 +77,8 @@ class LandingMachine(RuleBasedStateMachine):
 
     def land(self, limits: Limits, window: int | None = None, log: OffsetLog | None = None) -> LandingReport:
         chosen = WINDOWS[self.window if window is None else window]
-        return land(self.kafka, log or self.log, self.layout, chosen, limits, WINDOWS[self.window].start)
+        workers, now = [Worker(self.kafka)] * self.workers, WINDOWS[self.window].start
+        return land(workers, log or self.log, self.layout, chosen, limits, now)
 
     def refused(self, *facts: object) -> None:
         before = self.state()
@@ -148,7 +152,7 @@ class LandingMachine(RuleBasedStateMachine):
         window = max(0, self.window - back)
         report = self.land(limits, window)
         if WINDOWS[self.window].start >= WINDOWS[window].end + GRACE:
-            assert not report.open
+            assert not report.landed
             assert report.verified == len([r for r in before if r.window == WINDOWS[window].key])
             assert self.state() == before
 
@@ -189,7 +193,7 @@ class LandingMachine(RuleBasedStateMachine):
         whole, held = path.read_bytes(), self.kafka.kafka_partitions[record.kafka_partition]
         DAMAGES[kind](path)
         try:
-            report = land(self.kafka, self.log, self.layout, window, AMPLE, window.end + GRACE)
+            report = land([Worker(self.kafka)] * 2, self.log, self.layout, window, AMPLE, window.end + GRACE)
         except UserError as error:
             assert held.low > record.start
             facts = (TOPIC, f"Kafka partition {record.kafka_partition}", f"offsets {record.start} to {record.end}")
@@ -224,7 +228,7 @@ def filled(folder: Path, count: int = 30) -> tuple[FakeKafka, Layout, ChunkRecor
 
 
 def verify(kafka: FakeKafka, layout: Layout) -> LandingReport:
-    return land(kafka, OffsetLog(layout.offsets), layout, OPEN, AMPLE, OPEN.end + GRACE)
+    return land([Worker(kafka)], OffsetLog(layout.offsets), layout, OPEN, AMPLE, OPEN.end + GRACE)
 
 
 def test_the_first_run_starts_where_kafka_does(memory_path: Path) -> None:
@@ -254,16 +258,16 @@ def test_grace_lets_a_queued_run_cut_into_its_window(memory_path: Path) -> None:
     kafka.produce(0, b"a")
     log = OffsetLog(layout.offsets)
     just_in_time = OPEN.end + GRACE - timedelta(microseconds=1)
-    assert not land(kafka, log, layout, OPEN, AMPLE, OPEN.end + GRACE).landed
-    assert len(land(kafka, log, layout, OPEN, AMPLE, just_in_time).landed) == 1
+    assert not land([Worker(kafka)], log, layout, OPEN, AMPLE, OPEN.end + GRACE).landed
+    assert len(land([Worker(kafka)], log, layout, OPEN, AMPLE, just_in_time).landed) == 1
 
 
 def test_an_older_window_takes_nothing_once_a_newer_one_did(memory_path: Path) -> None:
     kafka, layout, _ = filled(memory_path)
     kafka.produce(0, b"late")
     older = Window(OPEN.start - timedelta(minutes=15), OPEN.start, "2026-11-23T0945")
-    report = land(kafka, OffsetLog(layout.offsets), layout, older, AMPLE, OPEN.start)
-    assert report.open and not report.landed
+    report = land([Worker(kafka)], OffsetLog(layout.offsets), layout, older, AMPLE, OPEN.start)
+    assert (report.landed, report.verified) == ([], 0)
 
 
 @pytest.mark.parametrize("same_window", [True, False])
@@ -288,7 +292,7 @@ def test_files_of_runs_that_died_are_swept(memory_path: Path) -> None:
     log = CrashingLog(layout.offsets)
     object.__setattr__(log, "when", "before commit")
     with pytest.raises(Crash):
-        land(kafka, log, layout, OPEN, AMPLE, OPEN.start)
+        land([Worker(kafka)], log, layout, OPEN, AMPLE, OPEN.start)
     assert len(list(layout.raw_window(OPEN.key).iterdir())) == 1
     [record] = land_all(kafka, layout)
     assert [path.name for path in layout.raw_window(OPEN.key).iterdir()] == [record.file]

@@ -107,7 +107,7 @@ def before_offset_record() -> None:
 
 def in_offset_record() -> None:
     # Its content is on disk under a temporary name, not yet under its own.
-    instead(os, "link", call=2)
+    instead(os, "link", call=2, when=lambda temporary, path: path.suffix == ".json")
 
 
 def after_offset_record() -> None:
@@ -119,7 +119,7 @@ def after_offset_record() -> None:
 def before_events_file() -> None:
     from usage_analytics.enrichment import enriched_chunk
 
-    def is_events(table: Any, path: Path, facts: Any) -> bool:
+    def is_events(table: Any, path: Path, *_: Any) -> bool:
         return "usage_events" in path.parts
 
     instead(enriched_chunk, "write_sealed", call=2, when=is_events)

@@ -22,9 +22,9 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from usage_analytics import parts
 from usage_analytics.ingestion.chunk_file import read_chunk
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
-from usage_analytics.ingestion.landing import tiling_faults
 from usage_analytics.ingestion.offset_log import ChunkRecord
 from usage_analytics.ingestion.topics import ensure_topic
+from usage_analytics.ingestion.verification import tiling_faults
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import QUIET
 from usage_analytics.reconciliation import hop_counts
@@ -151,7 +151,7 @@ def consume_all(bootstrap_servers: str, topic: str, kafka_partitions: int) -> tu
 def raw_values(settings: Settings, records: list[ChunkRecord]) -> Iterator[bytes | None]:
     for record in records:
         path = parts.layout(settings).raw_chunk(record.window, record.file)
-        for batch in read_chunk(path, record, 10_000):
+        for batch in read_chunk(path, record):
             yield from batch.column("value").to_pylist()
 
 

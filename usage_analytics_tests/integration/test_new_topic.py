@@ -6,7 +6,8 @@ import uuid
 
 import pytest
 
-from usage_analytics.ingestion.kafka_source import KafkaSource, Watermarks
+from usage_analytics.ingestion.kafka_source import KafkaSource
+from usage_analytics.ingestion.planning import Watermarks
 from usage_analytics.ingestion.topics import create_topic
 from usage_analytics_tests.integration.apache_kafka import ApacheKafka
 

@@ -25,7 +25,7 @@ from usage_analytics_tests.integration.platform_under_test import (
 )
 
 CHUNK, BATCH = 300, 100
-LIMITS = {"CHUNK_MESSAGES": CHUNK, "BATCH_MESSAGES": BATCH}
+LIMITS = {"CHUNK_MESSAGES": CHUNK, "BATCH_MESSAGES": BATCH, "PARALLEL": 1}  # so that one order of steps is sure
 FIRST = 3_000
 
 
@@ -90,17 +90,18 @@ NOTHING = {
     "records": 0, "unrecorded chunks": 0, "temporary records": 0, "enriched": 0, "temporary events": 0,
     "letters": 0, "loaded": False,
 }  # fmt: skip
+FIRST_CHUNK = {"records": 1, "enriched": 1, "letters": 1}  # a chunk is enriched as soon as its record is there
 
 
 @pytest.mark.parametrize(
     ("point", "left"),
     [
-        ("in_unfinished_chunk_file", {"records": 1, "unrecorded chunks": 1}),
-        ("before_offset_record", {"records": 1, "unrecorded chunks": 1}),
-        ("in_offset_record", {"records": 1, "unrecorded chunks": 1, "temporary records": 1}),
-        ("after_offset_record", {"records": 2}),
-        ("before_events_file", {"records": "all", "enriched": 1, "letters": 2}),
-        ("in_events_file", {"records": "all", "enriched": 1, "temporary events": 1, "letters": 2}),
+        ("in_unfinished_chunk_file", {**FIRST_CHUNK, "unrecorded chunks": 1}),
+        ("before_offset_record", {**FIRST_CHUNK, "unrecorded chunks": 1}),
+        ("in_offset_record", {**FIRST_CHUNK, "unrecorded chunks": 1, "temporary records": 1}),
+        ("after_offset_record", {**FIRST_CHUNK, "records": 2}),
+        ("before_events_file", {"records": 2, "enriched": 1, "letters": 2}),
+        ("in_events_file", {"records": 2, "enriched": 1, "temporary events": 1, "letters": 2}),
         ("before_warehouse_commit", {"records": "all", "enriched": "all", "letters": "with broken"}),
         (
             "after_warehouse_commit",
@@ -132,6 +133,7 @@ def chunks_with_broken_messages(produced: Produced) -> int:
 
 def test_killed_at_random_times(killed: KilledRuns, produced: Produced, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PREFIX + "MAX_MESSAGES_PER_RUN", "1500")
+    monkeypatch.setenv(PREFIX + "PARALLEL", "3")
     window, seed = open_window(produced.settings), random.randrange(10**6)
     print(f"random seed {seed}")
     chance, endings = random.Random(seed), []

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from usage_analytics import parts
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.kafka_source import Watermarks
+from usage_analytics.ingestion.planning import Watermarks
 from usage_analytics.reporting.simulation import shown_progress
 from usage_analytics.settings import Settings, load_settings
 from usage_analytics.simulation import backpressure

@@ -93,22 +93,22 @@ def test_an_older_window_is_read_whole_and_made_good(older: Landed) -> None:
     flip(letters)
     more_letters.unlink()
     told = older.enriched()
-    assert (told["chunks_enriched_now"], told["chunks_repaired"], told["dead_letters"]) == (2, 1, 2)
+    assert (told["chunks_read_again"], told["chunks_repaired"], told["dead_letters"]) == (2, 1, 2)
     assert older.files() == clean
-    assert older.enriched()["chunks_enriched_now"] == 0
+    assert older.enriched()["chunks_read_again"] == 0
     assert older.materialize("loaded_events").success
     assert older.loaded().equals(rows)
 
 
 def test_the_open_window_reads_only_what_is_new(open_now: Landed, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert open_now.enriched()["chunks_enriched_now"] == 2
+    assert open_now.enriched()["chunks_read_again"] == 2
     clean = open_now.files()
     read: list[Path] = []
     monkeypatch.setattr(enriched_chunk, "verify_sealed", read.append)
     open_now.land()
     next(path for path in clean if "dead_letters" in path.parts).unlink()
     told = open_now.enriched()
-    assert (told["chunks_enriched_now"], told["chunks_repaired"]) == (3, 1)
+    assert (told["chunks_read_again"], told["chunks_repaired"]) == (3, 1)
     assert read == []
     assert clean.items() <= open_now.files().items()
 

@@ -12,9 +12,8 @@ from fakes import KEY, TOPIC
 from simulation.simulated import RATES, Simulated
 
 from usage_analytics.contract import load_mapping
-from usage_analytics.enrichment.enrich import Enricher
+from usage_analytics.enrichment.judge import Judge
 from usage_analytics.ingestion.chunk_file import RAW_SCHEMA
-from usage_analytics.lake.layout import Layout
 from usage_analytics.simulation.market_day import MINUTE_US
 from usage_analytics.simulation.scenario import MALFORMED_KINDS
 from usage_analytics.trading_calendar import trading_calendar
@@ -50,7 +49,7 @@ def test_malformed_messages_are_the_dead_letters(troubled_day: Simulated, labels
     broken = labels.filter(pl.col("kind") == "malformed")
     planted = {(lane, position): detail for lane, position, detail in broken["lane", "position", "detail"].iter_rows()}
     arrived = int(datetime(2026, 11, 21, tzinfo=UTC).timestamp()) * S
-    enricher = Enricher(Layout(tmp_path, TOPIC), load_mapping("usage_event"), trading_calendar(), KEY, 10_000)
+    judge = Judge(load_mapping("usage_event"), trading_calendar(), KEY, 10_000)
     found = {}
     for lane, values in enumerate(troubled_day.values):
         count = len(values)
@@ -58,7 +57,7 @@ def test_malformed_messages_are_the_dead_letters(troubled_day: Simulated, labels
         batch = pa.record_batch(
             [pa.array(c, t) for c, t in zip(columns, RAW_SCHEMA.types, strict=True)], schema=RAW_SCHEMA
         )
-        good, bad = enricher.judge(batch, TOPIC, lane)
+        good, bad = judge.judge([batch], TOPIC, lane)
         assert good.num_rows + bad.num_rows == count
         found |= {
             (lane, o): r for o, r in zip(*(bad.column(n).to_pylist() for n in ("kafka_offset", "reason")), strict=True)

@@ -12,31 +12,30 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from usage_analytics.contract import load_mapping
-from usage_analytics.enrichment.enrich import Enricher
+from usage_analytics.enrichment.judge import Judge
 from usage_analytics.ingestion.chunk_file import RAW_SCHEMA
-from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import trading_calendar
 
 RECEIVED_US = int(RECEIVED.timestamp() * 1e6)
 
 
 @pytest.fixture(scope="module")
-def enricher() -> Enricher:
-    return Enricher(Layout(Path("unused"), TOPIC), load_mapping("usage_event"), trading_calendar(), KEY, 1_000)
+def judge() -> Judge:
+    return Judge(load_mapping("usage_event"), trading_calendar(), KEY, 1_000)
 
 
-def judged(enricher: Enricher, values: list[bytes]) -> tuple[dict[int, dict[str, Any]], dict[int, dict[str, Any]]]:
+def judged(judge: Judge, values: list[bytes]) -> tuple[dict[int, dict[str, Any]], dict[int, dict[str, Any]]]:
     """Usage events and dead letters of messages, by their place."""
     rows = [{"kafka_offset": n, "kafka_timestamp_us": RECEIVED_US, "value": value} for n, value in enumerate(values)]
-    events, letters = enricher.judge(pa.RecordBatch.from_pylist(rows, schema=RAW_SCHEMA), TOPIC, 0)
+    events, letters = judge.judge([pa.RecordBatch.from_pylist(rows, schema=RAW_SCHEMA)], TOPIC, 0)
     by_place = [{row["kafka_offset"]: row for row in table.to_pylist()} for table in (events, letters)]
     assert sorted([*by_place[0], *by_place[1]]) == list(range(len(values)))
     return by_place[0], by_place[1]
 
 
-def instants(enricher: Enricher, times: list[str]) -> list[int | None]:
+def instants(judge: Judge, times: list[str]) -> list[int | None]:
     """Microseconds since the epoch of event times, None where one is of the wrong type."""
-    events, letters = judged(enricher, [message(event_time=time) for time in times])
+    events, letters = judged(judge, [message(event_time=time) for time in times])
     assert all((letter["reason"], letter["field"]) == ("wrong_type", "event_time") for letter in letters.values())
     return [events[n]["event_time_us"] if n in events else None for n in range(len(times))]
 
@@ -59,9 +58,9 @@ ISO_TIMES = {
 }
 
 
-def test_times_as_iso_8601_writes_them(enricher: Enricher) -> None:
+def test_times_as_iso_8601_writes_them(judge: Judge) -> None:
     expected = [int(datetime.fromisoformat(time).timestamp() * 1e6) for time in ISO_TIMES.values()]
-    found = instants(enricher, list(ISO_TIMES))
+    found = instants(judge, list(ISO_TIMES))
     assert dict(zip(ISO_TIMES, found, strict=True)) == dict(zip(ISO_TIMES, expected, strict=True))
 
 
@@ -93,9 +92,9 @@ OTHER_SHAPES = [
 ]  # fmt: skip
 
 
-def test_other_times_are_of_the_wrong_type(enricher: Enricher) -> None:
+def test_other_times_are_of_the_wrong_type(judge: Judge) -> None:
     times = [f"2026-11-23T15:00:00{ending}" for ending in OTHER_TIMES] + OTHER_SHAPES
-    found = zip(times, instants(enricher, times), strict=True)
+    found = zip(times, instants(judge, times), strict=True)
     taken = {time: instant for time, instant in found if instant is not None}
     assert taken == {}
 
@@ -110,16 +109,14 @@ def test_other_times_are_of_the_wrong_type(enricher: Enricher) -> None:
         min_size=1, max_size=20,
     )
 )  # fmt: skip
-def test_every_instant_is_read_as_python_reads_it(
-    enricher: Enricher, drawn: list[tuple[datetime, int, str, str]]
-) -> None:
+def test_every_instant_is_read_as_python_reads_it(judge: Judge, drawn: list[tuple[datetime, int, str, str]]) -> None:
     times = [
         at.replace(tzinfo=timezone(timedelta(minutes=offset))).isoformat(sep=separator, timespec=precision)
         for at, offset, precision, separator in drawn
     ]
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     expected = [(datetime.fromisoformat(time) - epoch) // timedelta(microseconds=1) for time in times]
-    assert instants(enricher, times) == expected
+    assert instants(judge, times) == expected
 
 
 def is_json(text: bytes) -> bool:
@@ -135,20 +132,20 @@ def is_json(text: bytes) -> bool:
     return True
 
 
-def unreadable(enricher: Enricher, values: list[bytes]) -> list[bool]:
-    letters = judged(enricher, values)[1]
+def unreadable(judge: Judge, values: list[bytes]) -> list[bool]:
+    letters = judged(judge, values)[1]
     return [n in letters and letters[n]["reason"] in ("not_json", "not_utf8") for n in range(len(values))]
 
 
-def test_every_file_of_the_json_test_suite_is_judged(enricher: Enricher, shared_data: Path) -> None:
+def test_every_file_of_the_json_test_suite_is_judged(judge: Judge, shared_data: Path) -> None:
     files = sorted((shared_data / "jsontestsuite" / "test_parsing").glob("*.json"))
     assert len(files) > 300
     values = [path.read_bytes() for path in files]
-    for path, refused in zip(files, unreadable(enricher, values), strict=True):
+    for path, refused in zip(files, unreadable(judge, values), strict=True):
         if path.name[:2] in ("y_", "n_"):
             assert refused == path.name.startswith("n_"), path.name
     wrapped = [b'{"event_id":' + value + b"}" for value in values]
-    for path, value, refused in zip(files, wrapped, unreadable(enricher, wrapped), strict=True):
+    for path, value, refused in zip(files, wrapped, unreadable(judge, wrapped), strict=True):
         if path.name[:2] in ("y_", "n_"):
             assert refused != is_json(value), path.name
 
@@ -164,13 +161,13 @@ TEXTS_THAT_LOOK_ALIKE = [
 ]  # fmt: skip
 
 
-def test_what_duckdb_forgives_is_refused(enricher: Enricher) -> None:
-    assert unreadable(enricher, FORGIVEN) == [True] * len(FORGIVEN)
+def test_what_duckdb_forgives_is_refused(judge: Judge) -> None:
+    assert unreadable(judge, FORGIVEN) == [True] * len(FORGIVEN)
 
 
-def test_texts_that_look_alike_are_texts(enricher: Enricher) -> None:
+def test_texts_that_look_alike_are_texts(judge: Judge) -> None:
     values = [message(screen=text, properties={text: [text], "b": text}) for text in TEXTS_THAT_LOOK_ALIKE]
-    events, _ = judged(enricher, values)
+    events, _ = judged(judge, values)
     assert [events[n]["screen"] for n in range(len(values))] == TEXTS_THAT_LOOK_ALIKE
     assert json.loads(events[0]["properties"]) == {",}": [",}"], "b": ",}"}
 
@@ -201,5 +198,5 @@ def nearly_json(draw: st.DrawFn) -> bytes:
 @settings(max_examples=200)
 @given(st.lists(nearly_json(), min_size=1, max_size=30))
 @example([b'{"a":",]","b":[1,]}', b'{"a":"nan","b":nan}', b'{"a":"\\\\",}', b'["\\",]", 1]'])
-def test_json_is_what_a_strict_parser_takes(enricher: Enricher, values: list[bytes]) -> None:
-    assert [not refused for refused in unreadable(enricher, values)] == [is_json(value) for value in values]
+def test_json_is_what_a_strict_parser_takes(judge: Judge, values: list[bytes]) -> None:
+    assert [not refused for refused in unreadable(judge, values)] == [is_json(value) for value in values]

@@ -1,0 +1,100 @@
+"""Decides which offsets a run lands: what Kafka holds beyond what is in the lake, within a budget."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from usage_analytics.errors import UserError
+from usage_analytics.ingestion.offset_log import OffsetLog
+
+
+@dataclass(frozen=True)
+class Watermarks:
+    """The offsets ``[low, high)`` that Kafka still holds of one Kafka partition."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """Some of a topic's Kafka partitions: those whose number leaves ``number`` when divided by ``of``.
+
+    Runs of different shares never meet; a Kafka partition that is added to the topic falls into one of them.
+    """
+
+    number: int = 0
+    of: int = 1
+
+    def has(self, kafka_partition: int) -> bool:
+        return kafka_partition % self.of == self.number
+
+    def split(self, parts: int) -> list["Share"]:
+        """Shares that together are this one."""
+        return [Share(self.number + self.of * part, self.of * parts) for part in range(parts)]
+
+
+EVERYTHING = Share()
+Ranges = dict[int, tuple[int, int]]  # first offset, and the one after the last, of Kafka partitions
+
+
+class MessageSource(Protocol):
+    """Where messages come from: what it holds, and any range of it."""
+
+    topic: str
+
+    def topic_id(self) -> str: ...
+
+    def watermarks(self, share: Share = EVERYTHING) -> dict[int, Watermarks]: ...
+
+    def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]: ...
+
+
+def plan(source: MessageSource, log: OffsetLog, budget: int, share: Share = EVERYTHING) -> Ranges:
+    """The offset range to land of each Kafka partition that has waiting messages, the budget shared fairly.
+
+    Raises `UserError` where Kafka and the lake disagree (topic recreated, retention overtook us).
+    """
+    lasts = log.lasts()
+    refuse_recreated(source, {last.topic_id for last in lasts.values()})
+    waiting = {}
+    for kafka_partition, marks in source.watermarks(share).items():
+        start = lasts[kafka_partition].end if kafka_partition in lasts else marks.low
+        _refuse_disagreement(source.topic, kafka_partition, start, marks)
+        if marks.high > start:
+            waiting[kafka_partition] = (start, marks.high)
+    ranges = {}
+    by_size = sorted(waiting.items(), key=lambda item: item[1][1] - item[1][0])
+    for position, (kafka_partition, (start, high)) in enumerate(by_size):
+        end = min(high, start + max(1, budget // (len(by_size) - position)))
+        budget = max(0, budget - (end - start))
+        ranges[kafka_partition] = (start, end)
+    return dict(sorted(ranges.items()))
+
+
+def refuse_recreated(source: MessageSource, known: set[str]) -> None:
+    """`UserError` if the topic is another one than those that are known by their ids."""
+    # Offsets alone do not tell: a recreated topic that has grown past the committed offset would lose its beginning.
+    found = source.topic_id()
+    others = known - {found, ""}
+    if found and others:
+        raise UserError(
+            f"topic {source.topic!r} is not the one the lake holds messages of: it was deleted and created again, or "
+            f"this is another cluster (topic id {found}, the lake's is {', '.join(sorted(others))}); "
+            "give it its own USAGE_ANALYTICS_TOPIC or HOME"
+        )
+
+
+def _refuse_disagreement(topic: str, kafka_partition: int, committed: int, marks: Watermarks) -> None:
+    place = f"topic {topic!r}, Kafka partition {kafka_partition}"
+    if marks.high < committed:
+        raise UserError(
+            f"{place}: the lake holds messages up to offset {committed}, but Kafka ends at {marks.high}; the topic was "
+            "created again or this is another cluster (give it its own USAGE_ANALYTICS_TOPIC or HOME)"
+        )
+    if marks.low > committed:
+        raise UserError(
+            f"{place}: Kafka deleted offsets {committed} to {marks.low} before they were landed; nothing was skipped"
+        )

@@ -1,0 +1,71 @@
+"""Enrichment while landing: the same files as from the raw chunk, and landing never fails by it."""
+
+import logging
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from fakes import KEY, OPEN, TOPIC, FakeKafka, message
+
+from usage_analytics.contract import load_mapping
+from usage_analytics.enrichment import enriched_chunk
+from usage_analytics.enrichment.enrich import Enricher
+from usage_analytics.ingestion.landing import Limits, Worker, land
+from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
+from usage_analytics.lake.layout import Layout
+from usage_analytics.trading_calendar import trading_calendar
+
+LIMITS = Limits(messages_per_run=10**6, chunk_messages=40, chunk_bytes=2**30, batch_messages=10)
+MESSAGES = [message(event_id=str(n)) if n % 7 else b"broken" for n in range(100)]
+
+
+@pytest.fixture
+def kafka() -> FakeKafka:
+    kafka = FakeKafka.of(2)
+    kafka.produce(0, *MESSAGES)
+    kafka.produce(1, None, *MESSAGES[:15])
+    return kafka
+
+
+def enricher(layout: Layout) -> Enricher:
+    return Enricher(layout, load_mapping("usage_event"), trading_calendar(), KEY, 25)
+
+
+def landed(kafka: FakeKafka, layout: Layout) -> list[ChunkRecord]:
+    now, log = OPEN.start + timedelta(minutes=1), OffsetLog(layout.offsets)
+    return land([Worker(kafka, enricher(layout).while_landing)], log, layout, OPEN, LIMITS, now).landed
+
+
+def files(layout: Layout) -> dict[str, bytes]:
+    made = [*layout.root.glob("usage_events/**/*.parquet"), *layout.root.glob("dead_letters/**/*.parquet")]
+    return {str(path.relative_to(layout.root)): path.read_bytes() for path in made}
+
+
+def test_files_are_those_that_the_raw_chunks_give(kafka: FakeKafka, memory_path: Path) -> None:
+    layout = Layout(memory_path, TOPIC)
+    records = landed(kafka, layout)
+    on_the_way = files(layout)
+    assert len(records) == 4
+    report = enricher(layout).enrich(records)
+    assert (report.enriched_now, report.rows + report.dead_letters) == (0, 116)
+    for path in on_the_way:
+        (layout.root / path).unlink()
+    assert enricher(layout).enrich(records).enriched_now == 4
+    assert files(layout) == on_the_way
+
+
+def test_messages_land_whatever_happens_to_their_enrichment(
+    kafka: FakeKafka, memory_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = Layout(memory_path, TOPIC)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken, caplog.at_level(logging.WARNING):
+        broken.setattr(enriched_chunk, "write_sealed", full)
+        records = landed(kafka, layout)
+    assert sum(record.rows for record in records) == 116
+    assert files(layout) == {}
+    assert "could not be enriched while it was landed" in caplog.text
+    assert enricher(layout).enrich(records).enriched_now == 4
