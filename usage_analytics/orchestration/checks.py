@@ -17,8 +17,8 @@ SHOWN = 10  # faults named in a check's metadata; all are counted
 @dg.asset_check(asset=raw_messages, blocking=True)
 def offsets_tile(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
     """The window's chunks continue those before them without a gap or an overlap, in every Kafka partition."""
-    log = parts.offset_log(platform.settings())
-    records = log.chain_into(context.op_execution_context.partition_key)
+    with told_plainly():
+        records = parts.offset_log(platform.settings()).chain_into(context.op_execution_context.partition_key)
     faults = tiling_faults(records)
     places = [f"Kafka partition {f.kafka_partition}: {f.kind} {f.start} to {f.end}" for f in faults]
     return dg.AssetCheckResult(
@@ -32,8 +32,9 @@ def counts_reconcile(context: dg.AssetCheckExecutionContext, platform: Platform)
     """Raw rows = usage events + dead letters, and usage events = rows in the warehouse, chunk by chunk."""
     settings = platform.settings()
     window = context.op_execution_context.partition_key
-    records = parts.offset_log(settings).of_window(window)
-    counts = hop_counts(records, parts.layout(settings), parts.warehouse(settings), window)
+    with told_plainly():
+        records = parts.offset_log(settings).of_window(window)
+        counts = hop_counts(records, parts.layout(settings), parts.warehouse(settings), window)
     wrong = [count.describe() for count in counts if not count.balances]
     return dg.AssetCheckResult(
         passed=not wrong,
@@ -50,8 +51,8 @@ def counts_reconcile(context: dg.AssetCheckExecutionContext, platform: Platform)
 def few_dead_letters(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
     """At most one message in a hundred of the window broke the contract."""
     settings = platform.settings()
-    records = parts.offset_log(settings).of_window(context.op_execution_context.partition_key)
     with told_plainly():
+        records = parts.offset_log(settings).of_window(context.op_execution_context.partition_key)
         report = EnrichmentReport(parts.enriched_reader(settings).chunks(records))
     share = report.dead_letters / max(1, report.rows + report.dead_letters)
     return dg.AssetCheckResult(
@@ -65,11 +66,12 @@ def few_dead_letters(context: dg.AssetCheckExecutionContext, platform: Platform)
 def plan_is_a_plan(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
     """In every context probabilities add up to at most one, and nothing is proposed that is already open."""
     day = context.op_execution_context.partition_key
-    broken = parts.warehouse(platform.settings()).read(
-        "SELECT context FROM preload_plan WHERE trading_day = CAST(? AS DATE) GROUP BY context "
-        "HAVING sum(probability) > 1 + 1e-9 OR bool_or(ends_with(' > ' || context, ' > ' || mini_app))",
-        [day],
-    )
+    with told_plainly():
+        broken = parts.warehouse(platform.settings()).read(
+            "SELECT context FROM preload_plan WHERE trading_day = CAST(? AS DATE) GROUP BY context "
+            "HAVING sum(probability) > 1 + 1e-9 OR bool_or(ends_with(' > ' || context, ' > ' || mini_app))",
+            [day],
+        )
     return dg.AssetCheckResult(passed=broken.is_empty(), metadata={"broken_contexts": broken.height})
 
 

@@ -3,23 +3,19 @@
 DuckDB lets one process write at a time, so connections are short and a busy file is waited for.
 """
 
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, text
 
-from usage_analytics.enrichment.enriched_chunk import EVENT_SCHEMA, EnrichedChunk, verify_events
-from usage_analytics.errors import UserError
+from usage_analytics.enrichment.enriched_chunk import EnrichedChunk
+from usage_analytics.warehouse.duckdb_file import opened, sql
 from usage_analytics.warehouse.protocol import MARTS, PLAN, LoadReceipt, MartReceipt
+from usage_analytics.warehouse.window_loading import duckdb_of, load
 
 FOLDS = 5
 # The pseudonym's first two hexadecimal digits as a number, so that a user stays in one fold on every day and in every
@@ -43,21 +39,7 @@ class DuckDBWarehouse:
 
     def load_window(self, topic: str, window: str, chunks: Sequence[EnrichedChunk]) -> LoadReceipt:
         with self._transaction() as connection:
-            loaded = _ledger(connection, topic, window)
-            wanted = {(c.record.kafka_partition, c.record.start): c for c in chunks}
-            stale = [key for key, known in loaded.items() if key not in wanted or known != _identity(wanted[key])]
-            new = [chunk for key, chunk in wanted.items() if key not in loaded or key in stale]
-            for chunk in new:
-                verify_events(chunk)  # DuckDB checks nothing: it would load what a changed byte makes of a file
-            days = _delete(connection, topic, window, [(*key, loaded[key][0]) for key in stale])
-            days |= _insert(connection, window, new)
-            _record(connection, window, new)
-            for day in days:
-                connection.execute(text(_NEXT_VERSION), {"day": day})
-            rows = _count(connection, topic, window)
-            if rows != sum(chunk.rows for chunk in chunks):
-                raise RuntimeError(f"window {window} holds {rows} rows after loading, its chunks hold others")
-        return LoadReceipt(rows, len(new), len(chunks) - len(new), tuple(sorted(days)))
+            return load(connection, self.path, topic, window, chunks)
 
     def refresh_mart(self, mart: str, trading_day: date) -> MartReceipt:
         if mart not in MARTS:
@@ -87,7 +69,7 @@ class DuckDBWarehouse:
     def replace_plan(self, trading_day: date, plan: pl.DataFrame) -> None:
         with self._transaction() as connection:
             connection.execute(text("DELETE FROM preload_plan WHERE trading_day = :day"), {"day": trading_day})
-            raw = _duckdb(connection)
+            raw = duckdb_of(connection)
             raw.register("new_plan", plan.to_arrow())
             raw.execute(
                 "INSERT INTO preload_plan BY NAME SELECT ?::DATE AS trading_day, * FROM new_plan", [trading_day]
@@ -110,7 +92,7 @@ class DuckDBWarehouse:
 
     def read(self, query: str, parameters: Sequence[object] = ()) -> pl.DataFrame:
         with self._connection() as connection:
-            rows = _duckdb(connection).sql(query, params=list(parameters)).to_arrow_table()
+            rows = duckdb_of(connection).sql(query, params=list(parameters)).to_arrow_table()
         return pl.DataFrame(pl.from_arrow(rows))
 
     @contextmanager
@@ -118,105 +100,14 @@ class DuckDBWarehouse:
         with self._connection() as connection, connection.begin():
             yield connection
 
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        spill = {"memory_limit": self.memory_limit, "temp_directory": f"{self.path}.spill"}
-        engine = create_engine(f"duckdb:///{self.path}", poolclass=NullPool, connect_args={"config": spill})
-        with self._patiently(engine.connect) as connection:
-            for statement in _sql("schema").split(";\n"):
-                connection.execute(text(statement))
-            connection.commit()
-            yield connection
-
-    def _patiently(self, connect: Any) -> Connection:
-        deadline = time.monotonic() + self.wait_s
-        while True:
-            try:
-                return connect()
-            except DBAPIError as error:
-                if "lock" not in str(error.orig):
-                    raise UserError(f"warehouse {self.path} cannot be opened: {error.orig}") from None
-                if time.monotonic() > deadline:
-                    raise UserError(
-                        f"warehouse {self.path} has been in use for {self.wait_s:g} s: {error.orig}"
-                    ) from None
-                time.sleep(0.1)
+    def _connection(self) -> AbstractContextManager[Connection]:
+        return opened(self.path, self.wait_s, self.memory_limit)
 
 
 _VERSION = "SELECT version FROM trading_day_versions WHERE trading_day = :day"
-_NEXT_VERSION = """
-INSERT INTO trading_day_versions VALUES (:day, 1) ON CONFLICT (trading_day) DO UPDATE SET version = version + 1
-"""
 _MART_LEDGER = "INSERT OR REPLACE INTO mart_ledger VALUES (:mart, :day, :version, :rows, now())"
-_CHUNK_ROWS = """
-load_window = :window AND topic = :topic AND kafka_partition = :partition
-AND kafka_offset >= :start AND kafka_offset < :end
-"""
-
-
-def _ledger(connection: Connection, topic: str, window: str) -> dict[tuple[int, int], tuple[int, int, str]]:
-    """Of each loaded chunk, by Kafka partition and start: end offset, rows, fingerprint."""
-    query = """
-    SELECT kafka_partition, start_offset, end_offset, row_count, fingerprint FROM load_ledger
-    WHERE load_window = :window AND topic = :topic
-    """
-    rows = connection.execute(text(query), {"window": window, "topic": topic})
-    return {(row[0], row[1]): (row[2], row[3], row[4]) for row in rows}
-
-
-def _identity(chunk: EnrichedChunk) -> tuple[int, int, str]:
-    return chunk.record.end, chunk.rows, chunk.fingerprint
-
-
-def _delete(connection: Connection, topic: str, window: str, chunks: list[tuple[int, int, int]]) -> set[date]:
-    days: set[date] = set()
-    for partition, start, end in chunks:
-        values = {"window": window, "topic": topic, "partition": partition, "start": start, "end": end}
-        select = text(f"SELECT DISTINCT trading_day FROM usage_events WHERE {_CHUNK_ROWS}")
-        days |= set(connection.execute(select, values).scalars())
-        connection.execute(text(f"DELETE FROM usage_events WHERE {_CHUNK_ROWS}"), values)
-        ledger = (
-            "DELETE FROM load_ledger WHERE topic = :topic AND kafka_partition = :partition AND start_offset = :start"
-        )
-        connection.execute(text(ledger), values)
-    return days
-
-
-def _insert(connection: Connection, window: str, chunks: list[EnrichedChunk]) -> set[date]:
-    files = [str(chunk.path) for chunk in chunks if chunk.rows]
-    if not files:
-        return set()
-    raw = _duckdb(connection)
-    columns = ", ".join(EVENT_SCHEMA.names)
-    source = "read_parquet(?, hive_partitioning = false)"
-    raw.execute(f"INSERT INTO usage_events (load_window, {columns}) SELECT ?, {columns} FROM {source}", [window, files])
-    days = raw.execute(f"SELECT DISTINCT trading_day FROM {source}", [files]).fetchall()
-    return {row[0] for row in days}
-
-
-def _record(connection: Connection, window: str, chunks: list[EnrichedChunk]) -> None:
-    raw = _duckdb(connection)
-    for chunk in chunks:
-        r = chunk.record
-        row = [window, r.topic, r.kafka_partition, r.start, r.end, chunk.rows, chunk.dead_letters, chunk.fingerprint]
-        raw.execute("INSERT INTO load_ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, now())", row)
-
-
-def _count(connection: Connection, topic: str, window: str) -> int:
-    query = text("SELECT count(*) FROM usage_events WHERE load_window = :window AND topic = :topic")
-    return connection.execute(query, {"window": window, "topic": topic}).scalar_one()
-
-
-def _duckdb(connection: Connection) -> Any:
-    # Arrow tables and lists of Parquet files go through DuckDB's own interface, inside SQLAlchemy's transaction.
-    return connection.connection.driver_connection
 
 
 def _mart_sql(mart: str, days: str, fold: str) -> str:
-    session_events = _sql("session_events").replace("{days}", days)
-    return _sql(mart).replace("{session_events}", session_events).replace("{fold}", fold)
-
-
-def _sql(name: str) -> str:
-    return (resources.files("usage_analytics.warehouse") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    session_events = sql("session_events").replace("{days}", days)
+    return sql(mart).replace("{session_events}", session_events).replace("{fold}", fold)

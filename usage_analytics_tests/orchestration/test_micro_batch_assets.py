@@ -152,3 +152,13 @@ def test_the_share_of_dead_letters_is_read_not_made(older: Landed) -> None:
     assert (check.check_name, check.passed) == ("few_dead_letters", False)
     told = {name: value.value for name, value in check.metadata.items()}
     assert told == {"dead_letters": 2, "share": 0.05, "reasons": {"not_json": 2}}
+
+
+def test_a_damaged_warehouse_is_told_in_a_sentence_that_helps(older: Landed) -> None:
+    assert older.materialize("usage_events", "loaded_events").success
+    rows, path = older.loaded(), older.settings.warehouse
+    path.write_bytes(path.read_bytes()[:20_000])
+    assert older.refusal("loaded_events").startswith(f"warehouse {path} is damaged: move {path} away and materialize")
+    path.unlink()
+    assert older.materialize("loaded_events").success
+    assert older.loaded().equals(rows)

@@ -1,5 +1,6 @@
 """The warehouse: loads are idempotent by window, and the trading days they change are known."""
 
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def test_a_load_that_fails_changes_nothing(warehouse: DuckDBWarehouse, memory_pa
         warehouse.load_window(TOPIC, WINDOWS[0], [replaced, missing])
     short = enriched_chunk(memory_path, WINDOWS[0], 0, 2, events(2))
     lying = EnrichedChunk(short.record, short.path, 3, 0, {}, "f1")
-    with pytest.raises(RuntimeError, match="holds 4 rows after loading"):
+    with pytest.raises(UserError, match="holds 4 rows after loading, its chunks 5: rows were changed by other means"):
         warehouse.load_window(TOPIC, WINDOWS[0], [replaced, lying])
     assert warehouse.read(EVENTS).equals(rows)
     assert warehouse.read(LEDGER).equals(ledger)
@@ -136,10 +137,49 @@ def test_an_unknown_mart_is_refused(warehouse: DuckDBWarehouse) -> None:
         warehouse.refresh_mart("clicks", DAYS[0])
 
 
-def test_a_file_that_is_no_warehouse_is_named(memory_path: Path) -> None:
+def cut_short(content: bytes) -> bytes:
+    return content[: len(content) // 3]
+
+
+def other_bytes_at_the_front(content: bytes) -> bytes:
+    return content[:100] + b"?" * 1_000 + content[1_100:]
+
+
+def other_bytes_in_every_block(content: bytes) -> bytes:
+    return content[:12_300] + b"?" * (len(content) - 12_300)
+
+
+DAMAGE = [lambda _: b"this is not a database" * 1_000, lambda _: b"", cut_short, other_bytes_at_the_front,
+          other_bytes_in_every_block]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_named_and_made_again_as_the_sentence_says(
+    damage: Callable[[bytes], bytes], warehouse: DuckDBWarehouse, memory_path: Path
+) -> None:
+    chunk = enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(3))
+    warehouse.load_window(TOPIC, WINDOWS[0], [chunk])
+    rows = warehouse.read(EVENTS)
+    warehouse.path.write_bytes(damage(warehouse.path.read_bytes()))
+    remedy = "loaded_events of all windows, then the marts, model and plan of all trading days"
+    sentence = f"warehouse {warehouse.path} is damaged: move {warehouse.path} away and materialize {remedy}"
+    uses: list[Callable[[], object]] = [
+        lambda: warehouse.read(EVENTS), lambda: warehouse.refresh_mart(MARTS[0], DAYS[1]), warehouse.stale_days
+    ]  # fmt: skip
+    with pytest.raises(UserError) as raised:
+        for use in uses:  # of a file that can be opened, only what is read shows the damage
+            use()
+    assert str(raised.value).startswith(sentence)
+    assert "\n" not in str(raised.value)
+    warehouse.path.rename(memory_path / "away")
+    warehouse.load_window(TOPIC, WINDOWS[0], [chunk])
+    assert warehouse.read(EVENTS).equals(rows)
+
+
+def test_a_warehouse_that_cannot_be_used_is_not_called_damaged(memory_path: Path) -> None:
     path = memory_path / "warehouse.duckdb"
-    path.write_bytes(b"this is not a database" * 1_000)
-    with pytest.raises(UserError, match=rf"warehouse {path} cannot be opened"):
+    path.mkdir()
+    with pytest.raises(UserError, match=rf"warehouse {path} cannot be used: IO Error"):
         DuckDBWarehouse(path).stale_days()
 
 
