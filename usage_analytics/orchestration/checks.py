@@ -8,7 +8,7 @@ from usage_analytics.ingestion.landing import tiling_faults
 from usage_analytics.orchestration.micro_batch_assets import loaded_events, raw_messages, usage_events
 from usage_analytics.orchestration.resources import Platform, told_plainly
 from usage_analytics.orchestration.trading_day_assets import preload_plan
-from usage_analytics.reconciliation import hop_counts
+from usage_analytics.reconciliation import reconcile_window
 
 DEAD_LETTER_SHARE = 0.01
 SHOWN = 10  # faults named in a check's metadata; all are counted
@@ -29,19 +29,22 @@ def offsets_tile(context: dg.AssetCheckExecutionContext, platform: Platform) -> 
 
 @dg.asset_check(asset=loaded_events, blocking=True)
 def counts_reconcile(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
-    """Raw rows = usage events + dead letters, and usage events = rows in the warehouse, chunk by chunk."""
+    """Raw rows = usage events + dead letters, and usage events = rows in the warehouse, chunk by chunk.
+
+    Nor does the warehouse hold other rows of the window or of its offsets.
+    """
     settings = platform.settings()
     window = context.op_execution_context.partition_key
     with told_plainly():
-        records = parts.offset_log(settings).of_window(window)
-        counts = hop_counts(records, parts.layout(settings), parts.warehouse(settings), window)
-    wrong = [count.describe() for count in counts if not count.balances]
+        log, layout = parts.offset_log(settings), parts.layout(settings)
+        counts = reconcile_window(log, layout, parts.warehouse(settings), window)
+    wrong = counts.differences()
     return dg.AssetCheckResult(
         passed=not wrong,
         metadata={
-            "raw": sum(count.record.rows for count in counts),
-            "dead_letters": sum(count.dead_letters or 0 for count in counts),
-            "loaded": sum(count.loaded or 0 for count in counts),
+            "raw": sum(count.record.rows for count in counts.chunks),
+            "dead_letters": sum(count.dead_letters or 0 for count in counts.chunks),
+            "loaded": counts.loaded,
             "differences": "; ".join(wrong[:SHOWN]) or "none",
         },
     )

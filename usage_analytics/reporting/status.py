@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from usage_analytics import parts
-from usage_analytics.reconciliation import hop_counts
+from usage_analytics.reconciliation import Reconciliation, reconcile, reconcile_window
 from usage_analytics.settings import Settings
 
 
@@ -31,6 +31,7 @@ class HopTotals:
     dead_letters: int
     loaded: int
     balances: bool
+    unexplained: dict[str, int]  # rows in the warehouse that no chunk of the lake explains, by window
 
 
 def kafka_status(settings: Settings) -> list[KafkaPartitionStatus]:
@@ -48,24 +49,24 @@ def messages_waiting(settings: Settings) -> int:
 
 def window_totals(settings: Settings, count: int) -> list[HopTotals]:
     """The newest windows that hold messages, newest first."""
-    log = parts.offset_log(settings)
-    return [_totals(settings, window, window) for window in log.latest_windows(count)]
+    log, layout = parts.offset_log(settings), parts.layout(settings)
+    warehouse, windows = parts.warehouse(settings), log.latest_windows(count)
+    return [_totals(window, reconcile_window(log, layout, warehouse, window)) for window in windows]
 
 
 def hop_totals(settings: Settings) -> HopTotals:
     """All messages at each hop."""
-    return _totals(settings, "all windows", None)
+    log, layout = parts.offset_log(settings), parts.layout(settings)
+    return _totals("all windows", reconcile(log, layout, parts.warehouse(settings)))
 
 
-def _totals(settings: Settings, name: str, window: str | None) -> HopTotals:
-    log = parts.offset_log(settings)
-    records = log.all() if window is None else log.of_window(window)
-    counts = hop_counts(records, parts.layout(settings), parts.warehouse(settings), window)
+def _totals(name: str, counts: Reconciliation) -> HopTotals:
     return HopTotals(
         name=name,
-        raw=sum(c.record.rows for c in counts),
-        enriched=sum(c.enriched or 0 for c in counts),
-        dead_letters=sum(c.dead_letters or 0 for c in counts),
-        loaded=sum(c.loaded or 0 for c in counts),
-        balances=all(c.balances for c in counts),
+        raw=sum(c.record.rows for c in counts.chunks),
+        enriched=sum(c.enriched or 0 for c in counts.chunks),
+        dead_letters=sum(c.dead_letters or 0 for c in counts.chunks),
+        loaded=counts.loaded,
+        balances=not counts.differences(),
+        unexplained=counts.unexplained,
     )

@@ -19,10 +19,18 @@ CHUNK_ROWS = """
 load_window = :window AND topic = :topic AND kafka_partition = :partition
 AND kafka_offset >= :start AND kafka_offset < :end
 """
+# Of the window itself, only what begins before its chunks do: chunks that were cut anew may replace those before.
+OVERLAPPING = """
+SELECT load_window, start_offset, end_offset FROM load_ledger
+WHERE topic = :topic AND kafka_partition = :partition AND start_offset < :end AND end_offset > :start
+  AND (load_window <> :window OR start_offset < :start)
+ORDER BY load_window, start_offset
+"""
 
 
 def load(connection: Connection, path: Path, topic: str, window: str, chunks: Sequence[EnrichedChunk]) -> LoadReceipt:
     """Replace what differs between the ledger and the window's chunks, in the transaction that is open."""
+    _refuse_overlaps(connection, path, topic, window, chunks)
     loaded = _ledger(connection, topic, window)
     wanted = {(c.record.kafka_partition, c.record.start): c for c in chunks}
     stale = [key for key, known in loaded.items() if key not in wanted or known != _identity(wanted[key])]
@@ -45,6 +53,33 @@ def load(connection: Connection, path: Path, topic: str, window: str, chunks: Se
 def duckdb_of(connection: Connection) -> Any:
     """DuckDB's own interface, inside SQLAlchemy's transaction: for Arrow tables and lists of Parquet files."""
     return connection.connection.driver_connection
+
+
+def _refuse_overlaps(
+    connection: Connection, path: Path, topic: str, window: str, chunks: Sequence[EnrichedChunk]
+) -> None:
+    # A lake that lost records lands the same offsets again, cut otherwise: they would be counted twice.
+    for partition in sorted({chunk.record.kafka_partition for chunk in chunks}):
+        mine = [chunk.record for chunk in chunks if chunk.record.kafka_partition == partition]
+        start, end = min(r.start for r in mine), max(r.end for r in mine)
+        values = {"topic": topic, "partition": partition, "start": start, "end": end, "window": window}
+        found = connection.execute(text(OVERLAPPING), values).all()
+        if not found:
+            continue
+        others = sorted({row[0] for row in found} - {window})
+        first, last = min(row[1] for row in found), max(row[2] for row in found)
+        place = f"topic {topic!r}, Kafka partition {partition}, offsets {start} to {end} of window {window}"
+        if others:
+            windows = ", ".join(others)
+            raise UserError(
+                f"{place}: the warehouse already holds offsets {first} to {last} from window {windows}, of which the "
+                f"lake has lost the records; restore the lake, or materialize loaded_events of window {windows} first, "
+                "which takes out of the warehouse what the lake no longer holds"
+            )
+        raise UserError(
+            f"{place}: the warehouse already holds offsets {first} to {last} from it, and would lose those before "
+            f"{start}, of which the lake has lost the records; restore the lake, or {rebuild(path)}"
+        )
 
 
 def _ledger(connection: Connection, topic: str, window: str) -> dict[tuple[int, int], tuple[int, int, str]]:

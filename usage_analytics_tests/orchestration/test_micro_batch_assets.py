@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from usage_analytics import parts
 from usage_analytics.definitions import defs
 from usage_analytics.enrichment import enriched_chunk
 from usage_analytics.orchestration.run_now import QUIET
+from usage_analytics.reconciliation import unfinished_windows
 from usage_analytics.settings import PREFIX, load_settings
 from usage_analytics.trading_calendar import Window
 from usage_analytics_tests.integration.platform_under_test import clean_environment
@@ -162,3 +164,29 @@ def test_a_damaged_warehouse_is_told_in_a_sentence_that_helps(older: Landed) -> 
     path.unlink()
     assert older.materialize("loaded_events").success
     assert older.loaded().equals(rows)
+
+
+def test_events_that_a_lost_lake_lands_again_are_not_loaded_twice(older: Landed) -> None:
+    assert older.materialize("usage_events", "loaded_events").success
+    first, log = older.window, parts.offset_log(older.settings)
+    shutil.rmtree(older.settings.lake)
+    for held in older.kafka.kafka_partitions.values():
+        held.low = 10  # Kafka's retention has moved on
+    calendar = older.settings.calendar
+    older.window = calendar.window_at(first.end)
+    older.land()
+    assert [(r.start, r.end) for r in log.of_window(older.window.key)] == [(10, 40)] * 2
+    assert older.materialize("usage_events").success
+    assert older.refusal("loaded_events") == (
+        f"topic {TOPIC!r}, Kafka partition 0, offsets 10 to 40 of window {older.window.key}: the warehouse already "
+        f"holds offsets 0 to 20 from window {first.key}, of which the lake has lost the records; restore the lake, or "
+        f"materialize loaded_events of window {first.key} first, which takes out of the warehouse what the lake no "
+        "longer holds"
+    )
+    assert unfinished_windows(log, TOPIC, parts.warehouse(older.settings)) == [older.window.key]
+    again, older.window = older.window, first
+    assert older.materialize("loaded_events").success
+    older.window = again
+    assert older.materialize("loaded_events").success
+    loaded = older.loaded()
+    assert (loaded.height, loaded.select("kafka_partition", "kafka_offset").is_unique().all()) == (56, True)

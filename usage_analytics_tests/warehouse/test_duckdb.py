@@ -74,6 +74,54 @@ def test_windows_and_topics_do_not_touch_each_other(warehouse: DuckDBWarehouse, 
     assert warehouse.read(LEDGER).rows() == [(0, 2, 5, 3, 0, "f1")]
 
 
+def offsets(warehouse: DuckDBWarehouse) -> list[int]:
+    return warehouse.read(EVENTS).get_column("kafka_offset").to_list()
+
+
+def test_offsets_that_another_window_loaded_are_refused_and_the_remedy_helps(
+    warehouse: DuckDBWarehouse, memory_path: Path
+) -> None:
+    kept, lost = (enriched_chunk(memory_path, WINDOWS[0], 0, start, events(5)) for start in (0, 5))
+    other = enriched_chunk(memory_path, WINDOWS[0], 1, 0, events(2))
+    warehouse.load_window(TOPIC, WINDOWS[0], [kept, lost, other])
+    rows, ledger = warehouse.read(EVENTS), warehouse.read(LEDGER)
+    remedy = (
+        f"from window {WINDOWS[0]}, of which the lake has lost the records; restore the lake, or materialize "
+        f"loaded_events of window {WINDOWS[0]} first, which takes out of the warehouse what the lake no longer holds"
+    )
+    for start, end in ((5, 12), (8, 12), (6, 9)):  # where the lost record began, where Kafka's retention is now, within
+        again = enriched_chunk(memory_path, WINDOWS[1], 0, start, events(end - start))
+        with pytest.raises(UserError) as raised:
+            warehouse.load_window(TOPIC, WINDOWS[1], [again])
+        place = f"topic {TOPIC!r}, Kafka partition 0, offsets {start} to {end} of window {WINDOWS[1]}"
+        assert str(raised.value) == f"{place}: the warehouse already holds offsets 5 to 10 {remedy}"
+        assert warehouse.read(EVENTS).equals(rows)
+        assert warehouse.read(LEDGER).equals(ledger)
+    again = enriched_chunk(memory_path, WINDOWS[1], 0, 5, events(7))
+    assert warehouse.load_window(TOPIC, WINDOWS[0], [kept, other]).rows == 7
+    assert warehouse.load_window(TOPIC, WINDOWS[1], [again]).rows == 7
+    assert offsets(warehouse) == [*range(12), 0, 1]
+
+
+def test_chunks_of_a_window_that_were_cut_anew_replace_those_before(
+    warehouse: DuckDBWarehouse, memory_path: Path
+) -> None:
+    warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 3, events(7))])
+    begun_earlier = [enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(5))]
+    begun_earlier.append(enriched_chunk(memory_path, WINDOWS[0], 0, 5, events(9)))
+    warehouse.load_window(TOPIC, WINDOWS[0], begun_earlier)
+    assert offsets(warehouse) == list(range(14))
+    begun_later = enriched_chunk(memory_path, WINDOWS[0], 0, 8, events(7))
+    with pytest.raises(UserError) as raised:
+        warehouse.load_window(TOPIC, WINDOWS[0], [begun_later])
+    assert str(raised.value).startswith(
+        f"topic {TOPIC!r}, Kafka partition 0, offsets 8 to 15 of window {WINDOWS[0]}: the warehouse already holds "
+        "offsets 5 to 14 from it, and would lose those before 8, of which the lake has lost the records; restore the "
+        f"lake, or move {warehouse.path} away and materialize loaded_events of all windows"
+    )
+    assert offsets(warehouse) == list(range(14))
+
+
 def test_a_load_that_fails_changes_nothing(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
     good = enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(2))
     warehouse.load_window(TOPIC, WINDOWS[0], [good])
