@@ -87,19 +87,16 @@ def status(
     windows: Annotated[int, typer.Option(min=1, help="How many windows to show.")] = 5,
     everything: Annotated[bool, typer.Option("--all", help="Add the total of all windows; reads all history.")] = False,
 ) -> None:
-    """Show what waits on Kafka, what is in the lake and the warehouse, and whether the counts agree."""
-    from usage_analytics.reporting.status import hop_totals, kafka_status, window_totals
-    from usage_analytics.reporting.terminal import print_table
+    """Show what waits on Kafka, what is in the lake and the warehouse, and whether the counts agree.
 
-    settings = load_settings()
-    rows = [(s.kafka_partition, s.low, s.committed, s.high, s.lag) for s in kafka_status(settings)]
-    columns = ("Kafka partition", "low watermark", "committed offset", "high watermark", "lag")
-    print_table(f"Topic {settings.topic}", columns, rows)
-    totals = window_totals(settings, windows)
-    if everything:
-        totals.append(hop_totals(settings))
-    hops = [(t.name, t.raw, t.enriched, t.dead_letters, t.loaded, t.balances) for t in totals]
-    print_table("Ledger", ("window", "raw", "enriched", "dead letters", "loaded", "balances"), hops)
+    Exit code 1 when Kafka and the lake are at odds, or the warehouse holds rows that the lake does not explain: a
+    sentence says what to do. (A window that is being loaded does not balance yet; that alone is no such matter.)
+    Exit code 2 when Kafka or the warehouse cannot be asked.
+    """
+    from usage_analytics.reporting.status import print_status
+
+    if not print_status(load_settings(), windows, everything):
+        raise typer.Exit(1)
 
 
 @app.command("next")
