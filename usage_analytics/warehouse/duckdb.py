@@ -81,9 +81,13 @@ class DuckDBWarehouse:
             values = {"mart": PLAN, "day": trading_day, "version": version, "rows": plan.height}
             connection.execute(text(_MART_LEDGER), values)
 
-    def transition_counts(self, fold_property: str) -> pl.DataFrame:
-        fold = f"CAST(json_extract_string(properties, '$.' || ?) AS BIGINT) % {FOLDS}"
-        return self.read(_mart_sql("app_transitions", "true", fold), [fold_property])
+    def transition_counts(self, until: date | None = None) -> pl.DataFrame:
+        return self.read(TRANSITIONS_UNTIL, [until or date.max])
+
+    def transition_counts_by(self, fold_property: str) -> pl.DataFrame:
+        name = fold_property.replace("~", "~0").replace("/", "~1")  # as a JSON pointer wants it: any name is one
+        fold = f"TRY_CAST(json_extract_string(properties, ?) AS BIGINT) % {FOLDS}"
+        return self.read(_mart_sql("app_transitions", "true", fold), [f"/{name}"])
 
     def recent_mini_apps(self, user_id: str, count: int) -> list[str]:
         last_day = "SELECT max(trading_day) FROM usage_events WHERE user_id = ?"
@@ -104,6 +108,10 @@ class DuckDBWarehouse:
         return opened(self.path, self.wait_s, self.memory_limit)
 
 
+TRANSITIONS_UNTIL = """
+SELECT fold, prev3, prev2, prev1, next, CAST(sum(transitions) AS BIGINT) AS transitions
+FROM app_transitions WHERE trading_day <= ? GROUP BY ALL ORDER BY ALL
+"""
 _VERSION = "SELECT version FROM trading_day_versions WHERE trading_day = :day"
 _MART_LEDGER = "INSERT OR REPLACE INTO mart_ledger VALUES (:mart, :day, :version, :rows, now())"
 

@@ -54,8 +54,15 @@ class Warehouse(Protocol):
         """Replace a trading day's preload plan."""
         ...
 
-    def transition_counts(self, fold_property: str) -> pl.DataFrame:
-        """Counts as `app_transitions` holds them, over all days, in folds by a number in the events' properties."""
+    def transition_counts(self, until: date | None = None) -> pl.DataFrame:
+        """The counts of `app_transitions` over its trading days, of all or up to one, in its own folds of users."""
+        ...
+
+    def transition_counts_by(self, fold_property: str) -> pl.DataFrame:
+        """The same counts of all loaded events, in folds by a whole number that they carry under a property.
+
+        The fold is null where the property is missing or holds something else.
+        """
         ...
 
     def recent_mini_apps(self, user_id: str, count: int) -> list[str]:
