@@ -101,15 +101,15 @@ def status(
 
 @app.command("next")
 def next_(
-    user_or_context: Annotated[str, typer.Argument(metavar="USER|CONTEXT",
-                               help="A user's identifier, or mini-apps such as 'news > tech', most recent last.")],
+    asked: Annotated[list[str], typer.Argument(metavar="USER|MINI-APP...", help="A user's identifier, or mini-apps, "
+                     "most recent last: 'quotes > charts', or one by one.")],
 ) -> None:  # fmt: skip
-    """Show what would be preloaded for a user or after a context, and why."""
+    """Show what would be preloaded for a user or after mini-apps, and why."""
     from usage_analytics.reporting.terminal import CONSOLE, print_table
     from usage_analytics.serving.lookup import look_up
 
-    answer = look_up(load_settings(), user_or_context)
-    who = f"user {user_or_context}, last seen in " if answer.known_user else ""
+    answer = look_up(load_settings(), asked)
+    who = f"user {asked[0]}, last seen in " if answer.known_user else ""
     if not answer.items:
         CONSOLE.print(f"{who}{' > '.join(answer.context)}: nothing is likely enough to preload")
         return
