@@ -3,6 +3,7 @@
 DuckDB lets one process write at a time, so connections are short and a busy file is waited for.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -53,17 +54,13 @@ class DuckDBWarehouse:
             count = f"SELECT count(*), coalesce(sum({COUNTS_EVENTS[mart]}), 0) FROM {mart} {of_day}"
             rows, counted = connection.execute(text(count), day).one()
             events = connection.execute(text(f"SELECT count(*) FROM usage_events {of_day}"), day).scalar_one()
-            values = {"mart": mart, "day": trading_day, "version": version, "rows": rows}
+            values = {"mart": mart, "day": trading_day, "version": version, "rows": rows, "rule": _rule(mart)}
             connection.execute(text(_MART_LEDGER), values)
         return MartReceipt(rows, version, duplicates_dropped=int(events - counted))
 
     def stale_days(self) -> list[date]:
-        days = self.read(
-            "SELECT v.trading_day FROM trading_day_versions v CROSS JOIN unnest(?) AS m(mart) "
-            "LEFT JOIN mart_ledger l ON l.trading_day = v.trading_day AND l.mart = m.mart "
-            "WHERE l.version IS DISTINCT FROM v.version GROUP BY v.trading_day ORDER BY v.trading_day",
-            [[*MARTS, PLAN]],
-        )
+        rules = {**{mart: _rule(mart) for mart in MARTS}, PLAN: _rule("app_transitions")}
+        days = self.read(STALE_DAYS, [list(rules), list(rules.values())])
         return days.get_column("trading_day").to_list()
 
     def replace_plan(self, trading_day: date, plan: pl.DataFrame) -> None:
@@ -75,10 +72,10 @@ class DuckDBWarehouse:
                 "INSERT INTO preload_plan BY NAME SELECT ?::DATE AS trading_day, * FROM new_plan", [trading_day]
             )
             raw.unregister("new_plan")
-            # The plan is as new as the counts that its model learned from.
-            made_from = "SELECT version FROM mart_ledger WHERE mart = 'app_transitions' AND trading_day = :day"
-            version = connection.execute(text(made_from), {"day": trading_day}).scalar() or 0
-            values = {"mart": PLAN, "day": trading_day, "version": version, "rows": plan.height}
+            # The plan is as new as the counts that its model learned from, and of their rule.
+            made_from = "SELECT version, rule FROM mart_ledger WHERE mart = 'app_transitions' AND trading_day = :day"
+            version, rule = connection.execute(text(made_from), {"day": trading_day}).one_or_none() or (0, None)
+            values = {"mart": PLAN, "day": trading_day, "version": version, "rows": plan.height, "rule": rule}
             connection.execute(text(_MART_LEDGER), values)
 
     def transition_counts(self, until: date | None = None) -> pl.DataFrame:
@@ -112,8 +109,21 @@ TRANSITIONS_UNTIL = """
 SELECT fold, prev3, prev2, prev1, next, CAST(sum(transitions) AS BIGINT) AS transitions
 FROM app_transitions WHERE trading_day <= ? GROUP BY ALL ORDER BY ALL
 """
+STALE_DAYS = """
+SELECT v.trading_day FROM trading_day_versions v CROSS JOIN (SELECT unnest(?) AS mart, unnest(?) AS rule) m
+LEFT JOIN mart_ledger l ON l.trading_day = v.trading_day AND l.mart = m.mart
+WHERE l.version IS DISTINCT FROM v.version OR l.rule IS DISTINCT FROM m.rule
+GROUP BY v.trading_day ORDER BY v.trading_day
+"""
 _VERSION = "SELECT version FROM trading_day_versions WHERE trading_day = :day"
-_MART_LEDGER = "INSERT OR REPLACE INTO mart_ledger VALUES (:mart, :day, :version, :rows, now())"
+_MART_LEDGER = """
+INSERT OR REPLACE INTO mart_ledger (mart, trading_day, version, row_count, refreshed_at, rule)
+VALUES (:mart, :day, :version, :rows, now(), :rule)
+"""
+
+
+def _rule(mart: str) -> str:
+    return hashlib.sha256(_mart_sql(mart, "", FOLD_OF_USER).encode()).hexdigest()[:16]
 
 
 def _mart_sql(mart: str, days: str, fold: str) -> str:

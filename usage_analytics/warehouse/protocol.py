@@ -47,7 +47,7 @@ class Warehouse(Protocol):
         ...
 
     def stale_days(self) -> list[date]:
-        """Trading days whose events changed after their marts or plan were made, oldest first."""
+        """Trading days whose marts or plan are of other events than now, or were made by another rule; oldest first."""
         ...
 
     def replace_plan(self, trading_day: date, plan: pl.DataFrame) -> None:

@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 from fakes import TOPIC, enriched_chunk
@@ -178,6 +179,40 @@ def test_stale_days_are_those_whose_events_changed_after_their_marts(
     warehouse.load_window(TOPIC, WINDOWS[1], [late])
     assert warehouse.stale_days() == [DAYS[0]]
     assert warehouse.refresh_mart(MARTS[0], DAYS[0]).version == 2
+
+
+def close(warehouse: DuckDBWarehouse, day: date) -> None:
+    for mart in MARTS:
+        warehouse.refresh_mart(mart, day)
+    warehouse.replace_plan(day, NO_PLAN)
+
+
+def test_days_whose_marts_were_made_by_another_rule_are_stale(
+    warehouse: DuckDBWarehouse, memory_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [*events(2, trading_day=DAYS[1]), *events(1, trading_day=DAYS[0])]
+    warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, both)])
+    for day in DAYS:
+        close(warehouse, day)
+    assert warehouse.stale_days() == []
+    monkeypatch.setattr("usage_analytics.warehouse.duckdb.FOLD_OF_USER", "3")  # the next version's rule
+    assert warehouse.stale_days() == DAYS
+    warehouse.refresh_mart("app_transitions", DAYS[0])
+    assert warehouse.stale_days() == DAYS  # its plan was made of the counts before
+    warehouse.replace_plan(DAYS[0], NO_PLAN)
+    assert warehouse.stale_days() == [DAYS[1]]
+
+
+def test_a_warehouse_of_before_is_opened_and_its_marts_are_made_anew(
+    warehouse: DuckDBWarehouse, memory_path: Path
+) -> None:
+    warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(2))])
+    close(warehouse, DAYS[1])
+    with duckdb.connect(str(warehouse.path)) as connection:
+        connection.execute("ALTER TABLE mart_ledger DROP COLUMN rule")
+    assert warehouse.stale_days() == [DAYS[1]]
+    close(warehouse, DAYS[1])
+    assert warehouse.stale_days() == []
 
 
 def test_an_unknown_mart_is_refused(warehouse: DuckDBWarehouse) -> None:
