@@ -6,6 +6,7 @@ from usage_analytics import parts
 from usage_analytics.enrichment.enrich import EnrichmentReport
 from usage_analytics.ingestion.landing import tiling_faults
 from usage_analytics.orchestration.micro_batch_assets import loaded_events, raw_messages, usage_events
+from usage_analytics.orchestration.partitions import trading_day_of
 from usage_analytics.orchestration.resources import Platform, told_plainly
 from usage_analytics.orchestration.trading_day_assets import preload_plan
 from usage_analytics.reconciliation import reconcile_window
@@ -68,14 +69,10 @@ def few_dead_letters(context: dg.AssetCheckExecutionContext, platform: Platform)
 @dg.asset_check(asset=preload_plan, blocking=True)
 def plan_is_a_plan(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
     """In every context probabilities add up to at most one, and nothing is proposed that is already open."""
-    day = context.op_execution_context.partition_key
     with told_plainly():
-        broken = parts.warehouse(platform.settings()).read(
-            "SELECT context FROM preload_plan WHERE trading_day = CAST(? AS DATE) GROUP BY context "
-            "HAVING sum(probability) > 1 + 1e-9 OR bool_or(ends_with(' > ' || context, ' > ' || mini_app))",
-            [day],
-        )
-    return dg.AssetCheckResult(passed=broken.is_empty(), metadata={"broken_contexts": broken.height})
+        day = trading_day_of(context.op_execution_context.partition_key)
+        broken = parts.warehouse(platform.settings()).faulty_contexts(day)
+    return dg.AssetCheckResult(passed=not broken, metadata={"broken_contexts": len(broken)})
 
 
 CHECKS = [offsets_tile, counts_reconcile, few_dead_letters, plan_is_a_plan]

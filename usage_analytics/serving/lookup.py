@@ -11,7 +11,6 @@ from usage_analytics.serving.preload_plan import PlanItem, PreloadPlan
 from usage_analytics.settings import Settings, pseudonym_key
 from usage_analytics.warehouse.protocol import Warehouse
 
-NEWEST_PLAN = "SELECT * EXCLUDE trading_day FROM preload_plan WHERE trading_day = ?"
 LONGEST_CONTEXT = 3
 
 
@@ -31,16 +30,13 @@ def look_up(settings: Settings, asked: Sequence[str]) -> Answer:
     ``asked``: one text, which is a user, else a mini-app, else mini-apps joined by '>'; or several, each a mini-app.
     """
     warehouse = parts.warehouse(settings)
-    day = warehouse.read("SELECT max(trading_day) AS day FROM preload_plan").item()
-    if day is None:
+    newest = warehouse.newest_plan()
+    if newest is None:
         raise UserError(f"there is no preload plan in {settings.warehouse} yet; materialize preload_plan first")
-    plan = PreloadPlan(warehouse.read(NEWEST_PLAN, [day]))
+    day, plan = newest
     recent = _recent(settings, warehouse, asked[0]) if len(asked) == 1 else ()
-    context = recent or _context(asked, set(warehouse.read(KNOWN_MINI_APPS).get_column("mini_app")))
-    return Answer(day, context, bool(recent), plan.next(context))
-
-
-KNOWN_MINI_APPS = "SELECT DISTINCT next AS mini_app FROM app_transitions"
+    context = recent or _context(asked, set(warehouse.mini_apps()))
+    return Answer(day, context, bool(recent), PreloadPlan(plan).next(context))
 
 
 def _recent(settings: Settings, warehouse: Warehouse, user: str) -> tuple[str, ...]:

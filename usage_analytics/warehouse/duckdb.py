@@ -78,6 +78,18 @@ class DuckDBWarehouse:
             values = {"mart": PLAN, "day": trading_day, "version": version, "rows": plan.height, "rule": rule}
             connection.execute(text(_MART_LEDGER), values)
 
+    def newest_plan(self) -> tuple[date, pl.DataFrame] | None:
+        day = self.read("SELECT max(trading_day) AS day FROM preload_plan").item()
+        if day is None:
+            return None
+        return day, self.read("SELECT * EXCLUDE trading_day FROM preload_plan WHERE trading_day = ?", [day])
+
+    def faulty_contexts(self, trading_day: date) -> list[str]:
+        return self.read(FAULTY_CONTEXTS, [trading_day]).get_column("context").to_list()
+
+    def mini_apps(self) -> list[str]:
+        return self.read("SELECT DISTINCT next AS mini_app FROM app_transitions").get_column("mini_app").to_list()
+
     def transition_counts(self, until: date | None = None) -> pl.DataFrame:
         return self.read(TRANSITIONS_UNTIL, [until or date.max])
 
@@ -108,6 +120,10 @@ class DuckDBWarehouse:
 TRANSITIONS_UNTIL = """
 SELECT fold, prev3, prev2, prev1, next, CAST(sum(transitions) AS BIGINT) AS transitions
 FROM app_transitions WHERE trading_day <= ? GROUP BY ALL ORDER BY ALL
+"""
+FAULTY_CONTEXTS = """
+SELECT context FROM preload_plan WHERE trading_day = ? GROUP BY context
+HAVING sum(probability) > 1 + 1e-9 OR bool_or(ends_with(' > ' || context, ' > ' || mini_app))
 """
 STALE_DAYS = """
 SELECT v.trading_day FROM trading_day_versions v CROSS JOIN (SELECT unnest(?) AS mart, unnest(?) AS rule) m

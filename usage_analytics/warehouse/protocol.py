@@ -54,6 +54,18 @@ class Warehouse(Protocol):
         """Replace a trading day's preload plan."""
         ...
 
+    def newest_plan(self) -> tuple[date, pl.DataFrame] | None:
+        """The latest preload plan and its trading day; None before there is one."""
+        ...
+
+    def faulty_contexts(self, trading_day: date) -> list[str]:
+        """Contexts of a plan whose probabilities exceed one together, or that propose what is already open."""
+        ...
+
+    def mini_apps(self) -> list[str]:
+        """The mini-apps that `app_transitions` knows."""
+        ...
+
     def transition_counts(self, until: date | None = None) -> pl.DataFrame:
         """The counts of `app_transitions` over its trading days, of all or up to one, in its own folds of users."""
         ...

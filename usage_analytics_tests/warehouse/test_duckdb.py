@@ -277,6 +277,22 @@ def test_replacing_a_plan_replaces_one_day(warehouse: DuckDBWarehouse) -> None:
     assert rows == [(DAYS[0], "a"), (DAYS[1], "c")]
 
 
+def test_contexts_that_promise_too_much_or_what_is_open_are_faulty(warehouse: DuckDBWarehouse) -> None:
+    assert warehouse.newest_plan() is None
+    rows = [
+        ("", 0, 1, "news", 0.6, 90), ("", 0, 2, "mail", 0.4, 90), ("news", 1, 1, "mail", 0.7, 20),
+        ("news", 1, 2, "chat", 0.4, 20), ("mail > chat", 2, 1, "chat", 0.5, 30), ("chat", 1, None, None, None, 30),
+    ]  # fmt: skip
+    plan = pl.DataFrame(rows, PLAN_SCHEMA, orient="row")
+    for day in DAYS:
+        warehouse.replace_plan(day, plan.head(2) if day == DAYS[0] else plan)
+    assert warehouse.faulty_contexts(DAYS[0]) == []
+    assert sorted(warehouse.faulty_contexts(DAYS[1])) == ["mail > chat", "news"]
+    newest = warehouse.newest_plan()
+    assert newest is not None
+    assert (newest[0], newest[1].height, newest[1].columns) == (DAYS[1], 6, list(PLAN_SCHEMA))
+
+
 def test_recent_mini_apps_are_of_the_last_user_session_each_event_once(
     warehouse: DuckDBWarehouse, memory_path: Path
 ) -> None:
