@@ -90,6 +90,9 @@ class DuckDBWarehouse:
     def mini_apps(self) -> list[str]:
         return self.read("SELECT DISTINCT next AS mini_app FROM app_transitions").get_column("mini_app").to_list()
 
+    def busiest_transitions(self, trading_day: date, count: int) -> pl.DataFrame:
+        return self.read(BUSIEST_TRANSITIONS, [trading_day, count])
+
     def transition_counts(self, until: date | None = None) -> pl.DataFrame:
         return self.read(TRANSITIONS_UNTIL, [until or date.max])
 
@@ -117,6 +120,11 @@ class DuckDBWarehouse:
         return opened(self.path, self.wait_s, self.memory_limit)
 
 
+BUSIEST_TRANSITIONS = """
+SELECT prev1, next, CAST(sum(transitions) AS BIGINT) AS transitions, sum(dwell_us) / sum(transitions) / 1e6 AS dwell_s
+FROM app_transitions WHERE trading_day = ? AND prev1 IS NOT NULL AND prev1 <> next
+GROUP BY prev1, next ORDER BY sum(app_transitions.transitions) DESC, prev1, next LIMIT ?
+"""
 TRANSITIONS_UNTIL = """
 SELECT fold, prev3, prev2, prev1, next, CAST(sum(transitions) AS BIGINT) AS transitions
 FROM app_transitions WHERE trading_day <= ? GROUP BY ALL ORDER BY ALL

@@ -66,6 +66,10 @@ class Warehouse(Protocol):
         """The mini-apps that `app_transitions` knows."""
         ...
 
+    def busiest_transitions(self, trading_day: date, count: int) -> pl.DataFrame:
+        """Of a day, the commonest changes of mini-app: ``prev1``, ``next``, ``transitions``, ``dwell_s`` on average."""
+        ...
+
     def transition_counts(self, until: date | None = None) -> pl.DataFrame:
         """The counts of `app_transitions` over its trading days, of all or up to one, in its own folds of users."""
         ...
