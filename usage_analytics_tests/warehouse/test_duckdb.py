@@ -1,6 +1,10 @@
 """The warehouse: loads are idempotent by window, and the trading days they change are known."""
 
+import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -264,6 +268,22 @@ def test_a_warehouse_that_cannot_be_used_is_not_called_damaged(memory_path: Path
     path.mkdir()
     with pytest.raises(UserError, match=rf"warehouse {path} cannot be used: IO Error"):
         DuckDBWarehouse(path).stale_days()
+
+
+HOLD = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print(flush=True); sys.stdin.read()"
+
+
+def test_a_file_in_use_is_waited_for(warehouse: DuckDBWarehouse) -> None:
+    command = [sys.executable, "-c", HOLD, str(warehouse.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin is not None and other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(UserError, match=rf"warehouse {warehouse.path} has been in use for 0\.1 s: .*{other.pid}"):
+            replace(warehouse, wait_s=0.1).stale_days()
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(replace(warehouse, wait_s=30).stale_days)
+            other.stdin.close()
+            assert waiting.result() == []
 
 
 def test_replacing_a_plan_replaces_one_day(warehouse: DuckDBWarehouse) -> None:
