@@ -89,9 +89,9 @@ def status(
 ) -> None:
     """Show what waits on Kafka, what is in the lake and the warehouse, and whether the counts agree.
 
-    Exit code 1 when Kafka and the lake are at odds, or the warehouse holds rows that the lake does not explain: a
-    sentence says what to do. (A window that is being loaded does not balance yet; that alone is no such matter.)
-    Exit code 2 when Kafka or the warehouse cannot be asked.
+    Exit code 1: something is the matter between them, and a sentence says what to do.
+    Exit code 2: Kafka or the warehouse cannot be asked.
+    A window that does not balance is no such matter by itself: it may be loading.
     """
     from usage_analytics.reporting.status import print_status
 
@@ -101,7 +101,7 @@ def status(
 
 @app.command("next")
 def next_(
-    asked: Annotated[list[str], typer.Argument(metavar="USER|MINI-APP...", help="A user's identifier, or mini-apps, "
+    asked: Annotated[list[str], typer.Argument(metavar="USER|MINI-APP", help="A user's identifier, or mini-apps, "
                      "most recent last: 'quotes > charts', or one by one.")],
 ) -> None:  # fmt: skip
     """Show what would be preloaded for a user or after mini-apps, and why."""
