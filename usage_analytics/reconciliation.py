@@ -88,16 +88,16 @@ def reconcile_window(log: OffsetLog, layout: Layout, warehouse: Warehouse, windo
         mine = [record for record in records if record.kafka_partition == partition]
         which.append(OF_OFFSETS)
         parameters += [partition, min(r.start for r in mine), max(r.end for r in mine)]
-    loaded = warehouse.read(f"{ROWS_BY_CHUNK} AND l.load_window = ? {BY_CHUNK}", [layout.topic, window])
     rows = warehouse.read(f"{ROWS_BY_WINDOW} AND ({' OR '.join(which)}) {BY_WINDOW}", [layout.topic, *parameters])
+    loaded = warehouse.read(f"{ROWS_BY_CHUNK} AND l.load_window = ? {BY_CHUNK}", [layout.topic, window])
     return _reconciled(records, layout, loaded, rows)
 
 
 def reconcile(log: OffsetLog, layout: Layout, warehouse: Warehouse) -> Reconciliation:
     """All chunks against all rows of the topic; what stands in the warehouse is counted, not believed."""
-    loaded = warehouse.read(f"{ROWS_BY_CHUNK} {BY_CHUNK}", [layout.topic])
+    # Rows first, records last: what is loaded meanwhile is then a chunk without all its rows, not rows without a chunk.
     rows = warehouse.read(f"{ROWS_BY_WINDOW} {BY_WINDOW}", [layout.topic])
-    # The records last: what is loaded meanwhile is then a chunk that was not there yet, not rows out of nowhere.
+    loaded = warehouse.read(f"{ROWS_BY_CHUNK} {BY_CHUNK}", [layout.topic])
     return _reconciled(log.all(), layout, loaded, rows)
 
 
@@ -112,7 +112,7 @@ def _reconciled(
         enriched, letters = (chunk.rows, chunk.dead_letters) if chunk else (None, None)
         counts.append(HopCounts(record, enriched, letters, loaded_rows.get(_key(record))))
         unexplained[record.window] -= counts[-1].loaded or 0
-    return Reconciliation(counts, {window: left for window, left in sorted(unexplained.items()) if left})
+    return Reconciliation(counts, {window: left for window, left in sorted(unexplained.items()) if left > 0})
 
 
 def _key(record: ChunkRecord) -> tuple[str, int, int]:

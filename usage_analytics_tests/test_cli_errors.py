@@ -124,7 +124,7 @@ def test_bad_kafka_setting(
     assert "carrier-pigeon" in refusal(capfd, monkeypatch, *arguments)
 
 
-@pytest.mark.parametrize("arguments", [("evaluate",), ("next", "mary")])
+@pytest.mark.parametrize("arguments", [("evaluate",), ("next", "mary"), ("status", "--all")])
 def test_a_damaged_warehouse(
     arguments: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,7 +64,7 @@ def _damage_told(path: Path) -> Iterator[None]:
         yield
     except (DBAPIError, duckdb.Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        why = str(cause).splitlines()[0]
+        why = str(cause).partition("\n")[0]
         ruined = isinstance(cause, duckdb.FatalException | duckdb.InternalException | duckdb.SerializationException)
         if ruined or any(sign in why for sign in SIGNS_OF_DAMAGE):
             raise UserError(f"warehouse {path} is damaged: {rebuild(path)} ({why})") from None
