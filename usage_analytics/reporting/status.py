@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from usage_analytics import parts
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.landing import plan
+from usage_analytics.ingestion.landing import MessageSource, plan
+from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.reconciliation import Reconciliation, reconcile, reconcile_window
 from usage_analytics.reporting.terminal import CONSOLE, print_table
 from usage_analytics.settings import Settings
@@ -81,20 +82,25 @@ def print_status(settings: Settings, windows: int, everything: bool) -> bool:
 
 def kafka_status(settings: Settings) -> KafkaStatus:
     """Each Kafka partition of the topic."""
-    log = parts.offset_log(settings)
-    committed = log.committed()  # before the watermarks, which only grow
+    log, refusal = parts.offset_log(settings), None
     with parts.kafka_source(settings) as source:
-        marks, refusal = source.watermarks(), None
+        found = _kafka_partitions(source, log)
         try:
             plan(source, log, budget=0)
         except UserError as error:
             refusal = str(error)
-    return KafkaStatus([KafkaPartitionStatus(p, m.low, committed.get(p), m.high) for p, m in marks.items()], refusal)
+    return KafkaStatus(found, refusal)
 
 
 def messages_waiting(settings: Settings) -> int:
     """How many offsets Kafka has that the lake has not."""
-    return sum(partition.lag for partition in kafka_status(settings).kafka_partitions)
+    with parts.kafka_source(settings) as source:
+        return sum(partition.lag for partition in _kafka_partitions(source, parts.offset_log(settings)))
+
+
+def _kafka_partitions(source: MessageSource, log: OffsetLog) -> list[KafkaPartitionStatus]:
+    committed = log.committed()  # before the watermarks, which only grow
+    return [KafkaPartitionStatus(p, m.low, committed.get(p), m.high) for p, m in source.watermarks().items()]
 
 
 def window_totals(settings: Settings, count: int) -> list[HopTotals]:
