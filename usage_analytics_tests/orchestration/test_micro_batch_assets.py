@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 from fakes import TOPIC, FakeKafka, flip, land_all, message
 
@@ -190,3 +191,15 @@ def test_events_that_a_lost_lake_lands_again_are_not_loaded_twice(older: Landed)
     assert older.materialize("loaded_events").success
     loaded = older.loaded()
     assert (loaded.height, loaded.select("kafka_partition", "kafka_offset").is_unique().all()) == (56, True)
+
+
+def test_rows_that_another_window_left_at_the_windows_offsets_fail_the_check(older: Landed) -> None:
+    assert older.materialize("usage_events", "loaded_events").success
+    with duckdb.connect(str(older.settings.warehouse)) as warehouse:
+        copy = "SELECT * REPLACE ('2026-01-05T1000' AS load_window) FROM usage_events WHERE kafka_partition = 0"
+        warehouse.execute(f"INSERT INTO usage_events {copy}")
+    (check,) = older.materialize("loaded_events").get_asset_check_evaluations()
+    assert (check.check_name, check.passed) == ("counts_reconcile", False)
+    told = {name: value.value for name, value in check.metadata.items()}
+    stray = "the warehouse holds 19 rows, loaded from window 2026-01-05T1000, that no chunk explains"
+    assert told == {"raw": 40, "dead_letters": 2, "loaded": 57, "differences": stray}
