@@ -23,7 +23,6 @@ from usage_analytics.simulation.into_kafka import into_kafka
 from usage_analytics.simulation.labels import Totals
 from usage_analytics.simulation.scenario import EVENTS_PER_USER, Scenario
 
-PLAN_COLUMNS = ("after", "rank", "preload", "probability", "seen")
 MARKER = "this folder belongs to usage-analytics demo"
 
 
@@ -115,6 +114,12 @@ def _print_hops(settings: Settings, produced: int) -> bool:
     return balanced
 
 
+def _first_items(plan: pl.DataFrame, count: int) -> list[tuple[object, ...]]:
+    after_one = plan.filter(pl.col("context_order") == 1, pl.col("rank").is_not_null())
+    likeliest = after_one.sort("transitions", "context", "rank", descending=[True, False, False]).head(count)
+    return likeliest.select("context", "rank", "mini_app", "probability", "transitions").rows()
+
+
 def _print_results(settings: Settings, day: date) -> None:
     from usage_analytics.models.branching.training import judge_day
 
@@ -123,13 +128,8 @@ def _print_results(settings: Settings, day: date) -> None:
     print_table("Busiest transitions", ("from", "to", "transitions", "seconds between"), busiest.rows())
     newest = warehouse.newest_plan()
     if newest is not None:
-        print_table("Preload plan (first contexts)", PLAN_COLUMNS, _first_items(newest[1], 9))
+        columns = ("after", "rank", "preload", "probability", "seen")
+        print_table("Preload plan (first contexts)", columns, _first_items(newest[1], 9))
     evaluation = judge_day(warehouse, day)
     if evaluation is not None:
         print_evaluation(evaluation)
-
-
-def _first_items(plan: pl.DataFrame, count: int) -> list[tuple[object, ...]]:
-    after_one = plan.filter(pl.col("context_order") == 1, pl.col("rank").is_not_null())
-    likeliest = after_one.sort("transitions", "context", "rank", descending=[True, False, False]).head(count)
-    return likeliest.select("context", "rank", "mini_app", "probability", "transitions").rows()
