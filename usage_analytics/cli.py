@@ -87,32 +87,29 @@ def status(
     windows: Annotated[int, typer.Option(min=1, help="How many windows to show.")] = 5,
     everything: Annotated[bool, typer.Option("--all", help="Add the total of all windows; reads all history.")] = False,
 ) -> None:
-    """Show what waits on Kafka, what is in the lake and the warehouse, and whether the counts agree."""
-    from usage_analytics.reporting.status import hop_totals, kafka_status, window_totals
-    from usage_analytics.reporting.terminal import print_table
+    """Show what waits on Kafka, what is in the lake and the warehouse, and whether the counts agree.
 
-    settings = load_settings()
-    rows = [(s.kafka_partition, s.low, s.committed, s.high, s.lag) for s in kafka_status(settings)]
-    columns = ("Kafka partition", "low watermark", "committed offset", "high watermark", "lag")
-    print_table(f"Topic {settings.topic}", columns, rows)
-    totals = window_totals(settings, windows)
-    if everything:
-        totals.append(hop_totals(settings))
-    hops = [(t.name, t.raw, t.enriched, t.dead_letters, t.loaded, t.balances) for t in totals]
-    print_table("Ledger", ("window", "raw", "enriched", "dead letters", "loaded", "balances"), hops)
+    Exit code 1: something is the matter between them, and a sentence says what to do.
+    Exit code 2: Kafka or the warehouse cannot be asked.
+    A window that does not balance is no such matter by itself: it may be loading.
+    """
+    from usage_analytics.reporting.status import print_status
+
+    if not print_status(load_settings(), windows, everything):
+        raise typer.Exit(1)
 
 
 @app.command("next")
 def next_(
-    user_or_context: Annotated[str, typer.Argument(metavar="USER|CONTEXT",
-                               help="A user's identifier, or mini-apps such as 'news > tech', most recent last.")],
+    asked: Annotated[list[str], typer.Argument(metavar="USER|MINI-APP", help="A user's identifier, or mini-apps, "
+                     "most recent last: 'quotes > charts', or one by one.")],
 ) -> None:  # fmt: skip
-    """Show what would be preloaded for a user or after a context, and why."""
+    """Show what would be preloaded for a user or after mini-apps, and why."""
     from usage_analytics.reporting.terminal import CONSOLE, print_table
     from usage_analytics.serving.lookup import look_up
 
-    answer = look_up(load_settings(), user_or_context)
-    who = f"user {user_or_context}, last seen in " if answer.known_user else ""
+    answer = look_up(load_settings(), asked)
+    who = f"user {asked[0]}, last seen in " if answer.known_user else ""
     if not answer.items:
         CONSOLE.print(f"{who}{' > '.join(answer.context)}: nothing is likely enough to preload")
         return
@@ -125,18 +122,29 @@ def next_(
 
 @app.command()
 def evaluate(
-    split_property: Annotated[str, typer.Option(help="Hold out users whose number under this property is 4 modulo 5.")]
-    = "sequence",
+    split_property: Annotated[str | None, typer.Option(help="Hold out instead the events whose whole number under "
+                                                       "this property is 4 modulo 5.")] = None,
 ) -> None:  # fmt: skip
-    """Fit the next-action model on all loaded events but the held-out users', and judge it against the baselines."""
+    """Fit the next-action model on all loaded events but the held-out users', and judge it against the baselines.
+
+    Held out is every fifth user, by pseudonym, as the marts know them: the trading days without marts are left out.
+    """
     from usage_analytics import parts
     from usage_analytics.models.branching.training import judge
-    from usage_analytics.reporting.model import print_evaluation
+    from usage_analytics.reporting.model import OWN_FOLDS, print_evaluation
 
-    evaluation = judge(parts.warehouse(load_settings()).transition_counts(split_property))
+    settings = load_settings()
+    warehouse = parts.warehouse(settings)
+    if split_property is None:
+        evaluation, held_out = judge(warehouse.transition_counts()), OWN_FOLDS
+        why = f"the marts in {settings.warehouse} hold too few users; load more events and materialize app_transitions"
+    else:
+        held_out = f"events whose {split_property!r} is 4 modulo 5"
+        evaluation = judge(warehouse.transition_counts_by(split_property))
+        why = f"too few events carry a whole number under the property {split_property!r}, or none is 4 modulo 5"
     if evaluation is None:
-        raise UserError(f"no events carry a number under the property {split_property!r}, or too few users do")
-    print_evaluation(evaluation)
+        raise UserError(f"nothing to judge the model by: {why}")
+    print_evaluation(evaluation, held_out)
 
 
 @app.command()

@@ -1,7 +1,10 @@
 """Counts at each hop: offsets = raw + empty offsets, raw = enriched + dead letters, enriched = loaded."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+import polars as pl
 
 from usage_analytics.enrichment.enriched_chunk import read_enriched
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
@@ -9,14 +12,19 @@ from usage_analytics.lake.layout import Layout
 from usage_analytics.warehouse.protocol import Warehouse
 
 ROWS_BY_CHUNK = """
-SELECT l.kafka_partition, l.start_offset, count(e.kafka_offset) AS loaded
+SELECT l.load_window, l.kafka_partition, l.start_offset, count(e.kafka_offset) AS loaded
 FROM load_ledger l LEFT JOIN usage_events e
   ON e.topic = l.topic AND e.kafka_partition = l.kafka_partition AND e.load_window = l.load_window
  AND e.kafka_offset >= l.start_offset AND e.kafka_offset < l.end_offset
-WHERE l.topic = ? AND (? IS NULL OR l.load_window = ?)
-GROUP BY l.kafka_partition, l.start_offset
+WHERE l.topic = ?
 """
-LOADED_CHUNKS = "SELECT kafka_partition, start_offset FROM load_ledger WHERE topic = ? AND load_window >= ?"
+BY_CHUNK = "GROUP BY l.load_window, l.kafka_partition, l.start_offset"
+ROWS_BY_WINDOW = "SELECT load_window, count(*) AS loaded FROM usage_events WHERE topic = ?"
+OF_OFFSETS = "kafka_partition = ? AND kafka_offset >= ? AND kafka_offset < ?"
+BY_WINDOW = "GROUP BY load_window"
+LOADED_CHUNKS = """
+SELECT load_window, kafka_partition, start_offset FROM load_ledger WHERE topic = ? AND load_window >= ?
+"""
 RECENT_WINDOWS = 40  # more than a trading day of them
 
 
@@ -26,7 +34,7 @@ def unfinished_windows(log: OffsetLog, topic: str, warehouse: Warehouse) -> list
     if not windows:
         return []
     loaded = set(warehouse.read(LOADED_CHUNKS, [topic, windows[-1]]).iter_rows())
-    return [w for w in windows if any((r.kafka_partition, r.start) not in loaded for r in log.of_window(w))]
+    return [w for w in windows if any(_key(r) not in loaded for r in log.of_window(w))]
 
 
 @dataclass(frozen=True)
@@ -51,15 +59,61 @@ class HopCounts:
         return f"{place}: {hops}"
 
 
-def hop_counts(
-    records: Iterable[ChunkRecord], layout: Layout, warehouse: Warehouse, window: str | None = None
-) -> list[HopCounts]:
-    """Counts of each chunk, of one window or of all; what stands in the warehouse is counted, not believed."""
-    rows = warehouse.read(ROWS_BY_CHUNK, [layout.topic, window, window]).iter_rows()
-    loaded = {(partition, start): count for partition, start, count in rows}
+@dataclass(frozen=True)
+class Reconciliation:
+    """Chunks at each hop, and by window the rows that it loaded into the warehouse but no chunk accounts for."""
+
+    chunks: list[HopCounts]
+    unexplained: dict[str, int]
+
+    @property
+    def loaded(self) -> int:
+        return sum(count.loaded or 0 for count in self.chunks) + sum(self.unexplained.values())
+
+    def differences(self) -> list[str]:
+        """What does not agree, in words; empty when everything does."""
+        wrong = [count.describe() for count in self.chunks if not count.balances]
+        rows = self.unexplained.items()
+        return wrong + [
+            f"the warehouse holds {n} rows, loaded from window {w}, that no chunk explains" for w, n in rows
+        ]
+
+
+def reconcile_window(log: OffsetLog, layout: Layout, warehouse: Warehouse, window: str) -> Reconciliation:
+    """One window's chunks against the rows it loaded and those that others loaded from the same offsets."""
+    records = log.of_window(window)
+    which = ["load_window = ?"]
+    parameters: list[object] = [window]
+    for partition in {record.kafka_partition for record in records}:
+        mine = [record for record in records if record.kafka_partition == partition]
+        which.append(OF_OFFSETS)
+        parameters += [partition, min(r.start for r in mine), max(r.end for r in mine)]
+    rows = warehouse.read(f"{ROWS_BY_WINDOW} AND ({' OR '.join(which)}) {BY_WINDOW}", [layout.topic, *parameters])
+    loaded = warehouse.read(f"{ROWS_BY_CHUNK} AND l.load_window = ? {BY_CHUNK}", [layout.topic, window])
+    return _reconciled(records, layout, loaded, rows)
+
+
+def reconcile(log: OffsetLog, layout: Layout, warehouse: Warehouse) -> Reconciliation:
+    """All chunks against all rows of the topic; what stands in the warehouse is counted, not believed."""
+    # Rows first, records last: what is loaded meanwhile is then a chunk without all its rows, not rows without a chunk.
+    rows = warehouse.read(f"{ROWS_BY_WINDOW} {BY_WINDOW}", [layout.topic])
+    loaded = warehouse.read(f"{ROWS_BY_CHUNK} {BY_CHUNK}", [layout.topic])
+    return _reconciled(log.all(), layout, loaded, rows)
+
+
+def _reconciled(
+    records: Iterable[ChunkRecord], layout: Layout, loaded: pl.DataFrame, rows: pl.DataFrame
+) -> Reconciliation:
+    loaded_rows = {tuple(key): count for *key, count in loaded.iter_rows()}
+    unexplained = Counter(dict(rows.iter_rows()))
     counts = []
     for record in records:
         chunk = read_enriched(layout, record)
         enriched, letters = (chunk.rows, chunk.dead_letters) if chunk else (None, None)
-        counts.append(HopCounts(record, enriched, letters, loaded.get((record.kafka_partition, record.start))))
-    return counts
+        counts.append(HopCounts(record, enriched, letters, loaded_rows.get(_key(record))))
+        unexplained[record.window] -= counts[-1].loaded or 0
+    return Reconciliation(counts, {window: left for window, left in sorted(unexplained.items()) if left > 0})
+
+
+def _key(record: ChunkRecord) -> tuple[str, int, int]:
+    return record.window, record.kafka_partition, record.start

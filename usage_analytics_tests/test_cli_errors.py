@@ -124,12 +124,14 @@ def test_bad_kafka_setting(
     assert "carrier-pigeon" in refusal(capfd, monkeypatch, *arguments)
 
 
+@pytest.mark.parametrize("arguments", [("evaluate",), ("next", "mary"), ("status", "--all")])
 def test_a_damaged_warehouse(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "warehouse.duckdb").write_bytes(b"no database" * 1_000)
-    assert "warehouse.duckdb cannot be opened" in refusal(capfd, monkeypatch, "evaluate")
+    path = tmp_path / "home" / "warehouse.duckdb"
+    path.write_bytes(b"no database" * 1_000)
+    assert f"warehouse {path} is damaged: move {path} away and" in refusal(capfd, monkeypatch, *arguments)
 
 
 def test_a_process_of_its_own_ends_with_code_2(tmp_path: Path) -> None:

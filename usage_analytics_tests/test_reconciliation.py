@@ -12,7 +12,13 @@ from usage_analytics.enrichment.enrich import Enricher
 from usage_analytics.ingestion.landing import Limits
 from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.lake.layout import Layout
-from usage_analytics.reconciliation import HopCounts, hop_counts, unfinished_windows
+from usage_analytics.reconciliation import (
+    HopCounts,
+    Reconciliation,
+    reconcile,
+    reconcile_window,
+    unfinished_windows,
+)
 from usage_analytics.trading_calendar import Window, trading_calendar
 from usage_analytics.warehouse.duckdb import DuckDBWarehouse
 
@@ -37,9 +43,15 @@ class Chain:
             connection.execute(statement)
 
     def differing(self, window: str | None = None) -> list[HopCounts]:
-        counts = hop_counts(OffsetLog(self.layout.offsets).all(), self.layout, self.warehouse, window)
-        assert len(counts) == 4
-        return [count for count in counts if not count.balances]
+        counts = self.reconciled(window)
+        assert len(counts.chunks) == 4
+        return [count for count in counts.chunks if not count.balances]
+
+    def reconciled(self, window: str | None = None) -> Reconciliation:
+        log = OffsetLog(self.layout.offsets)
+        if window is None:
+            return reconcile(log, self.layout, self.warehouse)
+        return reconcile_window(log, self.layout, self.warehouse, window)
 
 
 @pytest.fixture
@@ -50,8 +62,9 @@ def chain(memory_path: Path) -> Chain:
 def test_a_whole_chain_balances(chain: Chain) -> None:
     assert chain.differing() == []
     assert chain.differing(OPEN.key) == []
-    counts = hop_counts(chain.records, chain.layout, chain.warehouse)
-    assert [(c.record.rows, c.enriched, c.dead_letters, c.loaded) for c in counts] == [(10, 8, 2, 8)] * 4
+    for counts in (chain.reconciled(), chain.reconciled(OPEN.key)):
+        assert [(c.record.rows, c.enriched, c.dead_letters, c.loaded) for c in counts.chunks] == [(10, 8, 2, 8)] * 4
+        assert (counts.loaded, counts.unexplained, counts.differences()) == (32, {}, [])
 
 
 def test_a_loss_in_the_warehouse_is_located(chain: Chain) -> None:
@@ -82,6 +95,19 @@ def test_a_chunk_never_loaded_or_never_enriched_is_located(chain: Chain) -> None
     chain.chunks[0].path.unlink()
     found, _ = chain.differing()
     assert (found.record.start, found.enriched, found.dead_letters, found.loaded) == (0, None, None, 8)
+
+
+def test_rows_of_no_chunk_are_told_by_the_window_that_loaded_them(chain: Chain) -> None:
+    columns = "* REPLACE ('2026-11-20T1000' AS load_window{more})"
+    copy = f"INSERT INTO usage_events SELECT {columns} FROM usage_events WHERE kafka_partition = 1"
+    chain.plant(copy.format(more="") + " AND kafka_offset < 10")  # as a lake that lost its records leaves them
+    chain.plant(copy.format(more=", kafka_offset + 1000 AS kafka_offset") + " AND kafka_offset >= 10")
+    assert chain.differing() == []
+    for window, rows in ((OPEN.key, 8), (None, 16)):
+        counts = chain.reconciled(window)
+        assert (counts.loaded, counts.unexplained) == (32 + rows, {"2026-11-20T1000": rows})
+        told = f"the warehouse holds {rows} rows, loaded from window 2026-11-20T1000, that no chunk explains"
+        assert counts.differences() == [told]
 
 
 def test_windows_whose_run_died_before_loading_are_unfinished(memory_path: Path) -> None:

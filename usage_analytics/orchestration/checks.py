@@ -6,9 +6,10 @@ from usage_analytics import parts
 from usage_analytics.enrichment.enrich import EnrichmentReport
 from usage_analytics.ingestion.verification import tiling_faults
 from usage_analytics.orchestration.micro_batch_assets import loaded_events, raw_messages, usage_events
+from usage_analytics.orchestration.partitions import trading_day_of
 from usage_analytics.orchestration.resources import Platform, told_plainly
 from usage_analytics.orchestration.trading_day_assets import preload_plan
-from usage_analytics.reconciliation import hop_counts
+from usage_analytics.reconciliation import reconcile_window
 
 DEAD_LETTER_SHARE = 0.01
 SHOWN = 10  # faults named in a check's metadata; all are counted
@@ -17,8 +18,8 @@ SHOWN = 10  # faults named in a check's metadata; all are counted
 @dg.asset_check(asset=raw_messages, blocking=True)
 def offsets_tile(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
     """The window's chunks continue those before them without a gap or an overlap, in every Kafka partition."""
-    log = parts.offset_log(platform.settings())
-    records = log.chain_into(context.op_execution_context.partition_key)
+    with told_plainly():
+        records = parts.offset_log(platform.settings()).chain_into(context.op_execution_context.partition_key)
     faults = tiling_faults(records)
     places = [f"Kafka partition {f.kafka_partition}: {f.kind} {f.start} to {f.end}" for f in faults]
     return dg.AssetCheckResult(
@@ -29,18 +30,22 @@ def offsets_tile(context: dg.AssetCheckExecutionContext, platform: Platform) -> 
 
 @dg.asset_check(asset=loaded_events, blocking=True)
 def counts_reconcile(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
-    """Raw rows = usage events + dead letters, and usage events = rows in the warehouse, chunk by chunk."""
+    """Raw rows = usage events + dead letters, and usage events = rows in the warehouse, chunk by chunk.
+
+    Nor does the warehouse hold other rows of the window or of its offsets.
+    """
     settings = platform.settings()
     window = context.op_execution_context.partition_key
-    records = parts.offset_log(settings).of_window(window)
-    counts = hop_counts(records, parts.layout(settings), parts.warehouse(settings), window)
-    wrong = [count.describe() for count in counts if not count.balances]
+    with told_plainly():
+        log, layout = parts.offset_log(settings), parts.layout(settings)
+        counts = reconcile_window(log, layout, parts.warehouse(settings), window)
+    wrong = counts.differences()
     return dg.AssetCheckResult(
         passed=not wrong,
         metadata={
-            "raw": sum(count.record.rows for count in counts),
-            "dead_letters": sum(count.dead_letters or 0 for count in counts),
-            "loaded": sum(count.loaded or 0 for count in counts),
+            "raw": sum(count.record.rows for count in counts.chunks),
+            "dead_letters": sum(count.dead_letters or 0 for count in counts.chunks),
+            "loaded": counts.loaded,
             "differences": "; ".join(wrong[:SHOWN]) or "none",
         },
     )
@@ -50,8 +55,8 @@ def counts_reconcile(context: dg.AssetCheckExecutionContext, platform: Platform)
 def few_dead_letters(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
     """At most one message in a hundred of the window broke the contract."""
     settings = platform.settings()
-    records = parts.offset_log(settings).of_window(context.op_execution_context.partition_key)
     with told_plainly():
+        records = parts.offset_log(settings).of_window(context.op_execution_context.partition_key)
         report = EnrichmentReport(parts.enriched_reader(settings).chunks(records))
     share = report.dead_letters / max(1, report.rows + report.dead_letters)
     return dg.AssetCheckResult(
@@ -64,13 +69,10 @@ def few_dead_letters(context: dg.AssetCheckExecutionContext, platform: Platform)
 @dg.asset_check(asset=preload_plan, blocking=True)
 def plan_is_a_plan(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
     """In every context probabilities add up to at most one, and nothing is proposed that is already open."""
-    day = context.op_execution_context.partition_key
-    broken = parts.warehouse(platform.settings()).read(
-        "SELECT context FROM preload_plan WHERE trading_day = CAST(? AS DATE) GROUP BY context "
-        "HAVING sum(probability) > 1 + 1e-9 OR bool_or(ends_with(' > ' || context, ' > ' || mini_app))",
-        [day],
-    )
-    return dg.AssetCheckResult(passed=broken.is_empty(), metadata={"broken_contexts": broken.height})
+    with told_plainly():
+        day = trading_day_of(context.op_execution_context.partition_key)
+        broken = parts.warehouse(platform.settings()).faulty_contexts(day)
+    return dg.AssetCheckResult(passed=not broken, metadata={"broken_contexts": len(broken)})
 
 
 CHECKS = [offsets_tile, counts_reconcile, few_dead_letters, plan_is_a_plan]

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import polars as pl
+
 from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
@@ -112,24 +114,22 @@ def _print_hops(settings: Settings, produced: int) -> bool:
     return balanced
 
 
+def _first_items(plan: pl.DataFrame, count: int) -> list[tuple[object, ...]]:
+    after_one = plan.filter(pl.col("context_order") == 1, pl.col("rank").is_not_null())
+    likeliest = after_one.sort("transitions", "context", "rank", descending=[True, False, False]).head(count)
+    return likeliest.select("context", "rank", "mini_app", "probability", "transitions").rows()
+
+
 def _print_results(settings: Settings, day: date) -> None:
     from usage_analytics.models.branching.training import judge_day
 
     warehouse = parts.warehouse(settings)
-    busiest = warehouse.read(
-        "SELECT prev1, next, CAST(sum(transitions) AS BIGINT) AS n, sum(dwell_us) / sum(transitions) / 1e6 AS dwell_s "
-        "FROM app_transitions WHERE trading_day = ? AND prev1 IS NOT NULL AND prev1 <> next "
-        "GROUP BY prev1, next ORDER BY n DESC, prev1, next LIMIT 8",
-        [day],
-    )
+    busiest = warehouse.busiest_transitions(day, 8)
     print_table("Busiest transitions", ("from", "to", "transitions", "seconds between"), busiest.rows())
-    plan = warehouse.read(
-        "SELECT context, rank, mini_app, probability, transitions FROM preload_plan "
-        "WHERE trading_day = ? AND context_order = 1 AND rank IS NOT NULL "
-        "ORDER BY transitions DESC, context, rank LIMIT 9",
-        [day],
-    )
-    print_table("Preload plan (first contexts)", ("after", "rank", "preload", "probability", "seen"), plan.rows())
+    newest = warehouse.newest_plan()
+    if newest is not None:
+        columns = ("after", "rank", "preload", "probability", "seen")
+        print_table("Preload plan (first contexts)", columns, _first_items(newest[1], 9))
     evaluation = judge_day(warehouse, day)
     if evaluation is not None:
         print_evaluation(evaluation)

@@ -3,8 +3,14 @@
 from dataclasses import dataclass
 
 from usage_analytics import parts
-from usage_analytics.reconciliation import hop_counts
+from usage_analytics.errors import UserError
+from usage_analytics.ingestion.planning import MessageSource, plan
+from usage_analytics.ingestion.offset_log import OffsetLog
+from usage_analytics.reconciliation import Reconciliation, reconcile, reconcile_window
+from usage_analytics.reporting.terminal import CONSOLE, print_table
 from usage_analytics.settings import Settings
+
+SHOWN = 5  # windows named in a sentence
 
 
 @dataclass(frozen=True)
@@ -18,7 +24,16 @@ class KafkaPartitionStatus:
 
     @property
     def lag(self) -> int:
-        return self.high - (self.low if self.committed is None else self.committed)
+        """How many offsets wait."""
+        return max(0, self.high - (self.low if self.committed is None else self.committed))
+
+
+@dataclass(frozen=True)
+class KafkaStatus:
+    """The Kafka partitions of the topic, and the sentence with which landing would refuse them, if it would."""
+
+    kafka_partitions: list[KafkaPartitionStatus]
+    refusal: str | None
 
 
 @dataclass(frozen=True)
@@ -31,41 +46,93 @@ class HopTotals:
     dead_letters: int
     loaded: int
     balances: bool
+    unexplained: dict[str, int]  # rows in the warehouse that no chunk of the lake explains, by window
 
 
-def kafka_status(settings: Settings) -> list[KafkaPartitionStatus]:
+def print_status(settings: Settings, windows: int, everything: bool) -> bool:
+    """Print Kafka against the lake, and the ledger of the newest windows (and of all); whether nothing is the matter.
+
+    UserError, after the ledger: Kafka cannot be asked.
+    """
+    refused: list[str] = []
+    unreachable: UserError | None = None
+    try:
+        kafka = kafka_status(settings)
+        # Of a topic that the lake does not continue, nothing can be said to wait.
+        rows = [
+            (s.kafka_partition, s.low, s.committed, s.high, None if kafka.refusal else s.lag)
+            for s in kafka.kafka_partitions
+        ]
+        columns = ("Kafka partition", "low watermark", "committed offset", "high watermark", "lag")
+        print_table(f"Topic {settings.topic}", columns, rows)
+        refused = [f"Nothing can be landed: {kafka.refusal}"] if kafka.refusal else []
+    except UserError as error:
+        unreachable = error
+    totals = window_totals(settings, windows) + ([hop_totals(settings)] if everything else [])
+    if totals:
+        hops = [(t.name, t.raw, t.enriched, t.dead_letters, t.loaded, t.balances) for t in totals]
+        print_table("Ledger", ("window", "raw", "enriched", "dead letters", "loaded", "balances"), hops)
+    matters = refused + [_unexplained(total) for total in totals if total.unexplained]
+    for matter in matters:
+        CONSOLE.print(matter)
+    if unreachable is not None:
+        raise unreachable
+    return not matters
+
+
+def kafka_status(settings: Settings) -> KafkaStatus:
     """Each Kafka partition of the topic."""
+    log, refusal = parts.offset_log(settings), None
     with parts.kafka_source(settings) as source:
-        marks = source.watermarks()
-    committed = parts.offset_log(settings).committed()
-    return [KafkaPartitionStatus(p, m.low, committed.get(p), m.high) for p, m in marks.items()]
+        found = _kafka_partitions(source, log)
+        try:
+            plan(source, log, budget=0)
+        except UserError as error:
+            refusal = str(error)
+    return KafkaStatus(found, refusal)
 
 
 def messages_waiting(settings: Settings) -> int:
     """How many offsets Kafka has that the lake has not."""
-    return sum(partition.lag for partition in kafka_status(settings))
+    with parts.kafka_source(settings) as source:
+        return sum(partition.lag for partition in _kafka_partitions(source, parts.offset_log(settings)))
+
+
+def _kafka_partitions(source: MessageSource, log: OffsetLog) -> list[KafkaPartitionStatus]:
+    committed = log.committed()  # before the watermarks, which only grow
+    return [KafkaPartitionStatus(p, m.low, committed.get(p), m.high) for p, m in source.watermarks().items()]
 
 
 def window_totals(settings: Settings, count: int) -> list[HopTotals]:
     """The newest windows that hold messages, newest first."""
-    log = parts.offset_log(settings)
-    return [_totals(settings, window, window) for window in log.latest_windows(count)]
+    log, layout = parts.offset_log(settings), parts.layout(settings)
+    warehouse, windows = parts.warehouse(settings), log.latest_windows(count)
+    return [_totals(window, reconcile_window(log, layout, warehouse, window)) for window in windows]
 
 
 def hop_totals(settings: Settings) -> HopTotals:
     """All messages at each hop."""
-    return _totals(settings, "all windows", None)
+    log, layout = parts.offset_log(settings), parts.layout(settings)
+    return _totals("all windows", reconcile(log, layout, parts.warehouse(settings)))
 
 
-def _totals(settings: Settings, name: str, window: str | None) -> HopTotals:
-    log = parts.offset_log(settings)
-    records = log.all() if window is None else log.of_window(window)
-    counts = hop_counts(records, parts.layout(settings), parts.warehouse(settings), window)
+def _totals(name: str, counts: Reconciliation) -> HopTotals:
     return HopTotals(
         name=name,
-        raw=sum(c.record.rows for c in counts),
-        enriched=sum(c.enriched or 0 for c in counts),
-        dead_letters=sum(c.dead_letters or 0 for c in counts),
-        loaded=sum(c.loaded or 0 for c in counts),
-        balances=all(c.balances for c in counts),
+        raw=sum(c.record.rows for c in counts.chunks),
+        enriched=sum(c.enriched or 0 for c in counts.chunks),
+        dead_letters=sum(c.dead_letters or 0 for c in counts.chunks),
+        loaded=counts.loaded,
+        balances=not counts.differences(),
+        unexplained=counts.unexplained,
+    )
+
+
+def _unexplained(total: HopTotals) -> str:
+    found = list(total.unexplained)
+    windows = ", ".join(found[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+    rows = sum(total.unexplained.values())
+    return (
+        f"Of {total.name}, the warehouse holds {rows:,} rows that no record of the lake explains, loaded from window "
+        f"{windows}: restore the lake, or materialize loaded_events of window {windows}, which takes them out"
     )

@@ -1,17 +1,16 @@
 """Answers "what would be preloaded for this user, or after these mini-apps, and why"."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-
-import polars as pl
 
 from usage_analytics import parts
 from usage_analytics.enrichment.pseudonyms import pseudonym
 from usage_analytics.errors import UserError
 from usage_analytics.serving.preload_plan import PlanItem, PreloadPlan
 from usage_analytics.settings import Settings, pseudonym_key
+from usage_analytics.warehouse.protocol import Warehouse
 
-NEWEST_PLAN = "SELECT * EXCLUDE trading_day FROM preload_plan WHERE trading_day = ?"
 LONGEST_CONTEXT = 3
 
 
@@ -25,27 +24,32 @@ class Answer:
     items: list[PlanItem]
 
 
-def look_up(settings: Settings, user_or_context: str) -> Answer:
-    """The plan's answer for a user identifier, or for mini-apps joined by '>' (most recent last)."""
+def look_up(settings: Settings, asked: Sequence[str]) -> Answer:
+    """The plan's answer for a user identifier, or for mini-apps, most recent last.
+
+    ``asked``: one text, which is a user, else a mini-app, else mini-apps joined by '>'; or several, each a mini-app.
+    """
     warehouse = parts.warehouse(settings)
-    day = warehouse.read("SELECT max(trading_day) AS day FROM preload_plan").item()
-    if day is None:
+    newest = warehouse.newest_plan()
+    if newest is None:
         raise UserError(f"there is no preload plan in {settings.warehouse} yet; materialize preload_plan first")
-    plan = PreloadPlan(warehouse.read(NEWEST_PLAN, [day]))
-    identifier = pseudonym(pseudonym_key(settings), user_or_context)
-    recent = tuple(warehouse.recent_mini_apps(identifier, LONGEST_CONTEXT))
-    context = recent or _context(user_or_context, warehouse.read(KNOWN_MINI_APPS))
-    return Answer(day, context, bool(recent), plan.next(context))
+    day, plan = newest
+    recent = _recent(settings, warehouse, asked[0]) if len(asked) == 1 else ()
+    context = recent or _context(asked, set(warehouse.mini_apps()))
+    return Answer(day, context, bool(recent), PreloadPlan(plan).next(context))
 
 
-KNOWN_MINI_APPS = "SELECT DISTINCT next AS mini_app FROM app_transitions"
+def _recent(settings: Settings, warehouse: Warehouse, user: str) -> tuple[str, ...]:
+    identifier = pseudonym(pseudonym_key(settings), user)
+    return tuple(warehouse.recent_mini_apps(identifier, LONGEST_CONTEXT))
 
 
-def _context(text: str, known: pl.DataFrame) -> tuple[str, ...]:
-    mini_apps = tuple(part.strip() for part in text.split(">"))
-    unknown = [name for name in mini_apps if name not in known.get_column("mini_app").to_list()]
+def _context(asked: Sequence[str], known: set[str]) -> tuple[str, ...]:
+    # A name may hold a '>' itself: it is the mini-app's name before it is a context.
+    single = len(asked) == 1 and asked[0] not in known
+    mini_apps = tuple(part.strip() for part in asked[0].split(">")) if single else tuple(asked)
+    unknown = [name for name in mini_apps if name not in known]
     if unknown:
-        raise UserError(
-            f"{unknown[0]!r} is neither a user with events nor a mini-app (contexts look like 'news > tech')"
-        )
+        what = "neither a user with events nor a mini-app" if len(asked) == 1 else "not a mini-app"
+        raise UserError(f"{unknown[0]!r} is {what} (ask for a user, or for mini-apps such as 'quotes > charts')")
     return mini_apps

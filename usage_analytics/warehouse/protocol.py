@@ -47,15 +47,38 @@ class Warehouse(Protocol):
         ...
 
     def stale_days(self) -> list[date]:
-        """Trading days whose events changed after their marts or plan were made, oldest first."""
+        """Trading days whose marts or plan are of other events than now, or were made by another rule; oldest first."""
         ...
 
     def replace_plan(self, trading_day: date, plan: pl.DataFrame) -> None:
         """Replace a trading day's preload plan."""
         ...
 
-    def transition_counts(self, fold_property: str) -> pl.DataFrame:
-        """Counts as `app_transitions` holds them, over all days, in folds by a number in the events' properties."""
+    def newest_plan(self) -> tuple[date, pl.DataFrame] | None:
+        """The latest preload plan and its trading day; None before there is one."""
+        ...
+
+    def faulty_contexts(self, trading_day: date) -> list[str]:
+        """Contexts of a plan whose probabilities exceed one together, or that propose what is already open."""
+        ...
+
+    def mini_apps(self) -> list[str]:
+        """The mini-apps that `app_transitions` knows."""
+        ...
+
+    def busiest_transitions(self, trading_day: date, count: int) -> pl.DataFrame:
+        """Of a day, the commonest changes of mini-app: ``prev1``, ``next``, ``transitions``, ``dwell_s`` on average."""
+        ...
+
+    def transition_counts(self, until: date | None = None) -> pl.DataFrame:
+        """The counts of `app_transitions` over its trading days, of all or up to one, in its own folds of users."""
+        ...
+
+    def transition_counts_by(self, fold_property: str) -> pl.DataFrame:
+        """The same counts of all loaded events, in folds by a whole number that they carry under a property.
+
+        The fold is null where the property is missing or holds something else.
+        """
         ...
 
     def recent_mini_apps(self, user_id: str, count: int) -> list[str]:

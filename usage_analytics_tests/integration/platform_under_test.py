@@ -27,7 +27,7 @@ from usage_analytics.ingestion.topics import ensure_topic
 from usage_analytics.ingestion.verification import tiling_faults
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import QUIET
-from usage_analytics.reconciliation import hop_counts
+from usage_analytics.reconciliation import reconcile
 from usage_analytics.settings import PREFIX, Settings, load_settings
 from usage_analytics.simulation.lanes import Lane
 from usage_analytics.simulation.recorded import send
@@ -98,8 +98,7 @@ class Produced:
         loaded = parts.warehouse(settings).read("SELECT event_id, kafka_partition, kafka_offset FROM usage_events")
         assert Counter(loaded["event_id"]) == Counter(json.loads(value)["event_id"] for value in self.good)
         assert loaded.select("kafka_partition", "kafka_offset").is_unique().all()
-        counts = hop_counts(records, layout, parts.warehouse(settings))
-        assert [count.describe() for count in counts if not count.balances] == []
+        assert reconcile(parts.offset_log(settings), layout, parts.warehouse(settings)).differences() == []
         chunk_files = {path.name for path in layout.offsets.parent.glob("window=*/*.parquet")}
         assert chunk_files == {record.file for record in records}
 

@@ -36,7 +36,7 @@ def test_all_msnbc_visits_arrive_and_the_model_reaches_the_reference(
     total = hop_totals(settings)
     assert (sent, total.raw, total.enriched, total.loaded) == (VISITS,) * 4
     assert total.balances
-    evaluation = judge(parts.warehouse(settings).transition_counts("sequence"))
+    evaluation = judge(parts.warehouse(settings).transition_counts_by("sequence"))
     assert evaluation is not None
     assert evaluation.recall_at_1 >= 0.66
     assert evaluation.recall_at_3 >= 0.83

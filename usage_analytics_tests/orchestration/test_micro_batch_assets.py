@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 from fakes import TOPIC, FakeKafka, flip, land_all, message
 
@@ -15,6 +17,7 @@ from usage_analytics import parts
 from usage_analytics.definitions import defs
 from usage_analytics.enrichment import enriched_chunk
 from usage_analytics.orchestration.run_now import QUIET
+from usage_analytics.reconciliation import unfinished_windows
 from usage_analytics.settings import PREFIX, load_settings
 from usage_analytics.trading_calendar import Window
 from usage_analytics_tests.integration.platform_under_test import clean_environment
@@ -152,3 +155,51 @@ def test_the_share_of_dead_letters_is_read_not_made(older: Landed) -> None:
     assert (check.check_name, check.passed) == ("few_dead_letters", False)
     told = {name: value.value for name, value in check.metadata.items()}
     assert told == {"dead_letters": 2, "share": 0.05, "reasons": {"not_json": 2}}
+
+
+def test_a_damaged_warehouse_is_told_in_a_sentence_that_helps(older: Landed) -> None:
+    assert older.materialize("usage_events", "loaded_events").success
+    rows, path = older.loaded(), older.settings.warehouse
+    path.write_bytes(path.read_bytes()[:20_000])
+    assert older.refusal("loaded_events").startswith(f"warehouse {path} is damaged: move {path} away and materialize")
+    path.unlink()
+    assert older.materialize("loaded_events").success
+    assert older.loaded().equals(rows)
+
+
+def test_events_that_a_lost_lake_lands_again_are_not_loaded_twice(older: Landed) -> None:
+    assert older.materialize("usage_events", "loaded_events").success
+    first, log = older.window, parts.offset_log(older.settings)
+    shutil.rmtree(older.settings.lake)
+    for held in older.kafka.kafka_partitions.values():
+        held.low = 10  # Kafka's retention has moved on
+    calendar = older.settings.calendar
+    older.window = calendar.window_at(first.end)
+    older.land()
+    assert [(r.start, r.end) for r in log.of_window(older.window.key)] == [(10, 40)] * 2
+    assert older.materialize("usage_events").success
+    assert older.refusal("loaded_events") == (
+        f"topic {TOPIC!r}, Kafka partition 0, offsets 10 to 40 of window {older.window.key}: the warehouse already "
+        f"holds offsets 0 to 20 from window {first.key}, of which the lake has lost the records; restore the lake, or "
+        f"materialize loaded_events of window {first.key} first, which takes out of the warehouse what the lake no "
+        "longer holds"
+    )
+    assert unfinished_windows(log, TOPIC, parts.warehouse(older.settings)) == [older.window.key]
+    again, older.window = older.window, first
+    assert older.materialize("loaded_events").success
+    older.window = again
+    assert older.materialize("loaded_events").success
+    loaded = older.loaded()
+    assert (loaded.height, loaded.select("kafka_partition", "kafka_offset").is_unique().all()) == (56, True)
+
+
+def test_rows_that_another_window_left_at_the_windows_offsets_fail_the_check(older: Landed) -> None:
+    assert older.materialize("usage_events", "loaded_events").success
+    with duckdb.connect(str(older.settings.warehouse)) as warehouse:
+        copy = "SELECT * REPLACE ('2026-01-05T1000' AS load_window) FROM usage_events WHERE kafka_partition = 0"
+        warehouse.execute(f"INSERT INTO usage_events {copy}")
+    (check,) = older.materialize("loaded_events").get_asset_check_evaluations()
+    assert (check.check_name, check.passed) == ("counts_reconcile", False)
+    told = {name: value.value for name, value in check.metadata.items()}
+    stray = "the warehouse holds 19 rows, loaded from window 2026-01-05T1000, that no chunk explains"
+    assert told == {"raw": 40, "dead_letters": 2, "loaded": 57, "differences": stray}

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import duckdb
+import polars as pl
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
@@ -19,7 +20,9 @@ from usage_analytics.definitions import defs
 from usage_analytics.orchestration import schedules, sensors
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.resources import Platform
+from usage_analytics.serving.preload_plan import PLAN_SCHEMA
 from usage_analytics.settings import load_settings
+from usage_analytics.warehouse.protocol import MARTS
 from usage_analytics_tests.integration.platform_under_test import (
     Produced,
     clean_environment,
@@ -245,9 +248,13 @@ def test_close_asks_for_each_stale_day(tmp_path: Path, monkeypatch: pytest.Monke
                 ["2026-03-09", 1],
             ],
         )
-        for mart in ("user_sessions", "app_transitions", "preload_plan"):
-            warehouse.execute("INSERT INTO mart_ledger VALUES (?, '2026-03-06', 3, 1, now())", [mart])
-            warehouse.execute("INSERT INTO mart_ledger VALUES (?, '2026-03-09', ?, 1, now())", [mart, len(mart) - 14])
+    made = parts.warehouse(settings)
+    for day in (date(2026, 3, 6), date(2026, 3, 9)):
+        for mart in MARTS:
+            made.refresh_mart(mart, day)
+        made.replace_plan(day, pl.DataFrame(schema=PLAN_SCHEMA))
+    with duckdb.connect(settings.warehouse) as warehouse:
+        warehouse.execute("UPDATE trading_day_versions SET version = 2 WHERE trading_day = '2026-03-09'")
     data = scheduled(schedules.close_trading_day, tmp_path, evening)
     # 2014 has no partition; tomorrow is not over (a clock may be ahead); of the 9th marts are behind.
     assert [request.partition_key for request in data.run_requests] == ["2026-03-05", "2026-03-09"]

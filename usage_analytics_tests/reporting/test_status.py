@@ -1,5 +1,6 @@
 """`usage-analytics status`: the last windows by default, all history only when asked for."""
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from usage_analytics import cli, parts
+from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 from usage_analytics.ingestion.landing import Worker, land
+from usage_analytics.settings import Settings
 from usage_analytics.trading_calendar import Window
 from usage_analytics_tests.integration.platform_under_test import Produced, embedded_platform
 
@@ -21,10 +24,19 @@ def micro_batch(produced: Produced, window: Window) -> None:
     parts.warehouse(settings).load_window(settings.topic, window.key, enriched.chunks)
 
 
+def status(*options: str) -> tuple[str, int]:
+    """What is printed, and the exit code."""
+    done = CliRunner().invoke(cli.app, ["status", *options], catch_exceptions=False)
+    return done.stdout, done.exit_code
+
+
 def ledger(*options: str) -> list[list[str]]:
     """The rows of the table of hops, without its borders."""
-    done = CliRunner().invoke(cli.app, ["status", *options], catch_exceptions=False)
-    lines = done.stdout[done.stdout.index("Ledger") :].splitlines()
+    return table("Ledger", status(*options)[0])
+
+
+def table(title: str, shown: str) -> list[list[str]]:
+    lines = shown[shown.index(title) :].split("┘")[0].splitlines()
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
 
 
@@ -39,9 +51,48 @@ def test_status_reads_the_windows_it_shows_and_all_only_when_asked(
         produced.send(500)
         micro_batch(produced, newer)
         shown = [[newer.key, "500", "500", "0", "500", "yes"], [older.key, "1,210", "1,200", "10", "1,200", "yes"]]
-        assert ledger() == shown
+        now, code = status()
+        assert (table("Ledger", now), code) == (shown, 0)
         assert ledger("--windows", "1", "--all") == [shown[0], ["all windows", "1,710", "1,700", "10", "1,700", "yes"]]
         for path in parts.layout(produced.settings).usage_events(older.key, "x").parent.iterdir():
             path.unlink()
         assert ledger("--windows", "1") == [shown[0]]
         assert ledger("--windows", "1", "--all")[1] == ["all windows", "1,710", "500", "0", "1,700", "NO"]
+
+        shutil.rmtree(parts.layout(produced.settings).root)
+        now, code = status("--all")
+        assert table("Ledger", now) == [["all windows", "0", "0", "0", "1,700", "NO"]]
+        assert " ".join(now.split()).endswith(
+            f"the warehouse holds 1,700 rows that no record of the lake explains, loaded from window {older.key}, "
+            f"{newer.key}: restore the lake, or materialize loaded_events of window {older.key}, {newer.key}, which "
+            "takes them out"
+        )
+        assert code == 1
+
+
+def test_a_broker_that_was_restarted_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with embedded_platform(monkeypatch, tmp_path) as produced:
+        settings = produced.settings
+        window = settings.calendar.windows_of(settings.calendar.latest_closed_day(datetime.now(UTC)))[0]
+        produced.send(100)
+        micro_batch(produced, window)
+        restart(settings)
+        done = CliRunner().invoke(cli.app, ["status"])
+        assert f"topic {settings.topic!r} is not on Kafka" in str(done.exception)
+        hops = [[window.key, "100", "100", "0", "100", "yes"]]
+        assert table("Ledger", done.stdout) == hops
+        produced.send(500)  # more than the lake has: offsets alone would not tell
+        shown, code = status()
+        assert [row[-1] for row in table("Topic", shown)] == ["-"] * 3
+        sentence = f"Nothing can be landed: topic {settings.topic!r} is not the one the lake holds messages of"
+        assert sentence in " ".join(shown.split())
+        assert "give it its own USAGE_ANALYTICS_TOPIC or HOME" in " ".join(shown.split())
+        assert table("Ledger", shown) == hops
+        assert code == 1
+
+
+def restart(settings: Settings) -> None:
+    running = EmbeddedBroker.running(settings.broker_directory)
+    assert running is not None
+    running.stop()
+    EmbeddedBroker.start(settings.broker_directory)

@@ -7,13 +7,14 @@ from typing import Any
 import polars as pl
 import pytest
 from fakes import KEY, TOPIC, enriched_chunk
+from typer.testing import CliRunner
 
-from usage_analytics import parts
+from usage_analytics import cli, parts
 from usage_analytics.enrichment.pseudonyms import pseudonym
 from usage_analytics.errors import UserError
 from usage_analytics.serving.lookup import look_up
 from usage_analytics.serving.preload_plan import PLAN_SCHEMA
-from usage_analytics.settings import Settings
+from usage_analytics.settings import PREFIX, Settings
 
 WINDOW, DAY, DAY_BEFORE = "2026-11-23T1000", date(2026, 11, 23), date(2026, 11, 20)
 MINUTE_US = 60 * 10**6
@@ -44,7 +45,7 @@ def load(settings: Settings, *clicks: dict[str, Any]) -> None:
 
 def test_the_last_three_of_the_newest_session_are_the_context(settings: Settings) -> None:
     load(settings, click(9, "quotes"), *(click(n, app) for n, app in enumerate(("orders", "news", "charts"))))
-    answer = look_up(settings, "mary")
+    answer = look_up(settings, ["mary"])
     assert (answer.known_user, answer.trading_day, answer.context) == (True, DAY, ("news", "charts", "quotes"))
     assert [(item.mini_app, item.context) for item in answer.items] == [("charts", ("quotes",))]
 
@@ -52,7 +53,7 @@ def test_the_last_three_of_the_newest_session_are_the_context(settings: Settings
 def test_a_redelivered_event_counts_once(settings: Settings) -> None:
     again = click(1, "charts", event_id="e")
     load(settings, click(0, "quotes"), again, again, again)
-    assert look_up(settings, "mary").context == ("quotes", "charts")
+    assert look_up(settings, ["mary"]).context == ("quotes", "charts")
 
 
 @pytest.mark.parametrize(
@@ -67,18 +68,33 @@ def test_what_was_before_a_pause_or_on_another_day_does_not_count(
     clicks: list[dict[str, Any]], context: tuple[str, ...], settings: Settings
 ) -> None:
     load(settings, *clicks)
-    assert look_up(settings, "mary").context == context
+    assert look_up(settings, ["mary"]).context == context
 
 
 def test_other_users_do_not_count(settings: Settings) -> None:
     load(settings, click(0, "charts"), click(1, "news", user="joe"), click(31, "orders", user="joe"))
-    assert look_up(settings, "mary").context == ("charts",)
-    assert look_up(settings, "joe").context == ("orders",)
+    assert look_up(settings, ["mary"]).context == ("charts",)
+    assert look_up(settings, ["joe"]).context == ("orders",)
 
 
 def test_mini_apps_are_a_context_and_other_text_is_refused(settings: Settings) -> None:
     load(settings, click(0, "quotes"), click(1, "charts"))
-    answer = look_up(settings, "charts > quotes")
-    assert (answer.known_user, answer.context) == (False, ("charts", "quotes"))
-    with pytest.raises(UserError, match="'jim' is neither a user with events nor a mini-app"):
-        look_up(settings, "jim")
+    for asked in (["charts > quotes"], ["charts>quotes"], ["charts", "quotes"]):
+        answer = look_up(settings, asked)
+        assert (answer.known_user, answer.context) == (False, ("charts", "quotes"))
+    remedy = r"\(ask for a user, or for mini-apps such as 'quotes > charts'\)"
+    with pytest.raises(UserError, match=f"'jim' is neither a user with events nor a mini-app {remedy}"):
+        look_up(settings, ["jim"])
+    with pytest.raises(UserError, match=f"'mary' is not a mini-app {remedy}"):
+        look_up(settings, ["charts", "mary"])
+
+
+def test_a_mini_app_whose_name_reads_like_a_context_can_be_asked_for(settings: Settings) -> None:
+    odd = "bonds > all >"
+    load(settings, click(0, odd), click(1, "quotes"))
+    answer = look_up(settings, [odd])
+    assert (answer.context, [item.mini_app for item in answer.items]) == ((odd,), ["news"])
+    assert look_up(settings, [odd, "quotes"]).context == (odd, "quotes")
+    home = {PREFIX + "HOME": str(settings.home)}
+    done = CliRunner().invoke(cli.app, ["next", odd, "quotes"], env=home, catch_exceptions=False)
+    assert "bonds > all > > quotes (plan of 2026-11-23)" in done.stdout

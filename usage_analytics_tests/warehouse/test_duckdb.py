@@ -1,9 +1,15 @@
 """The warehouse: loads are idempotent by window, and the trading days they change are known."""
 
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 from fakes import TOPIC, enriched_chunk
@@ -73,6 +79,54 @@ def test_windows_and_topics_do_not_touch_each_other(warehouse: DuckDBWarehouse, 
     assert warehouse.read(LEDGER).rows() == [(0, 2, 5, 3, 0, "f1")]
 
 
+def offsets(warehouse: DuckDBWarehouse) -> list[int]:
+    return warehouse.read(EVENTS).get_column("kafka_offset").to_list()
+
+
+def test_offsets_that_another_window_loaded_are_refused_and_the_remedy_helps(
+    warehouse: DuckDBWarehouse, memory_path: Path
+) -> None:
+    kept, lost = (enriched_chunk(memory_path, WINDOWS[0], 0, start, events(5)) for start in (0, 5))
+    other = enriched_chunk(memory_path, WINDOWS[0], 1, 0, events(2))
+    warehouse.load_window(TOPIC, WINDOWS[0], [kept, lost, other])
+    rows, ledger = warehouse.read(EVENTS), warehouse.read(LEDGER)
+    remedy = (
+        f"from window {WINDOWS[0]}, of which the lake has lost the records; restore the lake, or materialize "
+        f"loaded_events of window {WINDOWS[0]} first, which takes out of the warehouse what the lake no longer holds"
+    )
+    for start, end in ((5, 12), (8, 12), (6, 9)):  # where the lost record began, where Kafka's retention is now, within
+        again = enriched_chunk(memory_path, WINDOWS[1], 0, start, events(end - start))
+        with pytest.raises(UserError) as raised:
+            warehouse.load_window(TOPIC, WINDOWS[1], [again])
+        place = f"topic {TOPIC!r}, Kafka partition 0, offsets {start} to {end} of window {WINDOWS[1]}"
+        assert str(raised.value) == f"{place}: the warehouse already holds offsets 5 to 10 {remedy}"
+        assert warehouse.read(EVENTS).equals(rows)
+        assert warehouse.read(LEDGER).equals(ledger)
+    again = enriched_chunk(memory_path, WINDOWS[1], 0, 5, events(7))
+    assert warehouse.load_window(TOPIC, WINDOWS[0], [kept, other]).rows == 7
+    assert warehouse.load_window(TOPIC, WINDOWS[1], [again]).rows == 7
+    assert offsets(warehouse) == [*range(12), 0, 1]
+
+
+def test_chunks_of_a_window_that_were_cut_anew_replace_those_before(
+    warehouse: DuckDBWarehouse, memory_path: Path
+) -> None:
+    warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 3, events(7))])
+    begun_earlier = [enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(5))]
+    begun_earlier.append(enriched_chunk(memory_path, WINDOWS[0], 0, 5, events(9)))
+    warehouse.load_window(TOPIC, WINDOWS[0], begun_earlier)
+    assert offsets(warehouse) == list(range(14))
+    begun_later = enriched_chunk(memory_path, WINDOWS[0], 0, 8, events(7))
+    with pytest.raises(UserError) as raised:
+        warehouse.load_window(TOPIC, WINDOWS[0], [begun_later])
+    assert str(raised.value).startswith(
+        f"topic {TOPIC!r}, Kafka partition 0, offsets 8 to 15 of window {WINDOWS[0]}: the warehouse already holds "
+        "offsets 5 to 14 from it, and would lose those before 8, of which the lake has lost the records; restore the "
+        f"lake, or move {warehouse.path} away and materialize loaded_events of all windows"
+    )
+    assert offsets(warehouse) == list(range(14))
+
+
 def test_a_load_that_fails_changes_nothing(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
     good = enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(2))
     warehouse.load_window(TOPIC, WINDOWS[0], [good])
@@ -84,7 +138,7 @@ def test_a_load_that_fails_changes_nothing(warehouse: DuckDBWarehouse, memory_pa
         warehouse.load_window(TOPIC, WINDOWS[0], [replaced, missing])
     short = enriched_chunk(memory_path, WINDOWS[0], 0, 2, events(2))
     lying = EnrichedChunk(short.record, short.path, 3, 0, {}, "f1")
-    with pytest.raises(RuntimeError, match="holds 4 rows after loading"):
+    with pytest.raises(UserError, match="holds 4 rows after loading, its chunks 5: rows were changed by other means"):
         warehouse.load_window(TOPIC, WINDOWS[0], [replaced, lying])
     assert warehouse.read(EVENTS).equals(rows)
     assert warehouse.read(LEDGER).equals(ledger)
@@ -131,16 +185,105 @@ def test_stale_days_are_those_whose_events_changed_after_their_marts(
     assert warehouse.refresh_mart(MARTS[0], DAYS[0]).version == 2
 
 
+def close(warehouse: DuckDBWarehouse, day: date) -> None:
+    for mart in MARTS:
+        warehouse.refresh_mart(mart, day)
+    warehouse.replace_plan(day, NO_PLAN)
+
+
+def test_days_whose_marts_were_made_by_another_rule_are_stale(
+    warehouse: DuckDBWarehouse, memory_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [*events(2, trading_day=DAYS[1]), *events(1, trading_day=DAYS[0])]
+    warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, both)])
+    for day in DAYS:
+        close(warehouse, day)
+    assert warehouse.stale_days() == []
+    monkeypatch.setattr("usage_analytics.warehouse.duckdb.FOLD_OF_USER", "3")  # the next version's rule
+    assert warehouse.stale_days() == DAYS
+    warehouse.refresh_mart("app_transitions", DAYS[0])
+    assert warehouse.stale_days() == DAYS  # its plan was made of the counts before
+    warehouse.replace_plan(DAYS[0], NO_PLAN)
+    assert warehouse.stale_days() == [DAYS[1]]
+
+
+def test_a_warehouse_of_before_is_opened_and_its_marts_are_made_anew(
+    warehouse: DuckDBWarehouse, memory_path: Path
+) -> None:
+    warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(2))])
+    close(warehouse, DAYS[1])
+    with duckdb.connect(str(warehouse.path)) as connection:
+        connection.execute("ALTER TABLE mart_ledger DROP COLUMN rule")
+    assert warehouse.stale_days() == [DAYS[1]]
+    close(warehouse, DAYS[1])
+    assert warehouse.stale_days() == []
+
+
 def test_an_unknown_mart_is_refused(warehouse: DuckDBWarehouse) -> None:
     with pytest.raises(ValueError, match="'clicks' is not a mart"):
         warehouse.refresh_mart("clicks", DAYS[0])
 
 
-def test_a_file_that_is_no_warehouse_is_named(memory_path: Path) -> None:
+def cut_short(content: bytes) -> bytes:
+    return content[: len(content) // 3]
+
+
+def other_bytes_at_the_front(content: bytes) -> bytes:
+    return content[:100] + b"?" * 1_000 + content[1_100:]
+
+
+def other_bytes_in_every_block(content: bytes) -> bytes:
+    return content[:12_300] + b"?" * (len(content) - 12_300)
+
+
+DAMAGE = [lambda _: b"this is not a database" * 1_000, lambda _: b"", cut_short, other_bytes_at_the_front,
+          other_bytes_in_every_block]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_named_and_made_again_as_the_sentence_says(
+    damage: Callable[[bytes], bytes], warehouse: DuckDBWarehouse, memory_path: Path
+) -> None:
+    chunk = enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(3))
+    warehouse.load_window(TOPIC, WINDOWS[0], [chunk])
+    rows = warehouse.read(EVENTS)
+    warehouse.path.write_bytes(damage(warehouse.path.read_bytes()))
+    remedy = "loaded_events of all windows, then the marts, model and plan of all trading days"
+    sentence = f"warehouse {warehouse.path} is damaged: move {warehouse.path} away and materialize {remedy}"
+    uses: list[Callable[[], object]] = [
+        lambda: warehouse.read(EVENTS), lambda: warehouse.refresh_mart(MARTS[0], DAYS[1]), warehouse.stale_days
+    ]  # fmt: skip
+    with pytest.raises(UserError) as raised:
+        for use in uses:  # of a file that can be opened, only what is read shows the damage
+            use()
+    assert str(raised.value).startswith(sentence)
+    assert "\n" not in str(raised.value)
+    warehouse.path.rename(memory_path / "away")
+    warehouse.load_window(TOPIC, WINDOWS[0], [chunk])
+    assert warehouse.read(EVENTS).equals(rows)
+
+
+def test_a_warehouse_that_cannot_be_used_is_not_called_damaged(memory_path: Path) -> None:
     path = memory_path / "warehouse.duckdb"
-    path.write_bytes(b"this is not a database" * 1_000)
-    with pytest.raises(UserError, match=rf"warehouse {path} cannot be opened"):
+    path.mkdir()
+    with pytest.raises(UserError, match=rf"warehouse {path} cannot be used: IO Error"):
         DuckDBWarehouse(path).stale_days()
+
+
+HOLD = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print(flush=True); sys.stdin.read()"
+
+
+def test_a_file_in_use_is_waited_for(warehouse: DuckDBWarehouse) -> None:
+    command = [sys.executable, "-c", HOLD, str(warehouse.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin is not None and other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(UserError, match=rf"warehouse {warehouse.path} has been in use for 0\.1 s: .*{other.pid}"):
+            replace(warehouse, wait_s=0.1).stale_days()
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(replace(warehouse, wait_s=30).stale_days)
+            other.stdin.close()
+            assert waiting.result() == []
 
 
 def test_replacing_a_plan_replaces_one_day(warehouse: DuckDBWarehouse) -> None:
@@ -152,6 +295,22 @@ def test_replacing_a_plan_replaces_one_day(warehouse: DuckDBWarehouse) -> None:
         warehouse.replace_plan(day, plan(mini_app))
     rows = warehouse.read("SELECT trading_day, mini_app FROM preload_plan ORDER BY 1").rows()
     assert rows == [(DAYS[0], "a"), (DAYS[1], "c")]
+
+
+def test_contexts_that_promise_too_much_or_what_is_open_are_faulty(warehouse: DuckDBWarehouse) -> None:
+    assert warehouse.newest_plan() is None
+    rows = [
+        ("", 0, 1, "news", 0.6, 90), ("", 0, 2, "mail", 0.4, 90), ("news", 1, 1, "mail", 0.7, 20),
+        ("news", 1, 2, "chat", 0.4, 20), ("mail > chat", 2, 1, "chat", 0.5, 30), ("chat", 1, None, None, None, 30),
+    ]  # fmt: skip
+    plan = pl.DataFrame(rows, PLAN_SCHEMA, orient="row")
+    for day in DAYS:
+        warehouse.replace_plan(day, plan.head(2) if day == DAYS[0] else plan)
+    assert warehouse.faulty_contexts(DAYS[0]) == []
+    assert sorted(warehouse.faulty_contexts(DAYS[1])) == ["mail > chat", "news"]
+    newest = warehouse.newest_plan()
+    assert newest is not None
+    assert (newest[0], newest[1].height, newest[1].columns) == (DAYS[1], 6, list(PLAN_SCHEMA))
 
 
 def test_recent_mini_apps_are_of_the_last_user_session_each_event_once(

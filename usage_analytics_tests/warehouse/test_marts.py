@@ -168,7 +168,7 @@ def test_marts_equal_the_oracle_and_incremental_equals_rebuilt(
             assert len(transitions) == len(expected_transitions(runs))
             assert warehouse.stale_days() == []
         assert sum(len(run) for run in runs.values()) == len({identity(row) for _, _, row in arrived})
-        by_property = incremental.transition_counts("sequence")
+        by_property = incremental.transition_counts_by("sequence")
         assert by_property.get_column("transitions").sum() == sum(len(run) for run in runs.values())
         assert set(by_property.get_column("fold")) == {USERS.index(user) % 5 for _, user, _ in runs}
 
@@ -231,7 +231,7 @@ def test_an_event_id_names_one_event_of_its_user_on_its_trading_day(
     assert counted.rows() == [
         (DAYS[0], USERS[0], "quotes", 1), (DAYS[0], USERS[1], "risk", 1), (DAYS[1], USERS[0], "news", 1),
     ]  # fmt: skip
-    over_all_days = warehouse.transition_counts("sequence")
+    over_all_days = warehouse.transition_counts_by("sequence")
     assert over_all_days.get_column("transitions").sum() == 3
 
 

@@ -14,10 +14,6 @@ from usage_analytics.warehouse.protocol import Warehouse
 
 MODEL, FILE = "next_action_model", "model.parquet"
 HELD_OUT_FOLD = 4
-COUNTS_UNTIL = """
-SELECT fold, prev3, prev2, prev1, next, CAST(sum(transitions) AS BIGINT) AS transitions
-FROM app_transitions WHERE trading_day <= ? GROUP BY ALL ORDER BY ALL
-"""
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,7 @@ class Trained:
 
 def train(warehouse: Warehouse, layout: Layout, trading_day: date) -> Trained:
     """Fit on all users and keep the model; the evaluation is that of one fitted without some of them."""
-    counts = warehouse.read(COUNTS_UNTIL, [trading_day])
+    counts = warehouse.transition_counts(until=trading_day)
     if counts.is_empty():
         raise UserError(f"next_action_model of {trading_day}: no transitions up to that day, nothing to learn from")
     model = NextActionModel.fit(counts, trading_day=trading_day)
@@ -43,7 +39,7 @@ def train(warehouse: Warehouse, layout: Layout, trading_day: date) -> Trained:
 
 def judge_day(warehouse: Warehouse, trading_day: date) -> Evaluation | None:
     """`judge` on the counts of all trading days up to one."""
-    return judge(warehouse.read(COUNTS_UNTIL, [trading_day]))
+    return judge(warehouse.transition_counts(until=trading_day))
 
 
 def judge(counts: pl.DataFrame) -> Evaluation | None:

@@ -43,6 +43,8 @@ CREATE TABLE IF NOT EXISTS mart_ledger (
     refreshed_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (mart, trading_day)
 );
+-- The rule that a mart was made by: a fingerprint of its SQL. Absent from warehouses of before, and null in their rows.
+ALTER TABLE mart_ledger ADD COLUMN IF NOT EXISTS rule VARCHAR;
 CREATE TABLE IF NOT EXISTS user_sessions (
     trading_day DATE NOT NULL,
     user_id VARCHAR NOT NULL,

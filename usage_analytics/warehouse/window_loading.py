@@ -1,0 +1,135 @@
+"""Makes one window's rows in DuckDB equal to its chunks, and keeps the load ledger of it."""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from usage_analytics.enrichment.enriched_chunk import EVENT_SCHEMA, EnrichedChunk, verify_events
+from usage_analytics.errors import UserError
+from usage_analytics.warehouse.duckdb_file import rebuild
+from usage_analytics.warehouse.protocol import LoadReceipt
+
+NEXT_VERSION = """
+INSERT INTO trading_day_versions VALUES (:day, 1) ON CONFLICT (trading_day) DO UPDATE SET version = version + 1
+"""
+CHUNK_ROWS = """
+load_window = :window AND topic = :topic AND kafka_partition = :partition
+AND kafka_offset >= :start AND kafka_offset < :end
+"""
+# Of the window itself, only what begins before its chunks do: chunks that were cut anew may replace those before.
+OVERLAPPING = """
+SELECT load_window, start_offset, end_offset FROM load_ledger
+WHERE topic = :topic AND kafka_partition = :partition AND start_offset < :end AND end_offset > :start
+  AND (load_window <> :window OR start_offset < :start)
+ORDER BY load_window, start_offset
+"""
+
+
+def load(connection: Connection, path: Path, topic: str, window: str, chunks: Sequence[EnrichedChunk]) -> LoadReceipt:
+    """Replace what differs between the ledger and the window's chunks, in the transaction that is open."""
+    _refuse_overlaps(connection, path, topic, window, chunks)
+    loaded = _ledger(connection, topic, window)
+    wanted = {(c.record.kafka_partition, c.record.start): c for c in chunks}
+    stale = [key for key, known in loaded.items() if key not in wanted or known != _identity(wanted[key])]
+    new = [chunk for key, chunk in wanted.items() if key not in loaded or key in stale]
+    for chunk in new:
+        verify_events(chunk)  # DuckDB checks nothing: it would load what a changed byte makes of a file
+    days = _delete(connection, topic, window, [(*key, loaded[key][0]) for key in stale])
+    days |= _insert(connection, window, new)
+    _record(connection, window, new)
+    for day in days:
+        connection.execute(text(NEXT_VERSION), {"day": day})
+    rows, expected = _count(connection, topic, window), sum(chunk.rows for chunk in chunks)
+    if rows != expected:
+        where = f"topic {topic!r}, window {window}"
+        why = f"the warehouse holds {rows} rows after loading, its chunks {expected}: rows were changed by other means"
+        raise UserError(f"{where}: {why}; {rebuild(path)}")
+    return LoadReceipt(rows, len(new), len(chunks) - len(new), tuple(sorted(days)))
+
+
+def duckdb_of(connection: Connection) -> Any:
+    """DuckDB's own interface, inside SQLAlchemy's transaction: for Arrow tables and lists of Parquet files."""
+    return connection.connection.driver_connection
+
+
+def _refuse_overlaps(
+    connection: Connection, path: Path, topic: str, window: str, chunks: Sequence[EnrichedChunk]
+) -> None:
+    # A lake that lost records lands the same offsets again, cut otherwise: they would be counted twice.
+    for partition in sorted({chunk.record.kafka_partition for chunk in chunks}):
+        mine = [chunk.record for chunk in chunks if chunk.record.kafka_partition == partition]
+        start, end = min(r.start for r in mine), max(r.end for r in mine)
+        values = {"topic": topic, "partition": partition, "start": start, "end": end, "window": window}
+        found = connection.execute(text(OVERLAPPING), values).all()
+        if not found:
+            continue
+        others = sorted({row[0] for row in found} - {window})
+        first, last = min(row[1] for row in found), max(row[2] for row in found)
+        place = f"topic {topic!r}, Kafka partition {partition}, offsets {start} to {end} of window {window}"
+        if others:
+            windows = ", ".join(others)
+            raise UserError(
+                f"{place}: the warehouse already holds offsets {first} to {last} from window {windows}, of which the "
+                f"lake has lost the records; restore the lake, or materialize loaded_events of window {windows} first, "
+                "which takes out of the warehouse what the lake no longer holds"
+            )
+        raise UserError(
+            f"{place}: the warehouse already holds offsets {first} to {last} from it, and would lose those before "
+            f"{start}, of which the lake has lost the records; restore the lake, or {rebuild(path)}"
+        )
+
+
+def _ledger(connection: Connection, topic: str, window: str) -> dict[tuple[int, int], tuple[int, int, str]]:
+    """Of each loaded chunk, by Kafka partition and start: end offset, rows, fingerprint."""
+    query = """
+    SELECT kafka_partition, start_offset, end_offset, row_count, fingerprint FROM load_ledger
+    WHERE load_window = :window AND topic = :topic
+    """
+    rows = connection.execute(text(query), {"window": window, "topic": topic})
+    return {(row[0], row[1]): (row[2], row[3], row[4]) for row in rows}
+
+
+def _identity(chunk: EnrichedChunk) -> tuple[int, int, str]:
+    return chunk.record.end, chunk.rows, chunk.fingerprint
+
+
+def _delete(connection: Connection, topic: str, window: str, chunks: list[tuple[int, int, int]]) -> set[date]:
+    days: set[date] = set()
+    for partition, start, end in chunks:
+        values = {"window": window, "topic": topic, "partition": partition, "start": start, "end": end}
+        select = text(f"SELECT DISTINCT trading_day FROM usage_events WHERE {CHUNK_ROWS}")
+        days |= set(connection.execute(select, values).scalars())
+        connection.execute(text(f"DELETE FROM usage_events WHERE {CHUNK_ROWS}"), values)
+        ledger = (
+            "DELETE FROM load_ledger WHERE topic = :topic AND kafka_partition = :partition AND start_offset = :start"
+        )
+        connection.execute(text(ledger), values)
+    return days
+
+
+def _insert(connection: Connection, window: str, chunks: list[EnrichedChunk]) -> set[date]:
+    files = [str(chunk.path) for chunk in chunks if chunk.rows]
+    if not files:
+        return set()
+    raw = duckdb_of(connection)
+    columns = ", ".join(EVENT_SCHEMA.names)
+    source = "read_parquet(?, hive_partitioning = false)"
+    raw.execute(f"INSERT INTO usage_events (load_window, {columns}) SELECT ?, {columns} FROM {source}", [window, files])
+    days = raw.execute(f"SELECT DISTINCT trading_day FROM {source}", [files]).fetchall()
+    return {row[0] for row in days}
+
+
+def _record(connection: Connection, window: str, chunks: list[EnrichedChunk]) -> None:
+    raw = duckdb_of(connection)
+    for chunk in chunks:
+        r = chunk.record
+        row = [window, r.topic, r.kafka_partition, r.start, r.end, chunk.rows, chunk.dead_letters, chunk.fingerprint]
+        raw.execute("INSERT INTO load_ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, now())", row)
+
+
+def _count(connection: Connection, topic: str, window: str) -> int:
+    query = text("SELECT count(*) FROM usage_events WHERE load_window = :window AND topic = :topic")
+    return connection.execute(query, {"window": window, "topic": topic}).scalar_one()
