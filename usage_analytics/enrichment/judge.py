@@ -31,7 +31,8 @@ class Judge:
         self._query = judgement_query(mapping, calendar)
         self._scanner = scanner(mapping, calendar)
         self._connection = duckdb.connect()
-        self._connection.execute(f"SET threads = 1; SET enable_progress_bar = false; SET TimeZone = '{mapping.timezone}'")
+        self._connection.execute("SET threads = 1; SET enable_progress_bar = false")
+        self._connection.execute(f"SET TimeZone = '{mapping.timezone}'")
 
     def begin(self, topic: str, kafka_partition: int) -> "Judging":
         """The judging of messages that come batch by batch."""
