@@ -112,13 +112,16 @@ def _labels_of(events: Events, lane: int, before: int) -> list[tuple[int, tuple[
     """Day and label of everything planted; ``before`` messages were sent on this lane before these."""
     found: list[tuple[int, tuple[Any, ...]]] = []
     rows = np.flatnonzero(events["trouble"])
-    for row, event, kind in zip(rows, events[rows], malformed(events[rows]), strict=True):
-        kinds = [(name, "") for bit, name in LABELS.items() if event["trouble"] & bit]
+    planted = events[rows]
+    names = ("trouble", "day", "session", "step", "user", "time_us", "arrival_us")
+    columns = (planted[name].tolist() for name in names)
+    for row, kind, trouble, day, session, step, user, *times in zip(
+        rows.tolist(), malformed(planted).tolist(), *columns, strict=True
+    ):
+        kinds = [(name, "") for bit, name in LABELS.items() if trouble & bit]
         kinds += [("malformed", MALFORMED_KINDS[kind - 1])] if kind else []
-        place = (lane, before + int(row), event_id(int(event["session"]), int(event["step"])))
-        times = (int(event["time_us"]), int(event["arrival_us"]))
-        user = user_name(int(event["user"]))
-        found += [(int(event["day"]), (*place, user, *each, *times)) for each in kinds]
+        place = (lane, before + row, event_id(session, step), user_name(user))
+        found += [(day, (*place, *each, *times)) for each in kinds]
     return found
 
 
