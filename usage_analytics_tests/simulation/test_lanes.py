@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import date
+from functools import lru_cache
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -27,6 +28,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@lru_cache
 def values(chosen: Scenario) -> list[list[bytes | None]]:
     return [
         [v for batch in Lane(chosen, n).batches() for m in batch.messages() for v in m.values]
