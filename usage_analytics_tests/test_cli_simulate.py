@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -22,7 +22,7 @@ from usage_analytics.errors import UserError
 from usage_analytics.simulation import run
 from usage_analytics.simulation.scenario import Trouble
 from usage_analytics.simulation.targets import FolderTarget
-from usage_analytics.simulation.truth_folder import owned, sent_to, world_folder
+from usage_analytics.simulation.truth_folder import owned, refuse_sent, sent_to, world_folder
 from usage_analytics_tests.integration.platform_under_test import clean_environment
 
 SIMULATE = (sys.executable, "-m", "usage_analytics.cli", "simulate")
@@ -165,7 +165,10 @@ def test_a_damaged_world_is_one_sentence(
 
 def test_a_day_that_was_cut_off_is_known_as_such_until_it_is_sent_whole(tmp_path: Path) -> None:
     def stopped(standing: run.Standing) -> float:
+        seen.append(datetime.fromtimestamp(standing.arrival_us / 1e6, UTC))
         raise UserError("enough")
+
+    seen: list[datetime] = []
 
     day, target, truth = date(2026, 11, 20), FolderTarget(tmp_path / "out"), tmp_path / "truth"
     small = scenario(day, users=100, messages_per_day=2_000, lanes=1)
@@ -173,6 +176,9 @@ def test_a_day_that_was_cut_off_is_known_as_such_until_it_is_sent_whole(tmp_path
         run.simulate(small, target, truth, watch=stopped)
     [cut_off] = sent_to(truth, day)
     assert (cut_off["to"], cut_off["ended"]) == (f"folder {tmp_path / 'out'}", None)
+    assert [at.date() for at in seen] == [day], "what is shown at the start"
+    with pytest.raises(UserError, match=r"was sent to folder .* already in part, by a simulation that was cut off"):
+        refuse_sent(truth, (day,), target.place)
     (truth / f"day={day}" / ".labels-000.parquet.0123.inprogress").write_text("half")
     run.simulate(small, target, truth)
     assert not list(truth.rglob("*.inprogress"))
