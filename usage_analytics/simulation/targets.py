@@ -99,7 +99,7 @@ class _FolderSink:
     def write(self, lane: int, messages: Messages) -> None:
         file = self.files[lane]
         with writing(Path(file.name)):
-            file.write(b"".join((value or b"") + b"\n" for value in messages.values))
+            file.write(b"\n".join([*(value or b"" for value in messages.values), b""]))
         for value in messages.values[-1:]:
             self.last[lane] = value
 

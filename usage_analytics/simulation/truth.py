@@ -182,10 +182,10 @@ def _expected(everyone: Population, market: MarketDay) -> pl.DataFrame:
 
 def _long(values: dict[str, Any], **axes: Any) -> pl.DataFrame:
     shape = tuple(len(names) for names in axes.values())
-    grid = np.indices(shape).reshape(len(shape), -1)
+    grid = np.indices(shape, np.uint32, sparse=True)
     columns: dict[str, Any] = {}
     for (name, names), index in zip(axes.items(), grid, strict=True):
-        columns[name] = pl.Series(list(names)).gather(index)
+        columns[name] = pl.Series(list(names)).gather(np.broadcast_to(index, shape).ravel())
     return pl.DataFrame({**columns, **{name: array.ravel() for name, array in values.items()}})
 
 
