@@ -1,6 +1,7 @@
 """The command line: `usage-analytics --help`."""
 
 import sys
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
@@ -58,9 +59,14 @@ def produce(
     trading_day: Annotated[str, typer.Option(help="For msnbc: the trading day to place visits in "
                                                   "(default: the latest closed one).")] = "",
     messages: Annotated[int, typer.Option(min=0, help="Send only so many; 0 for all.")] = 0,
-    partitions: Annotated[int, typer.Option(min=1, help="Kafka partitions of the topic, if it must be created.")] = 4,
+    partitions: Annotated[int, typer.Option(min=1, max=10_000,
+                                            help="Kafka partitions of the topic, if it must be created.")] = 4,
 ) -> None:  # fmt: skip
-    """Send recorded messages to the Kafka topic, and wait until Kafka has them all."""
+    """Send recorded messages to the Kafka topic, and wait until Kafka has them all.
+
+    Each line of an NDJSON file is a message, as it is. An empty line is an empty message (a tombstone), as 'simulate
+    --to' writes them; one empty line at the very end is none.
+    """
     from usage_analytics import parts
     from usage_analytics.contract import load_mapping
     from usage_analytics.ingestion.topics import ensure_topic
@@ -72,7 +78,9 @@ def produce(
     if not file.is_file():
         raise UserError(f"{file} is not a file")
     if mapping == "msnbc":
-        stream = msnbc_messages(file, _trading_day(trading_day), settings.calendar)
+        stream: Iterator[tuple[bytes | None, bytes | None]] = msnbc_messages(
+            file, _trading_day(trading_day), settings.calendar
+        )
     else:
         stream = ndjson_messages(file, load_mapping(mapping))
     client = parts.kafka_client(settings)

@@ -15,9 +15,11 @@ from usage_analytics.simulation.into_kafka import into_kafka
 from usage_analytics.simulation.run import simulate
 from usage_analytics.simulation.scenario import EVENTS_PER_USER, NO_TROUBLE, Scenario, Trouble, trading_days
 from usage_analytics.simulation.targets import FolderTarget
+from usage_analytics.simulation.truth_folder import world_folder
 from usage_analytics.trading_calendar import FIRST_DAY, LAST_DAY
 
 MOST_DAYS = 2_000
+SLOWEST, FASTEST = 0.01, 1_000_000  # simulated seconds in a real one
 LOOK_AROUND = timedelta(days=14)  # longer than any exchange stays closed
 
 
@@ -35,7 +37,9 @@ def simulate_command(
     processes: Annotated[int, typer.Option(help="0: one for each core. The messages do not depend on it.")] = 0,
     partitions: Annotated[int, typer.Option(help="Kafka partitions, if the topic must be created; or files.")] = 4,
     to: Annotated[Path | None, typer.Option(help="Write NDJSON files into this folder, nothing to Kafka.")] = None,
-    truth: Annotated[Path | None, typer.Option(help="Folder of the truth (default: <home>/simulation).")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="Folder of the truth (default: the world's own, in <home>/simulation).")
+    ] = None,
     spread: Annotated[float, typer.Option(help="Log-standard-deviation of latency and cost over mini-apps.")] = 0.8,
     trouble: Annotated[
         list[str] | None, typer.Option(help="What goes wrong: 'none', or a rate such as late=0.01; several times.")
@@ -46,6 +50,7 @@ def simulate_command(
     max_waiting: Annotated[
         int, typer.Option(help="Hold back while more wait in a Kafka partition (0: by what the topic keeps).")
     ] = 0,
+    again: Annotated[bool, typer.Option("--again", help="Send days which this topic has already once more.")] = False,
 ) -> None:
     """Send the messages of a simulated trading desktop, and write down the truth that was planted in them.
 
@@ -70,11 +75,12 @@ def simulate_command(
         story_start=_date("--story-start", story_start) if story_start else None,
         trouble=_trouble(trouble or []),
     )
-    folder = truth or settings.home / "simulation"
     if to is None:
-        totals = into_kafka(settings, scenario, folder, shown_progress, speed=pace, processes=workers, max_waiting=most)
+        totals, folder = into_kafka(
+            settings, scenario, truth, shown_progress, speed=pace, processes=workers, max_waiting=most, again=again
+        )
     else:
-        target = FolderTarget(to)
+        target, folder = FolderTarget(to), truth or world_folder(settings.home, scenario)
         target.refuse_other_lanes(scenario.lanes)
         with shown_progress(scenario) as watch:
             totals = simulate(scenario, target, folder, speed=pace, processes=workers, watch=watch)
@@ -126,8 +132,9 @@ def _speed(text: str) -> float:
         speed = float("inf") if text == "max" else float(text)
     except ValueError:
         speed = 0.0
-    if not speed > 0:
-        raise UserError(f"--speed is max, or simulated seconds in a real one such as 60, found {text!r}")
+    if not (SLOWEST <= speed <= FASTEST or speed == float("inf")):
+        told = f"simulated seconds in a real one, from {SLOWEST:g} to {FASTEST:,}"
+        raise UserError(f"--speed is max, or {told}, found {text!r}")
     return speed
 
 

@@ -16,14 +16,19 @@ CREATION_DEADLINE_S = 30.0
 
 def ensure_topic(client: dict[str, Any], topic: str, partitions: int) -> None:
     """Create the topic unless it is there, with however many Kafka partitions; unreachable Kafka is a `UserError`."""
+    if not partitions_of(client, topic):
+        create_topic(client, topic, partitions)
+
+
+def partitions_of(client: dict[str, Any], topic: str) -> int:
+    """How many Kafka partitions the topic has, 0 if there is none; unreachable Kafka is a `UserError`."""
     try:
         admin = AdminClient({**client, "log_level": 0, "allow.auto.create.topics": False})
         found = admin.list_topics(timeout=METADATA_TIMEOUT_S).topics.get(topic)
     except KafkaException as error:
         why = error.args[0].str()
         raise UserError(f"Kafka at {client['bootstrap.servers']} did not answer: {why}") from None
-    if found is None or found.error is not None:
-        create_topic(client, topic, partitions)
+    return 0 if found is None or found.error is not None else len(found.partitions)
 
 
 def create_topic(bootstrap_config: Mapping[str, Any], topic: str, partitions: int) -> None:

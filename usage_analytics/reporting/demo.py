@@ -84,8 +84,8 @@ def _produce(settings: Settings, day: date, messages: int) -> Totals:
     CONSOLE.print(
         f"A simulated trading desktop: {apps} mini-apps, {scenario.users:,} users of {personas} personas, {day}"
     )
-    truth = settings.home / "simulation"
-    return into_kafka(settings, scenario, truth, shown_progress, processes=os.cpu_count() or 1)
+    sent, _ = into_kafka(settings, scenario, None, shown_progress, processes=os.cpu_count() or 1)
+    return sent
 
 
 def _run_graph(settings: Settings, day: date) -> None:

@@ -24,7 +24,8 @@ from usage_analytics.simulation.market_day import MINUTE_US
 from usage_analytics.simulation.rendering import event_id, user_name
 from usage_analytics.simulation.scenario import MALFORMED_KINDS
 from usage_analytics.simulation.trouble import DUPLICATE, LABELS, malformed
-from usage_analytics.simulation.truth import day_folder
+from usage_analytics.simulation.truth_folder import day_folder
+from usage_analytics.simulation.writing import writing
 
 LABEL_SCHEMA = pa.schema(
     {
@@ -101,22 +102,26 @@ class _DayNotes:
         self._labels.close()
         cells = sorted(self._minutes.items())
         rows = [(minute * MINUTE_US, MINI_APPS[app], copy, count) for (minute, app, copy), count in cells]
-        temporary = temporary_beside(self._minutes_path)
-        pq.write_table(_table(rows, MINUTE_SCHEMA), temporary)
-        publish(temporary, self._minutes_path)
+        with writing(self._minutes_path):
+            temporary = temporary_beside(self._minutes_path)
+            pq.write_table(_table(rows, MINUTE_SCHEMA), temporary)
+            publish(temporary, self._minutes_path)
 
 
 def _labels_of(events: Events, lane: int, before: int) -> list[tuple[int, tuple[Any, ...]]]:
     """Day and label of everything planted; ``before`` messages were sent on this lane before these."""
     found: list[tuple[int, tuple[Any, ...]]] = []
     rows = np.flatnonzero(events["trouble"])
-    for row, event, kind in zip(rows, events[rows], malformed(events[rows]), strict=True):
-        kinds = [(name, "") for bit, name in LABELS.items() if event["trouble"] & bit]
+    planted = events[rows]
+    names = ("trouble", "day", "session", "step", "user", "time_us", "arrival_us")
+    columns = (planted[name].tolist() for name in names)
+    for row, kind, trouble, day, session, step, user, *times in zip(
+        rows.tolist(), malformed(planted).tolist(), *columns, strict=True
+    ):
+        kinds = [(name, "") for bit, name in LABELS.items() if trouble & bit]
         kinds += [("malformed", MALFORMED_KINDS[kind - 1])] if kind else []
-        place = (lane, before + int(row), event_id(int(event["session"]), int(event["step"])))
-        times = (int(event["time_us"]), int(event["arrival_us"]))
-        user = user_name(int(event["user"]))
-        found += [(int(event["day"]), (*place, user, *each, *times)) for each in kinds]
+        place = (lane, before + row, event_id(session, step), user_name(user))
+        found += [(day, (*place, *each, *times)) for each in kinds]
     return found
 
 
@@ -124,8 +129,9 @@ class _Labels:
     """A file of labels, written a piece at a time so that a day of any size fits."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._temporary = path, temporary_beside(path)
-        self._writer = pq.ParquetWriter(self._temporary, LABEL_SCHEMA, compression="zstd")
+        with writing(path):
+            self._path, self._temporary = path, temporary_beside(path)
+            self._writer = pq.ParquetWriter(self._temporary, LABEL_SCHEMA, compression="zstd")
         self._rows: list[tuple[Any, ...]] = []
 
     def write(self, rows: list[tuple[Any, ...]]) -> None:
@@ -135,11 +141,13 @@ class _Labels:
 
     def close(self) -> None:
         self._flush()
-        self._writer.close()
-        publish(self._temporary, self._path)
+        with writing(self._path):
+            self._writer.close()
+            publish(self._temporary, self._path)
 
     def _flush(self) -> None:
-        self._writer.write_table(_table(self._rows, LABEL_SCHEMA))
+        with writing(self._path):
+            self._writer.write_table(_table(self._rows, LABEL_SCHEMA))
         self._rows = []
 
 

@@ -93,6 +93,7 @@ def sessions_scale(everyone: Population, day: date) -> float:
 
 
 def _arrived(waiting: Events, first_minute: int) -> tuple[Events, Events]:
-    here = waiting["arrival_us"] < (first_minute + SLICE_MINUTES) * MINUTE_US
-    arrived = waiting[here]
-    return arrived[np.argsort(arrived["arrival_us"], kind="stable")], waiting[~here]
+    arrival_us = waiting["arrival_us"]
+    here = arrival_us < (first_minute + SLICE_MINUTES) * MINUTE_US
+    arrived = np.flatnonzero(here)
+    return waiting[arrived[np.argsort(arrival_us[arrived], kind="stable")]], waiting[~here]

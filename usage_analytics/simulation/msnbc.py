@@ -5,6 +5,7 @@ rule, and moves on every 20 seconds, faster where a long sequence would not fit 
 """
 
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,18 +16,26 @@ from usage_analytics.errors import UserError
 from usage_analytics.trading_calendar import TradingCalendar
 
 PACE_S = 20.0
+NAME = re.compile(r"[\w-]+")
 SPREAD = 2_654_435_761  # Knuth's multiplicative hash: starts spread evenly, without a random number
 
 
-def msnbc_messages(path: Path, trading_day: date, calendar: TradingCalendar) -> Iterator[tuple[bytes | None, bytes]]:
+def msnbc_messages(path: Path, trading_day: date, calendar: TradingCalendar) -> Iterator[tuple[bytes, bytes]]:
     """Key and JSON of each visit in file order, by the platform's own contract.
 
     ``properties.sequence`` is the user's line in the file, from 0: the reference split tests each with index % 5 == 4.
+    Another file is a `UserError`, at once where its head tells.
     """
+    categories, sequences = _parse(path)
+    return _messages(categories, sequences, trading_day, calendar)
+
+
+def _messages(
+    categories: dict[str, str], sequences: Iterator[list[str]], trading_day: date, calendar: TradingCalendar
+) -> Iterator[tuple[bytes, bytes]]:
     hours = calendar.clock.closing_hour - calendar.clock.opening_hour
     opening = datetime.combine(trading_day, time(calendar.clock.opening_hour), tzinfo=calendar.clock.zone)
     opening, length = opening.astimezone(UTC), hours * 3600.0 - 1
-    categories, sequences = _parse(path)
     for index, visits in enumerate(sequences):
         pace = min(PACE_S, length / len(visits))
         start = (index * SPREAD % 2**32) / 2**32 * (length - pace * (len(visits) - 1))
@@ -46,11 +55,14 @@ def _parse(path: Path) -> tuple[dict[str, str], Iterator[list[str]]]:
         names = next(line for line in lines if line.strip() and not line.startswith("%")).split()
     except StopIteration:
         raise UserError(f"{path}: no line of page categories, this is not the msnbc file") from None
+    if not all(NAME.fullmatch(name) for name in names):
+        raise UserError(f"{path}: its first line lists no page categories, this is not the msnbc file")
     categories = {str(number): name for number, name in enumerate(names, start=1)}
     return categories, _sequences(path, lines, categories)
 
 
 def _sequences(path: Path, lines: Iterator[str], categories: dict[str, str]) -> Iterator[list[str]]:
+    found = False
     for line in lines:
         visits = line.split()
         if not visits or line.startswith("%"):
@@ -58,7 +70,10 @@ def _sequences(path: Path, lines: Iterator[str], categories: dict[str, str]) -> 
         unknown = [visit for visit in visits if visit not in categories]
         if unknown:
             raise UserError(f"{path}: {unknown[0]!r} is none of the {len(categories)} page categories")
+        found = True
         yield visits
+    if not found:
+        raise UserError(f"{path}: no visits follow its page categories, this is not the msnbc file")
 
 
 def _open(path: Path) -> Iterator[str]:

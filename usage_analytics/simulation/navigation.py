@@ -39,7 +39,7 @@ class Navigation:
     first: Reals
     transitions: Reals
     dwell_s: Reals
-    _ladder: Reals
+    _ladder: Reals  # cumulative transitions, row r from r to r + 1
 
     def next(
         self, persona: Ints, asset_class: Ints, before_last: Ints,
@@ -48,8 +48,8 @@ class Navigation:
         """The next mini-app of each walk, drawn by uniform chances."""
         apps = len(WALKED)
         row = ((persona * len(ASSET_CLASSES) + asset_class) * (apps + 1) + before_last) * apps + last
-        # All rows in one ascending ladder, row r from r to r + 1: one search draws from every row at once.
-        return np.minimum(np.searchsorted(self._ladder, row + chance, side="right") - row * apps, apps - 1)
+        # A row of so few is sooner counted than searched, which would miss the processor's cache at each step.
+        return np.minimum((self._ladder[row] <= (row + chance)[:, None]).sum(axis=1), apps - 1)
 
 
 @lru_cache(maxsize=4)
@@ -65,7 +65,7 @@ def navigation(seed: int) -> Navigation:
     dwell_s = DWELL_MEDIAN_S * of_apps * np.array([[p.pace] for p in PERSONAS])
     steps = np.cumsum(transitions.reshape(-1, apps), axis=1)
     ladder: Reals = np.minimum(steps / steps[:, -1:], 1.0) + np.arange(len(steps))[:, None]
-    return Navigation(mix, first, transitions, dwell_s, ladder.reshape(-1))
+    return Navigation(mix, first, transitions, dwell_s, ladder)
 
 
 def _transitions(seed: int, mix: Reals) -> Reals:

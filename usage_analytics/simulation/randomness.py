@@ -6,6 +6,7 @@ Flood, OOPSLA 2014).
 """
 
 import hashlib
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,22 +21,29 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 UNIT = 2.0**-53
 
 
+@lru_cache(maxsize=4096)
 def stream(seed: int, purpose: str) -> np.uint64:
     """The start of all draws for one purpose under one seed."""
     digest = hashlib.blake2b(f"{seed}/{purpose}".encode(), digest_size=8).digest()
     return np.uint64(int.from_bytes(digest, "little"))
 
 
-def bits(source: np.uint64, *counters: Counter) -> Bits:
-    """64 random bits for each combination of counters (arrays of one length, or integers)."""
+def bits(source: np.uint64 | Bits, *counters: Counter) -> Bits:
+    """64 random bits for each combination of counters (arrays of one length, or integers).
+
+    Bits drawn by some counters are the source of those drawn by further ones.
+    """
     state = np.asarray(source, np.uint64)
     with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is meant
         for counter in counters:
-            state = _mixed(state + (np.asarray(counter).astype(np.uint64) + np.uint64(1)) * GOLDEN)
+            step = np.asarray(counter).astype(np.uint64)
+            step += np.uint64(1)
+            step *= GOLDEN
+            state = _mixed(state + step)
     return state
 
 
-def uniform(source: np.uint64, *counters: Counter) -> Reals:
+def uniform(source: np.uint64 | Bits, *counters: Counter) -> Reals:
     """Uniform on [0, 1)."""
     return unit(bits(source, *counters))
 
@@ -80,6 +88,11 @@ def choice(cumulative: Reals, chance: Reals) -> Ints:
 
 
 def _mixed(state: Bits) -> Bits:
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+    # In place, for speed: no array for each step.
+    mixed = state >> np.uint64(30)
+    mixed ^= state
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(27)
+    mixed *= np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    return mixed

@@ -24,22 +24,34 @@ class Reactions:
         self._everyone, self._users, self._market = everyone, users, market
         self._rate = visits_per_day(everyone, market)[users]
         self._exchange = everyone.exchange[users]
+        self._curves = [_curve(everyone.scenario.seed, exchange) for exchange in market.exchanges]
 
     def starting(self, first_minute: int) -> Events:
         """The events of reactions that begin in the five minutes from then."""
-        return np.concatenate([NO_EVENTS, *(self._at(exchange, first_minute) for exchange in self._market.exchanges)])
+        return np.concatenate(
+            [
+                NO_EVENTS,
+                *(self._at(*each, first_minute) for each in zip(self._market.exchanges, self._curves, strict=True)),
+            ]
+        )
 
-    def _at(self, exchange: ExchangeDay, first_minute: int) -> Events:
+    def _at(self, exchange: ExchangeDay, curve_of_day: Reals, first_minute: int) -> Events:
         of_slice = exchange.of_slice(first_minute)
-        minutes = exchange.first_minute + np.arange(of_slice.start, min(of_slice.stop, len(exchange.starts)))
-        curve = exchange.starts[of_slice, None] * waves(self._everyone.scenario.seed, minutes) / len(REACTING)
+        curve = curve_of_day[of_slice]
         here = self._rate * (self._exchange == self._everyone.scenario.exchanges.index(exchange.exchange))
         at = (self._market.day.toordinal(), first_minute)
         begun = arrivals(self._everyone.stream("reactions"), at, self._users, here, curve.ravel())
         minute, app = np.divmod(begun.cell, len(REACTING))
-        events = visits(self._everyone, begun.key, begun.user, REACTING_IN_ALL[app], minutes[minute])
+        minute += exchange.first_minute + of_slice.start
+        events = visits(self._everyone, begun.key, begun.user, REACTING_IN_ALL[app], minute)
         events["popup"] = 1
         return events
+
+
+def _curve(seed: int, exchange: ExchangeDay) -> Reals:
+    """How many react in each minute of a day and at each of `REACTING`, as shares of an ordinary day's."""
+    minutes = exchange.first_minute + np.arange(len(exchange.starts))
+    return np.asarray(exchange.starts[:, None] * waves(seed, minutes) / len(REACTING))
 
 
 def visits_per_day(everyone: Population, market: MarketDay) -> Reals:

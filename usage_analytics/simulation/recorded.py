@@ -13,13 +13,20 @@ from usage_analytics.simulation.producing import TopicProducer
 PROGRESS_EVERY = 10_000
 
 
-def ndjson_messages(path: Path, mapping: Mapping) -> Iterator[tuple[bytes | None, bytes]]:
-    """Each line of a file, as it is, keyed by its user so that one user's messages stay in order."""
+def ndjson_messages(path: Path, mapping: Mapping) -> Iterator[tuple[bytes | None, bytes | None]]:
+    """Each line of a file, as it is, keyed by its user so that one user's messages stay in order.
+
+    An empty line is a tombstone, as `FolderTarget` writes it; one at the very end is just the end of the file.
+    """
     pointers = next(field for field in mapping.fields if field.name == "user").pointers
     try:
         with path.open("rb") as file:
+            empty = False
             for line in file:
+                if empty:
+                    yield None, None
                 message = line.rstrip(b"\r\n")
+                empty = not message
                 if message:
                     yield _user_key(message, pointers), message
     except OSError as error:
@@ -27,7 +34,7 @@ def ndjson_messages(path: Path, mapping: Mapping) -> Iterator[tuple[bytes | None
 
 
 def send(
-    client: dict[str, Any], topic: str, messages: Iterable[tuple[bytes | None, bytes]],
+    client: dict[str, Any], topic: str, messages: Iterable[tuple[bytes | None, bytes | None]],
     progress: Callable[[int], None] = lambda sent: None,
 ) -> int:  # fmt: skip
     """Send messages and wait until Kafka has them all; how many. Any that Kafka refused is a `UserError`."""

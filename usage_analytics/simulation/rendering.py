@@ -4,7 +4,7 @@ Whole columns are put together from prepared pieces; a Python object per message
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +44,7 @@ class Messages:
     @property
     def bytes(self) -> int:
         """Of all values."""
-        return sum(len(value) for value in self.values if value is not None)
+        return sum(map(len, filter(None, self.values)))
 
 
 class Renderer:
@@ -53,8 +53,8 @@ class Renderer:
     def __init__(self, everyone: Population, users: Ints) -> None:
         self._users = users
         self._schema_change_us = schema_change_us(everyone.scenario)
-        self._user_pieces = _pieces(_user_piece(everyone, int(user)) for user in users)
-        self._keys = [user_name(int(user)).encode() for user in users]
+        self._user_pieces = _pieces(_user_pieces(everyone, users))
+        self._keys = np.array([user_name(user).encode() for user in users.tolist()], object)
         self._app_pieces = _pieces(
             _app_piece(app, action, popup, opening)
             for opening in ("", '"timing":{')
@@ -74,7 +74,7 @@ class Renderer:
         kinds = malformed(events)
         for position in np.flatnonzero(kinds):
             values[position] = DEFECTS[MALFORMED_KINDS[kinds[position] - 1]](values[position])
-        return Messages([self._keys[n] for n in user], values, events["arrival_us"].copy())
+        return Messages(self._keys[user].tolist(), values, events["arrival_us"].copy())
 
     def _second_version(self, events: Events) -> Flags:
         change = self._schema_change_us
@@ -106,17 +106,20 @@ def event_id(session: int, step: int) -> str:
     return f"{session:016x}-{step}"
 
 
-def _user_piece(everyone: Population, user: int) -> str:
-    roles = sorted({p.role for p in PERSONAS})
-    desk = list(DESKS)[everyone.desk[user]]
-    exchange = everyone.scenario.exchanges[everyone.exchange[user]]
-    seat = int(randomness.bits(everyone.stream("seat"), user) >> np.uint64(33))
-    client, system = CLIENTS[seat % len(CLIENTS)], SYSTEMS[seat // 7 % len(SYSTEMS)]
-    return (
-        f'","user":"{user_name(user)}","client_firm":"{firm_names()[everyone.firm[user]]}",'
-        f'"properties":{{"region":"{region(exchange)}","desk":"{desk}","role":"{roles[everyone.role[user]]}",'
-        f'"client_version":"{client}","system":"{system}","screens":{1 + seat % 5},"workspace":"{desk} default",'
-    )
+def _user_pieces(everyone: Population, users: Ints) -> Iterator[str]:
+    roles, desks, firms = sorted({p.role for p in PERSONAS}), list(DESKS), firm_names()
+    regions = [region(exchange) for exchange in everyone.scenario.exchanges]
+    seats = (randomness.bits(everyone.stream("seat"), users) >> np.uint64(33)).tolist()
+    traits = (everyone.firm, everyone.exchange, everyone.desk, everyone.role)
+    for user, seat, *which in zip(users.tolist(), seats, *(trait[users].tolist() for trait in traits), strict=True):
+        firm, exchange, desk, role = which
+        client, system = CLIENTS[seat % len(CLIENTS)], SYSTEMS[seat // 7 % len(SYSTEMS)]
+        yield (
+            f'","user":"{user_name(user)}","client_firm":"{firms[firm]}",'
+            f'"properties":{{"region":"{regions[exchange]}","desk":"{desks[desk]}","role":"{roles[role]}",'
+            f'"client_version":"{client}","system":"{system}","screens":{1 + seat % 5},'
+            f'"workspace":"{desks[desk]} default",'
+        )
 
 
 def _app_piece(app: str, action: str, popup: bool, opening: str) -> str:

@@ -22,6 +22,7 @@ from usage_analytics.simulation.population import Population, population
 from usage_analytics.simulation.scenario import Scenario
 from usage_analytics.simulation.targets import Target
 from usage_analytics.simulation.truth import write_day, write_world
+from usage_analytics.simulation.truth_folder import note_beginning, note_end, owned
 
 ENDED = 2**40  # minutes
 LOOK_EVERY_S = 0.5
@@ -49,12 +50,21 @@ def simulate(
 
     The messages of a lane are the same, byte for byte, whatever the number of processes.
     """
-    if truth is not None:
+    if truth is None:
+        return _send(scenario, target, None, speed, processes, watch)
+    with owned(truth, scenario):
         _write_plans(truth, population(scenario))
+        note_beginning(truth, scenario.days, target.place)
+        totals = _send(scenario, target, truth, speed, processes, watch)
+        note_end(truth, scenario.days)
+    return totals
+
+
+def _send(scenario: Scenario, target: Target, truth: Path | None, speed: float, processes: int, watch: Watch) -> Totals:
     processes = min(processes, scenario.lanes)
     shares = [list(range(number, scenario.lanes, processes)) for number in range(processes)]
     context = multiprocessing.get_context("spawn")
-    board = _Board(context, scenario.lanes, processes)
+    board = _Board(context, scenario, processes)
     children: dict[Connection, Any] = {}
     try:
         for number, lanes in enumerate(shares):
@@ -74,9 +84,10 @@ def simulate(
 class _Board:
     """What the processes tell each other, in shared memory."""
 
-    def __init__(self, context: Any, lanes: int, processes: int) -> None:
-        self.sent = context.Array("q", lanes, lock=False)
-        self.minute = context.Array("q", processes, lock=False)
+    def __init__(self, context: Any, scenario: Scenario, processes: int) -> None:
+        first_minute = market_day(scenario, min(scenario.days)).slices[0]
+        self.sent = context.Array("q", scenario.lanes, lock=False)
+        self.minute = context.Array("q", [first_minute] * processes, lock=False)
         self.allowed = context.Value("d", 0.0, lock=False)
 
     def standing(self) -> Standing:
@@ -140,7 +151,7 @@ def _work(
     except UserError as error:
         answer.send(str(error))
     except OSError as error:
-        answer.send(f"simulation: {error.filename or target}: {error.strerror or error}")
+        answer.send(f"simulation: {error.filename or target.place}: {error.strerror or error}")
 
 
 def _end_with_parent() -> None:
@@ -154,7 +165,6 @@ def _end_with_parent() -> None:
 def _run_lanes(
     scenario: Scenario, lanes: list[int], number: int, target: Target, truth: Path | None, pace: Pace, board: _Board
 ) -> Totals:
-    board.minute[number] = market_day(scenario, min(scenario.days)).slices[0]
     everyone = population(scenario)
     sink, notes = target.open(lanes), {lane: LaneTruth(truth, lane) for lane in lanes}
     streams = (_numbered(Lane(scenario, lane, everyone)) for lane in lanes)

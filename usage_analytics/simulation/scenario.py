@@ -10,6 +10,7 @@ from usage_analytics.trading_calendar import TradingClock, trading_calendar
 STORY_BEFORE = timedelta(days=28)  # by default a new mini-app is in the middle of its adoption on the first day
 MOST_PER_USER, LEAST_PER_USER = 2_000, 10
 EVENTS_PER_USER = 50  # on an ordinary day, where the number of users is not given
+MOST_LANES = 10_000  # each is a Kafka partition, or an open file
 MOST_EPISODES = 9  # of a kind on a day: so many never meet, not even on a half day
 MALFORMED_KINDS = (
     "empty_message", "not_utf8", "not_json", "not_an_object", "missing_field", "wrong_type", "absurd_time",
@@ -65,9 +66,10 @@ class Scenario:
     def __post_init__(self) -> None:
         _refuse_unless(bool(self.days), "at least one day is needed")
         _refuse_unless(bool(self.exchanges), "at least one exchange is needed")
-        _refuse_unless(self.seed >= 0, f"the seed is a number from 0 on, found {self.seed}")
+        _refuse_unless(0 <= self.seed < 2**64, f"the seed is a number from 0 to 2**64 - 1, found {self.seed}")
         _refuse_unless(self.users >= 1, f"there is at least one user, found {self.users}")
-        _refuse_unless(self.lanes >= 1, f"there is at least one lane, found {self.lanes}")
+        lanes = f"lanes (--partitions) are 1 to {MOST_LANES:,}"
+        _refuse_unless(1 <= self.lanes <= MOST_LANES, f"{lanes}, found {self.lanes:,}")
         _refuse_unless(0 <= self.spread <= 3, f"the spread is from 0 to 3, found {self.spread:g}")
         _refuse_unless(len(set(self.exchanges)) == len(self.exchanges), "an exchange is named twice")
         each = self.messages_per_day / self.users

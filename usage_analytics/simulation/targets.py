@@ -7,6 +7,7 @@ from typing import Any, BinaryIO, Protocol
 from usage_analytics.errors import UserError
 from usage_analytics.simulation.producing import TopicProducer
 from usage_analytics.simulation.rendering import Messages
+from usage_analytics.simulation.writing import writing
 
 
 class Sink(Protocol):
@@ -22,6 +23,11 @@ class Sink(Protocol):
 class Target(Protocol):
     """What a sink is opened from, in each process anew."""
 
+    @property
+    def place(self) -> str:
+        """What it is called, in the truth and to a person."""
+        ...
+
     def open(self, lanes: list[int]) -> Sink: ...
 
 
@@ -31,6 +37,12 @@ class KafkaTarget:
 
     client: dict[str, Any]
     topic: str
+    topic_id: str = ""  # empty where the cluster tells none
+
+    @property
+    def place(self) -> str:
+        which = f"(id {self.topic_id})" if self.topic_id else f"at {self.client['bootstrap.servers']}"
+        return f"topic {self.topic!r} {which}"
 
     def open(self, lanes: list[int]) -> Sink:
         return _KafkaSink(TopicProducer(self.client, self.topic))
@@ -38,13 +50,21 @@ class KafkaTarget:
 
 @dataclass(frozen=True)
 class FolderTarget:
-    """One NDJSON file for each lane; a tombstone is an empty line."""
+    """One NDJSON file for each lane; a tombstone is an empty line, the very last one two.
+
+    `ndjson_messages` reads the same messages from it: to it one empty line at the end of a file is no message.
+    """
 
     folder: Path
 
+    @property
+    def place(self) -> str:
+        return f"folder {self.folder.absolute()}"
+
     def open(self, lanes: list[int]) -> Sink:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return _FolderSink({lane: self.path(lane).open("wb", buffering=2**20) for lane in lanes})
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return _FolderSink({lane: self.path(lane).open("wb", buffering=2**20) for lane in lanes}, {})
 
     def refuse_other_lanes(self, lanes: int) -> None:
         """`UserError` if the folder holds files of lanes that this simulation does not have: they would stay."""
@@ -74,11 +94,18 @@ class _KafkaSink:
 @dataclass(frozen=True)
 class _FolderSink:
     files: dict[int, BinaryIO]
+    last: dict[int, bytes | None]
 
     def write(self, lane: int, messages: Messages) -> None:
-        lines = [value or b"" for value in messages.values]
-        self.files[lane].write(b"".join(line + b"\n" for line in lines))
+        file = self.files[lane]
+        with writing(Path(file.name)):
+            file.write(b"\n".join([*(value or b"" for value in messages.values), b""]))
+        for value in messages.values[-1:]:
+            self.last[lane] = value
 
     def close(self) -> None:
-        for file in self.files.values():
-            file.close()
+        for lane, file in self.files.items():
+            with writing(Path(file.name)):
+                if not self.last.get(lane, b"none"):
+                    file.write(b"\n")
+                file.close()

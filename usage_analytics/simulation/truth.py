@@ -10,13 +10,13 @@
 <folder>/day=<day>/expected.parquet    exchange, minute, phase: user sessions expected to start in it, by kind
 <folder>/day=<day>/users.parquet       persona of each user, whether present, and which tools were used
 <folder>/day=<day>/labels-…, minutes-…   what was sent: see labels.py
+<folder>/day=<day>/sent.json           to where, and whether whole: see truth_folder.py
 
 Times are microseconds since the epoch.
 """
 
 import json
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from usage_analytics.errors import UserError
 from usage_analytics.lake.files import publish, temporary_beside
 from usage_analytics.simulation import bots as bots_
 from usage_analytics.simulation import errands, events, reactions, trouble, visits, walks
@@ -61,15 +60,15 @@ from usage_analytics.simulation.population import (
 from usage_analytics.simulation.reactions import visits_per_day, waves
 from usage_analytics.simulation.rendering import user_name
 from usage_analytics.simulation.scenario import Scenario
+from usage_analytics.simulation.truth_folder import WORLD, day_folder
 from usage_analytics.simulation.walks import USER_SESSIONS_PER_DAY
+from usage_analytics.simulation.writing import writing
 
 
 def write_world(folder: Path, everyone: Population) -> None:
-    """All that holds on every day; a folder that holds another world's truth is a `UserError`."""
+    """All that holds on every day."""
     scenario = everyone.scenario
-    _refuse_another_world(folder, scenario)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / "world.json", _world(scenario))
+    _write_json(folder / WORLD, _world(scenario))
     traits = app_traits(scenario.seed, scenario.spread)
     apps = {"mini_app": MINI_APPS, "family": [FAMILY_OF[app] for app in MINI_APPS], **asdict(traits)}
     _write(folder / "mini_apps.parquet", pl.DataFrame(apps))
@@ -88,7 +87,6 @@ def write_world(folder: Path, everyone: Population) -> None:
 def write_day(folder: Path, everyone: Population, market: MarketDay) -> None:
     """All that is planned for one day."""
     place = day_folder(folder, market.day)
-    place.mkdir(parents=True, exist_ok=True)
     episodes = [asdict(episode) for episode in market.episodes]
     _write_json(
         place / "episodes.json", {"episodes": episodes, "schema_change_us": schema_change_us(everyone.scenario)}
@@ -103,27 +101,6 @@ def write_day(folder: Path, everyone: Population, market: MarketDay) -> None:
         **{tool: used[:, number] for number, tool in enumerate(TOOLS)},
     }
     _write(place / "users.parquet", pl.DataFrame(columns))
-
-
-def day_folder(folder: Path, day: date) -> Path:
-    """Where the truth of a day stands."""
-    return folder / f"day={day.isoformat()}"
-
-
-def _refuse_another_world(folder: Path, scenario: Scenario) -> None:
-    path = folder / "world.json"
-    if not path.exists():
-        return
-    try:
-        there = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UserError(f"simulation: {path} is damaged: {error}") from None
-    here = json.loads(json.dumps(_world(scenario), default=str))
-    there, here = ({**world["scenario"], "story_start": world["story_start"]} for world in (there, here))
-    other = [name for name in here if name != "days" and here[name] != there.get(name)]
-    if other:
-        told = ", ".join(f"{name} {there.get(name)}, now {here[name]}" for name in other)
-        raise UserError(f"simulation: {folder} holds the truth of another world ({told}); choose another --truth")
 
 
 def _world(scenario: Scenario) -> dict[str, Any]:
@@ -205,20 +182,22 @@ def _expected(everyone: Population, market: MarketDay) -> pl.DataFrame:
 
 def _long(values: dict[str, Any], **axes: Any) -> pl.DataFrame:
     shape = tuple(len(names) for names in axes.values())
-    grid = np.indices(shape).reshape(len(shape), -1)
+    grid = np.indices(shape, np.uint32, sparse=True)
     columns: dict[str, Any] = {}
     for (name, names), index in zip(axes.items(), grid, strict=True):
-        columns[name] = pl.Series(list(names)).gather(index)
+        columns[name] = pl.Series(list(names)).gather(np.broadcast_to(index, shape).ravel())
     return pl.DataFrame({**columns, **{name: array.ravel() for name, array in values.items()}})
 
 
 def _write(path: Path, rows: pl.DataFrame) -> None:
-    temporary = temporary_beside(path)
-    pq.write_table(rows.to_arrow(), temporary, compression="zstd")  # unlike Polars, tells a full disk by an OSError
-    publish(temporary, path)
+    with writing(path):
+        temporary = temporary_beside(path)
+        pq.write_table(rows.to_arrow(), temporary, compression="zstd")  # unlike Polars, tells a full disk by an OSError
+        publish(temporary, path)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    temporary = temporary_beside(path)
-    temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
-    publish(temporary, path)
+    with writing(path):
+        temporary = temporary_beside(path)
+        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+        publish(temporary, path)

@@ -99,15 +99,16 @@ def walk(everyone: Population, planted: Navigation, sessions: UserSessions) -> E
     stream = everyone.stream
     asset_class = _asset_classes(everyone, sessions)
     active = np.searchsorted(-sessions.length, -np.arange(1, sessions.length[0] + 1), side="right")
+    session = np.concatenate([np.arange(count) for count in active])
+    steps = np.repeat(np.arange(len(active)), active)
+    of_step = randomness.bits(stream("next mini-app"), np.arange(len(active)))
+    chances = np.split(randomness.uniform(of_step[steps], sessions.key[session]), np.cumsum(active)[:-1])
     apps = [_first_apps(everyone, planted, sessions)]
     before_last = np.full(len(sessions.key), START)
-    for step, count in enumerate(active[1:], start=1):
-        chance = randomness.uniform(stream("next mini-app"), step, sessions.key[:count])
+    for count, chance in zip(active[1:], chances[1:], strict=True):
         last = apps[-1][:count]
         apps.append(planted.next(sessions.persona[:count], asset_class[:count], before_last[:count], last, chance))
         before_last = last
-    session = np.concatenate([np.arange(count) for count in active])
-    steps = np.repeat(np.arange(len(active)), active)
     app = np.concatenate(apps)
     keys = event_keys(sessions.key[session], steps)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,17 +15,26 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from usage_analytics import parts
+from usage_analytics.cli import main
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.planning import Watermarks
+from usage_analytics.ingestion.topics import ensure_topic, partitions_of
 from usage_analytics.reporting.simulation import shown_progress
 from usage_analytics.settings import Settings, load_settings
 from usage_analytics.simulation import backpressure
 from usage_analytics.simulation.into_kafka import into_kafka
+from usage_analytics.simulation.lanes import Batch, Lane
+from usage_analytics.simulation.population import population
+from usage_analytics.simulation.run import simulate
 from usage_analytics.simulation.scenario import Scenario, Trouble
+from usage_analytics.simulation.targets import FolderTarget
+from usage_analytics.simulation.truth import write_world
+from usage_analytics.simulation.truth_folder import owned, world_folder
 from usage_analytics_tests.integration.apache_kafka import ApacheKafka
 from usage_analytics_tests.integration.platform_under_test import (
     Produced,
     clean_environment,
+    consume_all,
     embedded_platform,
     messages_landed,
     micro_batch,
@@ -47,7 +59,7 @@ def test_the_platform_finds_what_the_truth_says(produced: Produced, tmp_path: Pa
     """Counts by minute and mini-app, and each dead letter's offset and reason, are the planted ones."""
     settings, truth = produced.settings, tmp_path / "truth"
     scenario = Scenario((produced.day,), messages_per_day=30_000, users=600, lanes=3, trouble=ROUGH)
-    sent = into_kafka(settings, scenario, truth, shown_progress, processes=2)
+    sent, _ = into_kafka(settings, scenario, truth, shown_progress, processes=2)
     window = open_window(settings)
     assert messages_landed(micro_batch(settings, window)) == sent.messages
     place = truth / f"day={produced.day}"
@@ -73,6 +85,72 @@ def test_lanes_follow_the_partitions_that_a_topic_has(produced: Produced, tmp_pa
     into_kafka(produced.settings, scenario, tmp_path / "truth", shown_progress)
     assert len(marks(produced.settings)) == 5
     assert all(mark.high for mark in marks(produced.settings).values())
+
+
+def test_a_day_is_not_sent_twice_unless_asked_for(produced: Produced) -> None:
+    settings, chosen = produced.settings, Scenario((produced.day,), messages_per_day=1_000, users=20, lanes=1)
+    sent, truth = into_kafka(settings, chosen, None, shown_progress)
+    assert truth == world_folder(settings.home, chosen)
+    told = f"{produced.day} of this world was sent to topic '{settings.topic}' .* already .*; --again sends all of it"
+    with pytest.raises(UserError, match=told):
+        into_kafka(settings, chosen, None, shown_progress)
+    assert marks(settings)[0].high == sent.messages
+    into_kafka(settings, chosen, None, shown_progress, again=True)
+    assert marks(settings)[0].high == 2 * sent.messages
+
+
+def test_what_landing_would_refuse_is_refused_before_it_is_sent(produced: Produced) -> None:
+    """A topic that was deleted while the lake holds its messages, and one that was created again."""
+    settings, chosen = produced.settings, Scenario((produced.day,), messages_per_day=1_000, users=20, lanes=1)
+    produced.send(5)
+    assert messages_landed(micro_batch(settings, open_window(settings))) == 5
+    client = parts.kafka_client(settings)
+    admin = AdminClient(client)
+    admin.delete_topics([settings.topic])[settings.topic].result(30)
+    deadline = time.monotonic() + 30
+    while partitions_of(client, settings.topic):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    with pytest.raises(UserError, match=r"is not on Kafka at .*, but the lake in .* holds messages of it"):
+        into_kafka(settings, chosen, None, shown_progress)
+    assert not partitions_of(client, settings.topic)
+    ensure_topic(client, settings.topic, 1)
+    with pytest.raises(UserError, match=r"was deleted and created again|the topic was created again"):
+        into_kafka(settings, chosen, None, shown_progress)
+    assert marks(settings)[0].high == 0
+
+
+def test_another_worlds_truth_is_refused_before_a_topic_is_created(produced: Produced, tmp_path: Path) -> None:
+    settings, chosen = produced.settings, Scenario((produced.day,), messages_per_day=1_000, users=20, lanes=1)
+    with owned(tmp_path / "truth", chosen):
+        write_world(tmp_path / "truth", population(chosen))
+    with pytest.raises(UserError, match=r"holds the truth of another world .seed 7, now 8.; choose another --truth"):
+        into_kafka(settings, replace(chosen, seed=8), tmp_path / "truth", shown_progress)
+    assert not partitions_of(parts.kafka_client(settings), settings.topic)
+
+
+def test_files_of_a_simulation_are_produced_message_by_message(
+    produced: Produced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tombstones, and messages that are not UTF-8, among them."""
+    rough = Scenario((produced.day,), messages_per_day=3_000, users=60, lanes=2, trouble=Trouble(malformed=0.1))
+    sent = simulate(rough, FolderTarget(tmp_path), tmp_path / "truth")
+    for lane in range(2):
+        file = str(FolderTarget(tmp_path).path(lane))
+        monkeypatch.setattr(sys, "argv", ["usage-analytics", "produce", file, "--mapping", "usage_event"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+    servers = parts.kafka_client(produced.settings)["bootstrap.servers"]
+    found, _ = consume_all(servers, produced.settings.topic, 4)
+    simulated = [value or b"" for lane in range(2) for b in Lane(rough, lane).batches() for value in values(b)]
+    assert len(found) == sent.messages
+    assert sorted(found) == sorted(simulated)
+    assert b"" in found
+
+
+def values(batch: Batch) -> list[bytes | None]:
+    return [value for messages in batch.messages() for value in messages.values]
 
 
 def marks(settings: Settings) -> dict[int, Watermarks]:

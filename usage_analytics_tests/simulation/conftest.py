@@ -15,7 +15,7 @@ def busy_day() -> Iterator[Simulated]:
 
 @pytest.fixture(scope="session")
 def long_story() -> Iterator[Simulated]:
-    """Every second day of nine weeks of few users, from the first day of the story, without trouble."""
+    """Every third day of nine weeks of few users, from the first day of the story, without trouble."""
     with simulated(scenario(*WEEKS, users=1_000, messages_per_day=30_000, story_start=WEEKS[0], lanes=1)) as found:
         yield found
 

@@ -77,6 +77,8 @@ def empty_zip(path: Path) -> None:
     [
         (lambda path: path.write_text(""), "no line of page categories"),
         (lambda path: path.write_text("% only a remark\n"), "no line of page categories"),
+        (lambda path: path.write_text('{"user": "mary"}\n'), "its first line lists no page categories"),
+        (lambda path: path.write_text("news tech\n"), "no visits follow its page categories"),
         (lambda path: path.write_text(TEXT + "4 \n"), "'4' is none of the 3 page categories"),
         (lambda path: path.write_text(TEXT + "one\n"), "'one' is none of the 3 page categories"),
         (lambda path: path.write_bytes(b"\xff\xfe\x00"), "damaged, or not the msnbc file"),

@@ -16,6 +16,7 @@ from usage_analytics.simulation.catalogue import LEAD_LAGS, LeadLag
 from usage_analytics.simulation.market_day import MINUTE_US
 
 MORE_OFTEN_THAN_BY_CHANCE = 1.5
+SHORTEST_LAG = min(pair.minutes for pair in LEAD_LAGS)
 
 
 def app_shares(walked: pl.DataFrame, apps: list[str]) -> tuple[list[str], np.ndarray]:
@@ -48,7 +49,7 @@ def test_personas_are_found_and_their_shares(busy_day: Simulated) -> None:
 
 def test_users_drift_between_personas(long_story: Simulated) -> None:
     """Those whose way of working changes between the first and the last weeks are the planted ones (95 of 100)."""
-    days = (WEEKS[0], WEEKS[5], WEEKS[-5], WEEKS[-1])
+    days = (WEEKS[0], WEEKS[4], WEEKS[-5], WEEKS[-1])
     parts = [long_story.persona_of_users(day).rename({"persona": str(n)}) for n, day in enumerate(days)]
     truth = pl.concat(parts, how="align").with_columns(
         steady=(pl.col("0") == pl.col("1")) & (pl.col("2") == pl.col("3")), moved=pl.col("0") != pl.col("3")
@@ -99,13 +100,17 @@ def test_the_tools_that_were_used_are_those_of_the_truth(busy_day: Simulated) ->
 
 @pytest.mark.parametrize("pair", LEAD_LAGS, ids=lambda pair: f"{pair.leader}-{pair.follower}")
 def test_lead_and_lag_are_found(pair: LeadLag, busy_day: Simulated, unusual_by_minute: dict[str, np.ndarray]) -> None:
-    """The follower is busy at the planted lag after the leader, and more so than any mini-app that does not follow."""
+    """The follower is busy at the planted lag after the leader, and more so than any mini-app that does not follow.
+
+    Beside those of shorter lags: where walks often lead on from the leader, both are busy in the same minutes.
+    """
     [planted] = [each for each in busy_day.world["lead_lag"] if each["leader"] == pair.leader]
     busy = unusual_by_minute
     correlations = lagged_correlations(busy[pair.leader], busy[planted["follower"]], most=12)
     assert int(correlations.argmax()) == planted["minutes"]
     named = {each[end] for each in busy_day.world["lead_lag"] for end in ("leader", "follower")}
-    placebo = [lagged_correlations(busy[pair.leader], busy[app], most=12).max() for app in busy if app not in named]
+    others = [lagged_correlations(busy[pair.leader], busy[app], most=12) for app in busy if app not in named]
+    placebo = [each[SHORTEST_LAG:].max() for each in others]
     assert correlations.max() > MORE_OFTEN_THAN_BY_CHANCE * max(placebo)
 
 

@@ -23,8 +23,10 @@ from usage_analytics.simulation.scenario import Scenario, Trouble, trading_days
         ({"messages_per_day": -5}, "-5 messages a day of 20,000 users are -0.0 each; from 10 to 2,000 are possible"),
         ({"messages_per_day": 10**9}, "1,000,000,000 messages a day of 20,000 users are 50,000.0 each"),
         ({"users": 0}, "there is at least one user, found 0"),
-        ({"lanes": 0}, "there is at least one lane, found 0"),
-        ({"seed": -1}, "the seed is a number from 0 on, found -1"),
+        ({"lanes": 0}, "lanes (--partitions) are 1 to 10,000, found 0"),
+        ({"lanes": 10**10}, "lanes (--partitions) are 1 to 10,000, found 10,000,000,000"),
+        ({"seed": -1}, "the seed is a number from 0 to 2**64 - 1, found -1"),
+        ({"seed": 2**64 + 7}, "the seed is a number from 0 to 2**64 - 1, found 18446744073709551623"),
         ({"spread": -0.5}, "the spread is from 0 to 3, found -0.5"),
     ],
 )
