@@ -149,12 +149,14 @@ def evaluate(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the Dagster UI.")] = 3000,
     home: Annotated[Path | None, typer.Option(help="Folder to look at (default: USAGE_ANALYTICS_HOME).")] = None,
 ) -> None:
     """Open the Dagster UI, with the daemon that runs sensors and schedules."""
-    from usage_analytics.orchestration.instance import serve_ui
+    from usage_analytics.orchestration.ui import serve_ui
 
+    if home is not None and not home.is_dir():
+        raise UserError(f"--home {home} is not a folder; 'usage-analytics demo --home {home}' would make one")
     serve_ui(home.absolute() if home else load_settings().home, port)
 
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -29,7 +28,6 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +35,7 @@ from typing import Self
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.broker_process import HOST, await_answer, cluster_id_at, free_port, is_free, launch
+from usage_analytics.locks import one_at_a_time
 
 STOP_DEADLINE_S = 5.0
 
@@ -74,7 +73,8 @@ class EmbeddedBroker:
         directory = Path(tempfile.mkdtemp(prefix="embedded_broker_")) if data_directory is None else data_directory
         directory.mkdir(parents=True, exist_ok=True)
         try:
-            with _locked(directory):
+            # The loser of a race then finds the winner's broker.
+            with one_at_a_time(directory / "broker.lock"):
                 if there := cls.running(directory):
                     raise UserError(f"An embedded broker already runs in {directory}, at {there.bootstrap_servers}.")
                 state, process = _start_tansu(directory, port, detached)
@@ -182,14 +182,6 @@ def _wait_until_ended(state: _State) -> None:
         if time.monotonic() > deadline:
             raise UserError(f"The embedded broker, process {state.pid}, does not end.")
         time.sleep(0.02)
-
-
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """One start at a time in a directory: the loser of a race then finds the winner's broker."""
-    with (directory / "broker.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _state_file(directory: Path) -> Path:
