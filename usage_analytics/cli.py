@@ -187,6 +187,14 @@ def trading_day_() -> None:
     print(_trading_day(""))
 
 
+@app.command("dagster-home")
+def dagster_home_() -> None:
+    """Make the Dagster instance of USAGE_ANALYTICS_HOME ready, and print its folder: what DAGSTER_HOME should be."""
+    from usage_analytics.orchestration.instance import dagster_home
+
+    print(dagster_home(load_settings().home))
+
+
 @broker.command("start")
 def broker_start(port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 0) -> None:
     """Start it in the background; it stays until 'broker stop', and forgets its messages then."""
