@@ -38,6 +38,7 @@ from usage_analytics.ingestion.broker_process import HOST, await_answer, cluster
 from usage_analytics.locks import one_at_a_time
 
 STOP_DEADLINE_S = 5.0
+CLUSTER_ID_PREFIX = "embedded-"
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def _start_tansu(directory: Path, port: int, detached: bool) -> tuple[_State, su
     if port and not is_free(port):
         raise UserError(f"Port {port} on {HOST} is taken; choose another one for the embedded broker, or 0 for any.")
     port = port or free_port()
-    cluster_id = f"embedded-{uuid.uuid4().hex[:12]}"
+    cluster_id = f"{CLUSTER_ID_PREFIX}{uuid.uuid4().hex[:12]}"
     address = f"tcp://{HOST}:{port}"
     command = [_binary(), "broker", "--cluster-id", cluster_id, "--storage-engine", "memory://tansu/"]
     command += ["--listener-url", address, "--advertised-listener-url", address]
