@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef
 
 import usage_analytics
 from usage_analytics.errors import UserError
@@ -30,8 +31,11 @@ def dagster_home(home: Path) -> Path:
 
 
 def open_instance(home: Path) -> dg.DagsterInstance:
-    """The Dagster instance of a home folder."""
-    return dg.DagsterInstance.from_config(str(dagster_home(home)))
+    """The Dagster instance of a home folder, for runs in this process: what they print is not captured."""
+    # Capturing starts two processes for each run, which answer Ctrl-C with traces of their own.
+    uncaptured = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+    reference = InstanceRef.from_dir(str(dagster_home(home)), overrides={"compute_logs": uncaptured})
+    return dg.DagsterInstance.from_ref(reference)
 
 
 def _copy(source: Path, target: Path) -> None:

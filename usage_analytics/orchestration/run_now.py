@@ -11,6 +11,7 @@ from usage_analytics.settings import Settings
 
 # The run's events go to the instance, where the UI shows them; the terminal belongs to the caller.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+INTERRUPTED = ("DagsterExecutionInterruptedError", "Query interrupted")  # what Dagster and DuckDB make of Ctrl-C
 
 
 def run_micro_batch(settings: Settings, instance: dg.DagsterInstance) -> None:
@@ -30,6 +31,8 @@ def _run(job: str, partition: str, instance: dg.DagsterInstance) -> None:
     )
     if not result.success:
         failed = [event for event in result.all_events if event.is_step_failure]
+        if any(sign in str(event.event_specific_data) for event in failed for sign in INTERRUPTED):
+            raise KeyboardInterrupt
         why = _sentence(failed[0]) if failed else "see the run in the Dagster UI"
         raise UserError(f"{job} of {partition} failed: {why}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from datetime import date
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import dagster as dg
 import pytest
 
 from usage_analytics.errors import UserError
+from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import close_trading_day, run_micro_batch
 from usage_analytics.settings import load_settings
 from usage_analytics_tests.integration.platform_under_test import clean_environment, embedded_platform
@@ -37,6 +39,13 @@ def test_what_the_operating_system_refuses_is_told(tmp_path: Path, monkeypatch: 
         sentence = refusal_of_micro_batch()
     assert f"{tmp_path}/lake" in sentence
     assert sentence.endswith((": Not a directory", ": File exists"))
+
+
+def test_ctrl_c_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean_environment(monkeypatch, tmp_path)
+    monkeypatch.setattr("usage_analytics.parts.warehouse", lambda settings: signal.raise_signal(signal.SIGINT))
+    with open_instance(tmp_path) as instance, pytest.raises(KeyboardInterrupt):
+        close_trading_day(date(2026, 3, 2), instance)
 
 
 def test_an_error_inside_the_code_is_told_by_its_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
