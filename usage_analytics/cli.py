@@ -196,7 +196,7 @@ def dagster_home_() -> None:
 
 
 @broker.command("start")
-def broker_start(port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 0) -> None:
+def broker_start(port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = 0) -> None:
     """Start it in the background; it stays until 'broker stop', and forgets its messages then."""
     from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 

@@ -16,6 +16,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.client_settings import reason, told_settings
 from usage_analytics.ingestion.draining import DrainReader, compiled
 from usage_analytics.ingestion.embedded_broker import CLUSTER_ID_PREFIX
 from usage_analytics.ingestion.planning import EVERYTHING, Share, Watermarks
@@ -55,11 +56,9 @@ class KafkaSource:
             "auto.offset.reset": "error",
         }
         heard = {"error_cb": self._remember, "logger": LOGGER}
-        try:
+        with told_settings(client):
             self._consumer = Consumer({**FETCH_TUNING, **client, **fixed, **heard})
             self._admin = AdminClient({**client, "allow.auto.create.topics": False, **heard})
-        except (KafkaException, ValueError) as error:
-            raise UserError(f"Kafka settings are not usable: {_reason(error)}") from None
         self._one_by_one = ConsumerReader(self._consumer, self._servers, topic, SILENCE * timeout_s)
         self._reader: RangeReader = self._one_by_one
         if (libraries := compiled()) is not None:
@@ -132,7 +131,7 @@ class KafkaSource:
         raise UserError(f"the embedded broker at {self._servers} did not answer a fetch of {self.topic!r}")
 
     def _unreachable(self, error: KafkaException) -> UserError:
-        why = self._last_error or _reason(error)
+        why = self._last_error or reason(error)
         return UserError(f"Kafka at {self._servers} did not answer within {self._timeout_s:g} s: {why}")
 
     def _not_there(self, why: str) -> UserError:
@@ -140,8 +139,3 @@ class KafkaSource:
 
     def _remember(self, error: KafkaError) -> None:
         self._last_error = error.str()
-
-
-def _reason(error: Exception) -> str:
-    cause = error.args[0] if error.args else error
-    return cause.str() if isinstance(cause, KafkaError) else str(cause)

@@ -99,10 +99,6 @@ def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
         assert f"port {port} on 127.0.0.1 is taken" in refusal("--home", str(tmp_path), "--port", str(port))
 
 
-def test_a_port_that_cannot_be_is_refused() -> None:
-    assert "65535" in refusal("--port", "99999")
-
-
 def test_a_home_that_is_not_there_is_refused_and_not_made(tmp_path: Path) -> None:
     home = tmp_path / "misspelt"
     assert f"--home {home} is not a folder" in refusal("--home", str(home))
