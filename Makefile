@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_HOME ?= .usage_analytics_demo
 MESSAGES ?= 1000000
+TESTS_NEED := With Java and Maven the first run fetches Apache Kafka, 44 MB, by Maven: into .usage_analytics_kafka and ~/.m2. \
+What is missing skips its tests: their reasons stand at the end, before DuckDB tells of leaks at its exit (harmless).
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow check ui clean
@@ -17,14 +19,16 @@ demo: $(VENV)/.installed ## Run one trading day through the whole chain, in a fo
 ui: $(VENV)/.installed ## Open the Dagster UI on what the demo left
 	$(BIN)/usage-analytics ui --home $(DEMO_HOME)
 
-test: $(VENV)/.installed-dev ## Check style and types, run the everyday tests
+test: $(VENV)/.installed-dev ## Check style and types, run the everyday tests (7 to 12 minutes)
+	@echo "7 to 12 minutes on 2 cores. $(TESTS_NEED)"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow" --durations=10
+	$(BIN)/python -m pytest -m "not slow" --durations=10 -rs
 
-test-slow: $(VENV)/.installed-dev ## Run the tests that take longer
-	$(BIN)/python -m pytest -m slow
+test-slow: $(VENV)/.installed-dev ## Run the tests that take longer (some minutes more)
+	@echo "Some minutes. $(TESTS_NEED)"
+	$(BIN)/python -m pytest -m slow -rs
 
 check: ## Say whether this machine has what set-up needs
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed, as '$(PYTHON)' (Debian: apt-get install python3.11; or make PYTHON=/path/to/python3.11)"; exit 2; }

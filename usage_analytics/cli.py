@@ -157,12 +157,14 @@ def evaluate(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the Dagster UI.")] = 3000,
     home: Annotated[Path | None, typer.Option(help="Folder to look at (default: USAGE_ANALYTICS_HOME).")] = None,
 ) -> None:
     """Open the Dagster UI, with the daemon that runs sensors and schedules."""
-    from usage_analytics.orchestration.instance import serve_ui
+    from usage_analytics.orchestration.ui import serve_ui
 
+    if home is not None and not home.is_dir():
+        raise UserError(f"--home {home} is not a folder; 'usage-analytics demo --home {home}' would make one")
     serve_ui(home.absolute() if home else load_settings().home, port)
 
 
@@ -193,8 +195,16 @@ def trading_day_() -> None:
     print(_trading_day(""))
 
 
+@app.command("dagster-home")
+def dagster_home_() -> None:
+    """Make the Dagster instance of USAGE_ANALYTICS_HOME ready, and print its folder: what DAGSTER_HOME should be."""
+    from usage_analytics.orchestration.instance import dagster_home
+
+    print(dagster_home(load_settings().home))
+
+
 @broker.command("start")
-def broker_start(port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 0) -> None:
+def broker_start(port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = 0) -> None:
     """Start it in the background; it stays until 'broker stop', and forgets its messages then."""
     from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 

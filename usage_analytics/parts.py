@@ -6,7 +6,7 @@ from usage_analytics.enrichment.enrich import Enricher
 from usage_analytics.enrichment.enriched_chunk import EnrichedReader
 from usage_analytics.enrichment.fingerprint import enrichment_fingerprint
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.kafka_source import EmbeddedKafkaSource, KafkaSource
+from usage_analytics.ingestion.kafka_source import KafkaSource
 from usage_analytics.ingestion.landing import Limits
 from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.lake.layout import Layout
@@ -36,8 +36,7 @@ def kafka_client(settings: Settings) -> dict[str, Any]:
 
 
 def kafka_source(settings: Settings) -> KafkaSource:
-    kind = EmbeddedKafkaSource if settings.bootstrap_servers is None else KafkaSource
-    return kind(kafka_client(settings), settings.topic, settings.kafka_timeout_s)
+    return KafkaSource(kafka_client(settings), settings.topic, settings.kafka_timeout_s)
 
 
 def layout(settings: Settings) -> Layout:

@@ -14,6 +14,7 @@ from usage_analytics.lake.files import create_exclusive
 from usage_analytics.trading_calendar import FIRST_DAY, TradingCalendar, TradingClock, trading_calendar
 
 PREFIX = "USAGE_ANALYTICS_"
+MOST = 1_000_000_000  # more than any machine's: whoever asks for more has mistyped
 # Settings of a Kafka client that users set by habit as KAFKA_SASL_USERNAME and the like; other KAFKA_ variables
 # (KAFKA_HOME, KAFKA_OPTS ...) belong to Kafka's own scripts and must not reach the client.
 KAFKA_CLIENT_PREFIXES = ("SECURITY_", "SASL_", "SSL_", "CLIENT_", "SOCKET_", "MESSAGE_MAX_", "FETCH_", "ENABLE_SSL_")
@@ -70,12 +71,12 @@ def load_settings(environment: Environment[str, str] | None = None) -> Settings:
             raise UserError(f"{name} is not a setting (see: usage-analytics settings)")
     defaults = Settings(Path())
     return Settings(
-        home=Path(read.text("HOME", ".usage_analytics")).expanduser().absolute(),
+        home=read.folder("HOME", ".usage_analytics"),
         topic=read.text("TOPIC", defaults.topic),
         mapping_name=read.text("MAPPING", defaults.mapping_name),
         bootstrap_servers=env.get("KAFKA_BOOTSTRAP_SERVERS") or None,
         kafka_client=_kafka_client(env),
-        kafka_timeout_s=read.positive("KAFKA_TIMEOUT_S", int(defaults.kafka_timeout_s)),
+        kafka_timeout_s=read.positive("KAFKA_TIMEOUT_S", int(defaults.kafka_timeout_s), most=3_600),
         micro_batch_threshold=read.positive("MICRO_BATCH_THRESHOLD", defaults.micro_batch_threshold),
         max_messages_per_run=read.positive("MAX_MESSAGES_PER_RUN", defaults.max_messages_per_run),
         chunk_messages=read.positive("CHUNK_MESSAGES", defaults.chunk_messages),
@@ -152,11 +153,21 @@ class _Reader:
     def text(self, name: str, default: str) -> str:
         return self.env.get(PREFIX + name) or default
 
-    def positive(self, name: str, default: int, least: int = 1) -> int:
+    def positive(self, name: str, default: int, least: int = 1, most: int = MOST) -> int:
         text = self.text(name, str(default))
-        if not text.isdecimal() or int(text) < least:
+        digits = (text.lstrip("0") or "0")[: len(str(most)) + 1]  # int() refuses some thousand of them
+        if not text.isdecimal() or int(digits) < least:
             raise UserError(f"{PREFIX}{name} is a whole number from {least} on, found {text!r}")
-        return int(text)
+        if int(digits) > most:
+            raise UserError(f"{PREFIX}{name} is at most {most:,}, found {text[:20]!r}")
+        return int(digits)
+
+    def folder(self, name: str, default: str) -> Path:
+        text = self.text(name, default)
+        try:
+            return Path(text).expanduser().absolute()
+        except RuntimeError:
+            raise UserError(f"{PREFIX}{name} names a user whose home folder is not known, found {text!r}") from None
 
     def day(self, name: str, default: date) -> date:
         text = self.text(name, default.isoformat())

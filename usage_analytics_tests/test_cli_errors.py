@@ -120,8 +120,21 @@ def test_bad_kafka_setting(
     arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
-    monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "carrier-pigeon")
-    assert "carrier-pigeon" in refusal(capfd, monkeypatch, *arguments)
+    monkeypatch.setenv("KAFKA_SOCKET_TIMEOUT_MS", "99999999999")
+    sentence = refusal(capfd, monkeypatch, *arguments)
+    assert sentence.startswith("usage-analytics: Kafka settings are not usable (KAFKA_SOCKET_TIMEOUT_MS): ")
+    assert "outside allowed range" in sentence
+
+
+@pytest.mark.parametrize(("command", "port"), [("broker start", "99999"), ("broker start", "-1"), ("ui", "99999")])
+def test_a_port_that_cannot_be(
+    command: str, port: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["usage-analytics", *command.split(), "--port", port])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    assert "Invalid value for '--port'" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [("evaluate",), ("next", "mary"), ("status", "--all")])

@@ -46,6 +46,10 @@ def test_values_are_typed() -> None:
         ("BATCH_MESSAGES", "-5", "whole number from 1 on, found '-5'"),
         ("MAX_MESSAGES_PER_RUN", "1.5", "whole number from 1 on, found '1.5'"),
         ("KAFKA_TIMEOUT_S", "1s", "whole number from 1 on, found '1s'"),
+        ("KAFKA_TIMEOUT_S", "3601", "at most 3,600, found '3601'"),
+        ("MAX_MESSAGES_PER_RUN", "9" * 5_000, "at most 1,000,000,000, found '99999999999999999999'"),
+        ("OPENING_HOUR", "9" * 5_000, "at most 1,000,000,000, found '99999999999999999999'"),
+        ("HOME", "~nosuchuser/x", "a user whose home folder is not known, found '~nosuchuser/x'"),
         ("HISTORY_START", "last year", "a day such as 2026-01-01, found 'last year'"),
     ],
 )
@@ -54,6 +58,10 @@ def test_a_wrong_setting_is_named(name: str, value: str, thing: str) -> None:
         load_settings({PREFIX + name: value})
     assert str(caught.value).startswith(PREFIX + name)
     assert thing in str(caught.value)
+
+
+def test_leading_zeros_are_read() -> None:
+    assert load_settings({PREFIX + "CHUNK_MESSAGES": "0" * 5_000 + "7"}).chunk_messages == 7
 
 
 def test_a_wrong_clock_is_named() -> None:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -29,7 +28,6 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -37,8 +35,10 @@ from typing import Self
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.broker_process import HOST, await_answer, cluster_id_at, free_port, is_free, launch
+from usage_analytics.locks import one_at_a_time
 
 STOP_DEADLINE_S = 5.0
+CLUSTER_ID_PREFIX = "embedded-"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class EmbeddedBroker:
         directory = Path(tempfile.mkdtemp(prefix="embedded_broker_")) if data_directory is None else data_directory
         directory.mkdir(parents=True, exist_ok=True)
         try:
-            with _locked(directory):
+            # The loser of a race then finds the winner's broker.
+            with one_at_a_time(directory / "broker.lock"):
                 if there := cls.running(directory):
                     raise UserError(f"An embedded broker already runs in {directory}, at {there.bootstrap_servers}.")
                 state, process = _start_tansu(directory, port, detached)
@@ -138,7 +139,7 @@ def _start_tansu(directory: Path, port: int, detached: bool) -> tuple[_State, su
     if port and not is_free(port):
         raise UserError(f"Port {port} on {HOST} is taken; choose another one for the embedded broker, or 0 for any.")
     port = port or free_port()
-    cluster_id = f"embedded-{uuid.uuid4().hex[:12]}"
+    cluster_id = f"{CLUSTER_ID_PREFIX}{uuid.uuid4().hex[:12]}"
     address = f"tcp://{HOST}:{port}"
     command = [_binary(), "broker", "--cluster-id", cluster_id, "--storage-engine", "memory://tansu/"]
     command += ["--listener-url", address, "--advertised-listener-url", address]
@@ -182,14 +183,6 @@ def _wait_until_ended(state: _State) -> None:
         if time.monotonic() > deadline:
             raise UserError(f"The embedded broker, process {state.pid}, does not end.")
         time.sleep(0.02)
-
-
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """One start at a time in a directory: the loser of a race then finds the winner's broker."""
-    with (directory / "broker.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _state_file(directory: Path) -> Path:

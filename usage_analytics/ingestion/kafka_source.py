@@ -13,10 +13,12 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.client_settings import reason, told_settings
 from usage_analytics.ingestion.draining import DrainReader, compiled
+from usage_analytics.ingestion.embedded_broker import CLUSTER_ID_PREFIX
 from usage_analytics.ingestion.planning import EVERYTHING, Share, Watermarks
 from usage_analytics.ingestion.range_reader import ConsumerReader, RangeReader
 
@@ -35,6 +37,10 @@ FETCH_TUNING = {
 }
 
 
+class NoTopic(UserError):
+    """The cluster has no such topic."""
+
+
 class KafkaSource:
     """One topic on one cluster; every failure to reach it is a `UserError` that names both."""
 
@@ -50,11 +56,9 @@ class KafkaSource:
             "auto.offset.reset": "error",
         }
         heard = {"error_cb": self._remember, "logger": LOGGER}
-        try:
+        with told_settings(client):
             self._consumer = Consumer({**FETCH_TUNING, **client, **fixed, **heard})
             self._admin = AdminClient({**client, "allow.auto.create.topics": False, **heard})
-        except (KafkaException, ValueError) as error:
-            raise UserError(f"Kafka settings are not usable: {_reason(error)}") from None
         self._one_by_one = ConsumerReader(self._consumer, self._servers, topic, SILENCE * timeout_s)
         self._reader: RangeReader = self._one_by_one
         if (libraries := compiled()) is not None:
@@ -80,21 +84,26 @@ class KafkaSource:
 
     def watermarks(self, share: Share = EVERYTHING) -> dict[int, Watermarks]:
         """What Kafka holds of each Kafka partition of a share now."""
-        return {partition: self._watermarks(partition) for partition in self._partitions() if share.has(partition)}
+        metadata = self._metadata()
+        # By what answers, not by how it was named: KAFKA_BOOTSTRAP_SERVERS may name the embedded broker too.
+        embedded = str(metadata.cluster_id).startswith(CLUSTER_ID_PREFIX)
+        of = self._fetched_watermarks if embedded else self._watermarks
+        partitions = sorted(metadata.topics[self.topic].partitions)
+        return {partition: of(partition) for partition in partitions if share.has(partition)}
 
     def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]:
         """The messages of a range: see `RangeReader`."""
         return self._reader.read(kafka_partition, start, end, batch_messages)
 
-    def _partitions(self) -> list[int]:
+    def _metadata(self) -> ClusterMetadata:
         try:
-            metadata = self._consumer.list_topics(self.topic, timeout=self._timeout_s).topics[self.topic]
+            metadata = self._consumer.list_topics(self.topic, timeout=self._timeout_s)
         except KafkaException as error:
             raise self._unreachable(error) from None
-        if metadata.error is not None or not metadata.partitions:
-            why = metadata.error.str() if metadata.error is not None else "it has no partitions"
-            raise self._not_there(why)
-        return sorted(metadata.partitions)
+        topic = metadata.topics[self.topic]
+        if topic.error is not None or not topic.partitions:
+            raise self._not_there(topic.error.str() if topic.error is not None else "it has no partitions")
+        return metadata
 
     def _watermarks(self, kafka_partition: int) -> Watermarks:
         target, deadline = TopicPartition(self.topic, kafka_partition), time.monotonic() + self._timeout_s
@@ -107,22 +116,9 @@ class KafkaSource:
                     raise self._unreachable(error) from None
                 time.sleep(0.1)
 
-    def _unreachable(self, error: KafkaException) -> UserError:
-        why = self._last_error or _reason(error)
-        return UserError(f"Kafka at {self._servers} did not answer within {self._timeout_s:g} s: {why}")
-
-    def _not_there(self, why: str) -> UserError:
-        return UserError(f"topic {self.topic!r} is not on Kafka at {self._servers}: {why}")
-
-    def _remember(self, error: KafkaError) -> None:
-        self._last_error = error.str()
-
-
-class EmbeddedKafkaSource(KafkaSource):
-    """The same on the embedded broker, whose answer to "which offset is the latest" is too low by up to a batch."""
-
-    def _watermarks(self, kafka_partition: int) -> Watermarks:
-        marks = super()._watermarks(kafka_partition)
+    def _fetched_watermarks(self, kafka_partition: int) -> Watermarks:
+        # The embedded broker's answer to "which offset is the latest" is too low by up to a batch.
+        marks = self._watermarks(kafka_partition)
         if marks.high == 0:
             return marks
         # The true end is in the answer to a fetch, from an offset that is surely not beyond it.
@@ -134,7 +130,12 @@ class EmbeddedKafkaSource(KafkaSource):
                 return Watermarks(marks.low, max(high, marks.high))
         raise UserError(f"the embedded broker at {self._servers} did not answer a fetch of {self.topic!r}")
 
+    def _unreachable(self, error: KafkaException) -> UserError:
+        why = self._last_error or reason(error)
+        return UserError(f"Kafka at {self._servers} did not answer within {self._timeout_s:g} s: {why}")
 
-def _reason(error: Exception) -> str:
-    cause = error.args[0] if error.args else error
-    return cause.str() if isinstance(cause, KafkaError) else str(cause)
+    def _not_there(self, why: str) -> UserError:
+        return NoTopic(f"topic {self.topic!r} is not on Kafka at {self._servers}: {why}")
+
+    def _remember(self, error: KafkaError) -> None:
+        self._last_error = error.str()

@@ -23,3 +23,6 @@ def told_plainly() -> Iterator[None]:
         yield
     except UserError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
+    except OSError as error:  # a disk that is full, a folder that cannot be written
+        why = f"{error.filename or 'operating system'}: {error.strerror or error}"
+        raise dg.Failure(why, allow_retries=False) from error

@@ -11,6 +11,7 @@ from usage_analytics.settings import Settings
 
 # The run's events go to the instance, where the UI shows them; the terminal belongs to the caller.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+INTERRUPTED = ("DagsterExecutionInterruptedError", "Query interrupted")  # what Dagster and DuckDB make of Ctrl-C
 
 
 def run_micro_batch(settings: Settings, instance: dg.DagsterInstance) -> None:
@@ -29,6 +30,19 @@ def _run(job: str, partition: str, instance: dg.DagsterInstance) -> None:
         instance=instance, partition_key=partition, raise_on_error=False, run_config=QUIET
     )
     if not result.success:
-        failed = [event for event in result.all_events if event.is_failure and event.is_step_event]
-        why = failed[0].message if failed else "see the run in the Dagster UI"
+        failed = [event for event in result.all_events if event.is_step_failure]
+        if any(sign in str(event.event_specific_data) for event in failed for sign in INTERRUPTED):
+            raise KeyboardInterrupt
+        why = _sentence(failed[0]) if failed else "see the run in the Dagster UI"
         raise UserError(f"{job} of {partition} failed: {why}")
+
+
+def _sentence(failed: dg.DagsterEvent) -> str:
+    """Why a step failed, in its own words; Dagster's message says only that it did."""
+    data = failed.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else str(failed.message)

@@ -6,6 +6,7 @@ import dagster as dg
 
 from usage_analytics import parts
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.kafka_source import NoTopic
 from usage_analytics.ingestion.planning import plan
 from usage_analytics.orchestration.jobs import micro_batch
 from usage_analytics.orchestration.resources import Platform
@@ -28,7 +29,7 @@ def waiting_messages(context: dg.SensorEvaluationContext, platform: Platform) ->
     try:
         with parts.kafka_source(settings) as source:
             ranges = plan(source, parts.offset_log(settings), budget=2**62)
-    except parts.NoKafka as error:
+    except (parts.NoKafka, NoTopic) as error:
         return dg.SkipReason(str(error))
     except UserError as error:
         raise RuntimeError(str(error)) from None

@@ -1,10 +1,13 @@
 """The demo: one trading day through the whole chain, and what came of it."""
 
 import os
+import shlex
 import shutil
+import sys
 import time
 import uuid
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import polars as pl
 from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
+from usage_analytics.locks import alone
 from usage_analytics.reporting.model import print_evaluation
 from usage_analytics.reporting.simulation import shown_progress
 from usage_analytics.reporting.status import hop_totals, messages_waiting
@@ -23,23 +27,27 @@ from usage_analytics.simulation.into_kafka import into_kafka
 from usage_analytics.simulation.labels import Totals
 from usage_analytics.simulation.scenario import EVENTS_PER_USER, Scenario
 
-MARKER = "this folder belongs to usage-analytics demo"
+MARKER = "DEMO"  # the file that says that a folder is a demo's to empty, and its lock
 
 
 def run_demo(home: Path, messages: int) -> None:
     """Empty the demo's folder, run one trading day of so many messages through the graph, print the result."""
     started = time.monotonic()
     home = home.absolute()
-    _empty(home)
-    settings = _settings(home)
-    pseudonym_key(settings)  # rather refused now than after all messages were sent
-    day = settings.calendar.latest_closed_day(datetime.now(UTC))
-    with _broker(settings):
-        sent = _produce(settings, day, messages)
-        _run_graph(settings, day)
-        balanced = _print_hops(settings, sent.messages)
-    _print_results(settings, day)
-    CONSOLE.print(f"\nThat took {time.monotonic() - started:.0f} s. See it in the Dagster UI: {_ui_command(settings)}")
+    with _taken(home):
+        settings = _settings(home)
+        pseudonym_key(settings)  # rather refused now than after all messages were sent
+        day = settings.calendar.latest_closed_day(datetime.now(UTC))
+        with _broker(settings):
+            sent = _produce(settings, day, messages)
+            CONSOLE.print(
+                f"{sent.messages:,} messages: an ordinary day has {messages:,}; some days are busier, and news spikes "
+                "come on top"
+            )
+            _run_graph(settings, day)
+            balanced = _print_hops(settings, sent.messages)
+        _print_results(settings, day)
+    CONSOLE.print(f"\nThat took {time.monotonic() - started:.0f} s. {_where_to_look(settings)}")
     if not balanced:
         raise UserError("the counts at the hops do not agree: see the table above")
 
@@ -54,16 +62,30 @@ def _settings(home: Path) -> Settings:
     return load_settings()
 
 
-def _empty(home: Path) -> None:
-    marker = home / "DEMO"
-    if home.exists() and any(home.iterdir()) and not marker.exists():
+@contextmanager
+def _taken(home: Path) -> Iterator[None]:
+    """The demo's folder, emptied, for this demo alone."""
+    from usage_analytics.orchestration.ui import alone_with_ui
+
+    if home.exists() and any(home.iterdir()) and not (home / MARKER).exists():
         raise UserError(f"{home} holds something that is not a demo's; choose another --home")
+    home.mkdir(parents=True, exist_ok=True)
+    me = f"usage-analytics demo (process {os.getpid()})"
+    with alone(home / MARKER, me):
+        with alone_with_ui(home, me) as ui_lock:
+            _empty(home, {MARKER, Path(ui_lock.name).name})
+        yield
+
+
+def _empty(home: Path, locks: set[str]) -> None:
     running = EmbeddedBroker.running(home / "broker")
     if running is not None:
         running.stop()
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True)
-    marker.write_text(MARKER + "\n", encoding="utf-8")
+    for path in home.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in locks:
+            path.unlink()
 
 
 def _broker(settings: Settings) -> AbstractContextManager[object]:
@@ -73,8 +95,16 @@ def _broker(settings: Settings) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-def _ui_command(settings: Settings) -> str:
-    return "make ui" if settings.bootstrap_servers is None else f"{PREFIX}TOPIC={settings.topic} make ui"
+def _where_to_look(settings: Settings) -> str:
+    chosen = {"HOME": str(settings.home)}
+    if settings.bootstrap_servers is not None:
+        chosen["TOPIC"] = settings.topic
+    export = " ".join(f"{PREFIX}{name}={shlex.quote(value)}" for name, value in chosen.items())
+    command = Path(sys.executable).with_name("usage-analytics")
+    if command.is_relative_to(Path.cwd()):
+        command = command.relative_to(Path.cwd())
+    steps = [f"export {export}", *(f"{command} {what}" for what in ("ui", "next quotes", "evaluate"))]
+    return "\n    ".join(["See what came of it:", *steps])
 
 
 def _produce(settings: Settings, day: date, messages: int) -> Totals:
@@ -133,3 +163,7 @@ def _print_results(settings: Settings, day: date) -> None:
     evaluation = judge_day(warehouse, day)
     if evaluation is not None:
         print_evaluation(evaluation)
+        CONSOLE.print(
+            "The calibration error is how far probabilities lie from what users then did: one model serves all\n"
+            "personas, and each persona differs from their average."
+        )

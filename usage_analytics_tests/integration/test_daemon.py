@@ -15,7 +15,7 @@ import pytest
 
 from usage_analytics import parts
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
-from usage_analytics.orchestration.instance import create_tables, dagster_home, open_instance
+from usage_analytics.orchestration.instance import dagster_home, open_instance
 from usage_analytics_tests.integration.platform_under_test import Produced, embedded_platform
 
 DEADLINE_S = 150
@@ -32,7 +32,6 @@ def produced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Produc
 @pytest.fixture
 def daemon(produced: Produced, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The daemon in a process group of its own."""
-    create_tables(tmp_path)
     log_file = tmp_path / "daemon.log"
     command = [sys.executable, "-m", "dagster._daemon", "run", "-m", "usage_analytics.definitions"]
     with log_file.open("wb") as log:

@@ -8,6 +8,8 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
+from usage_analytics.locks import alone
 from usage_analytics.reporting.demo import run_demo
 from usage_analytics_tests.integration.apache_kafka import ApacheKafka
 from usage_analytics_tests.integration.platform_under_test import clean_environment
@@ -19,7 +21,9 @@ def test_it_runs_again_with_the_embedded_broker(
     clean_environment(monkeypatch, tmp_path / "other")
     for _ in range(2):
         run_demo(tmp_path / "demo", 5_000)  # raises unless the counts agree
-        assert "See it in the Dagster UI: make ui" in capsys.readouterr().out
+        shown = capsys.readouterr().out
+        assert f"    export USAGE_ANALYTICS_HOME={tmp_path}/demo\n" in shown
+        assert shown.endswith("/usage-analytics evaluate\n")
 
 
 @pytest.mark.apache_kafka
@@ -34,6 +38,20 @@ def test_it_runs_again_on_a_cluster_in_topics_of_its_own(
     topics = AdminClient({"bootstrap.servers": apache.bootstrap_servers}).list_topics(timeout=10).topics
     assert "production" not in topics
     assert len([topic for topic in topics if topic.startswith("usage-analytics-demo-")]) == 2
+
+
+@pytest.mark.parametrize(("lock", "holder"), [("DEMO", "another demo"), ("ui.lock", "the Dagster UI")])
+def test_a_folder_that_is_in_use_is_left_alone(
+    lock: str, holder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean_environment(monkeypatch, tmp_path / "other")
+    home = tmp_path / "demo"
+    home.mkdir()
+    (home / "DEMO").touch()
+    with EmbeddedBroker.start(home / "broker"), alone(home / lock, holder):
+        with pytest.raises(UserError, match=f"^{holder} is at work in {home}$"):
+            run_demo(home, 5_000)
+        assert EmbeddedBroker.running(home / "broker") is not None
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

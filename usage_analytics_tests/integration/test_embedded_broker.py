@@ -15,13 +15,16 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.broker_process import cluster_id_at, free_port
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
+from usage_analytics.ingestion.kafka_source import Watermarks
 from usage_analytics.ingestion.topics import create_topic
+from usage_analytics.settings import load_settings
 from usage_analytics_tests.integration import apache_kafka
 from usage_analytics_tests.integration.apache_kafka import ApacheKafka
-from usage_analytics_tests.integration.platform_under_test import consume_all
+from usage_analytics_tests.integration.platform_under_test import clean_environment, consume_all
 
 TOPIC, PARTITIONS, COUNT = "usage_messages", 2, 1_000
 
@@ -65,6 +68,16 @@ def test_queried_high_watermark_is_too_low_and_fetched_one_right(broker: Embedde
     end = COUNT // PARTITIONS
     assert all(low == 0 and 0 < high < end for low, high in watermarks(broker.bootstrap_servers))
     assert consume_all(broker.bootstrap_servers, TOPIC, PARTITIONS)[1] == [end] * PARTITIONS
+
+
+def test_the_source_sees_its_last_messages_when_it_is_named_as_a_cluster_is(
+    broker: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean_environment(monkeypatch, tmp_path / "home", TOPIC=TOPIC)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", broker.bootstrap_servers)
+    produce(broker.bootstrap_servers)
+    with parts.kafka_source(load_settings()) as source:
+        assert source.watermarks() == {number: Watermarks(0, COUNT // PARTITIONS) for number in range(PARTITIONS)}
 
 
 def test_topic_is_created_once(broker: EmbeddedBroker) -> None:

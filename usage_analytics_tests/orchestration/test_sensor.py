@@ -156,6 +156,10 @@ def test_no_broker_is_a_reason_to_skip(tmp_path: Path, monkeypatch: pytest.Monke
     assert "no Kafka: set KAFKA_BOOTSTRAP_SERVERS, or start the embedded broker" in skipped.skip_message
 
 
+def test_no_topic_is_a_reason_to_skip(produced: Produced, tmp_path: Path) -> None:
+    assert tick(tmp_path).skip_message.startswith("topic 'usage-messages' is not on Kafka at 127.0.0.1:")
+
+
 def test_unreachable_cluster_is_an_error_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clean_environment(monkeypatch, tmp_path, KAFKA_TIMEOUT_S=1)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")

@@ -1,0 +1,31 @@
+"""Locks between processes of this machine: files that the kernel unlocks when their holder ends, however it ends."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from usage_analytics.errors import UserError
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Hold the lock, waiting for whoever has it."""
+    with path.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def alone(path: Path, me: str) -> Iterator[IO[str]]:
+    """Hold the lock and write into its file who does; its file, open. UserError, naming the holder: it is taken."""
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise UserError(f"{lock.read().strip() or 'another process'} is at work in {path.parent}") from None
+        lock.truncate(0)
+        print(me, file=lock, flush=True)
+        yield lock
