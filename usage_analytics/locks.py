@@ -8,6 +8,8 @@ from typing import IO
 
 from usage_analytics.errors import UserError
 
+HOME_LOCK = "in_use.lock"
+
 
 @contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
@@ -18,14 +20,18 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def alone(path: Path, me: str) -> Iterator[IO[str]]:
-    """Hold the lock and write into its file who does; its file, open. UserError, naming the holder: it is taken."""
-    with path.open("a+") as lock:
+def alone_in(home: Path, me: str) -> Iterator[IO[str]]:
+    """A home folder, made if need be, for me alone among those who ask so; the lock's file, open.
+
+    UserError, naming the holder: it is taken.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / HOME_LOCK).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise UserError(f"{lock.read().strip() or 'another process'} is at work in {path.parent}") from None
+            raise UserError(f"{lock.read().strip() or 'another process'} is at work in {home}") from None
         lock.truncate(0)
         print(me, file=lock, flush=True)
         yield lock

@@ -4,14 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.broker_process import HOST, is_free
-from usage_analytics.locks import alone
+from usage_analytics.locks import alone_in
 from usage_analytics.orchestration.instance import dagster_home
 
 END_DEADLINE_S = 60.0
@@ -30,16 +29,10 @@ main()
 """
 
 
-def alone_with_ui(home: Path, me: str) -> AbstractContextManager[IO[str]]:
-    """Hold the lock that a home folder's Dagster UI holds."""
-    home.mkdir(parents=True, exist_ok=True)
-    return alone(home / "ui.lock", me)
-
-
 def serve_ui(home: Path, port: int) -> None:
     """Run the Dagster UI and daemon on a home folder until interrupted. UserError: port taken, UI already there."""
     address = f"http://{HOST}:{port}"
-    with alone_with_ui(home, f"the Dagster UI on {address} (process {os.getpid()})") as lock:
+    with alone_in(home, f"the Dagster UI on {address} (process {os.getpid()})") as lock:
         if not is_free(port):  # Dagster would go on without a page
             raise UserError(f"port {port} on {HOST} is taken, or not allowed; choose another --port")
         process = _start(home, port, lock)

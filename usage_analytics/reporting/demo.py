@@ -6,8 +6,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import polars as pl
 from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
-from usage_analytics.locks import alone
+from usage_analytics.locks import HOME_LOCK, alone_in
 from usage_analytics.reporting.model import print_evaluation
 from usage_analytics.reporting.simulation import shown_progress
 from usage_analytics.reporting.status import hop_totals, messages_waiting
@@ -27,14 +26,16 @@ from usage_analytics.simulation.into_kafka import into_kafka
 from usage_analytics.simulation.labels import Totals
 from usage_analytics.simulation.scenario import EVENTS_PER_USER, Scenario
 
-MARKER = "DEMO"  # the file that says that a folder is a demo's to empty, and its lock
+MARKER = "DEMO"  # the file that says that a folder is a demo's to empty
 
 
 def run_demo(home: Path, messages: int) -> None:
     """Empty the demo's folder, run one trading day of so many messages through the graph, print the result."""
     started = time.monotonic()
     home = home.absolute()
-    with _taken(home):
+    _refuse_foreign(home)
+    with alone_in(home, f"usage-analytics demo (process {os.getpid()})"):
+        _empty(home)
         settings = _settings(home)
         pseudonym_key(settings)  # rather refused now than after all messages were sent
         day = settings.calendar.latest_closed_day(datetime.now(UTC))
@@ -62,29 +63,21 @@ def _settings(home: Path) -> Settings:
     return load_settings()
 
 
-@contextmanager
-def _taken(home: Path) -> Iterator[None]:
-    """The demo's folder, emptied, for this demo alone."""
-    from usage_analytics.orchestration.ui import alone_with_ui
-
-    if home.exists() and any(home.iterdir()) and not (home / MARKER).exists():
+def _refuse_foreign(home: Path) -> None:
+    held = {path.name for path in home.iterdir()} if home.exists() else set()
+    if held - {HOME_LOCK} and MARKER not in held:
         raise UserError(f"{home} holds something that is not a demo's; choose another --home")
-    home.mkdir(parents=True, exist_ok=True)
-    me = f"usage-analytics demo (process {os.getpid()})"
-    with alone(home / MARKER, me):
-        with alone_with_ui(home, me) as ui_lock:
-            _empty(home, {MARKER, Path(ui_lock.name).name})
-        yield
 
 
-def _empty(home: Path, locks: set[str]) -> None:
+def _empty(home: Path) -> None:
+    (home / MARKER).touch()
     running = EmbeddedBroker.running(home / "broker")
     if running is not None:
         running.stop()
     for path in home.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name not in locks:
+        elif path.name not in (MARKER, HOME_LOCK):
             path.unlink()
 
 
