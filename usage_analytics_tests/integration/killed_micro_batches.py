@@ -135,9 +135,9 @@ def in_events_file() -> None:
 
 
 def before_warehouse_commit() -> None:
-    from usage_analytics.warehouse import duckdb
+    from usage_analytics.warehouse import window_loading
 
-    after(duckdb, "_count")
+    after(window_loading, "_count")
 
 
 def after_warehouse_commit() -> None:
