@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from usage_analytics.cli_dead_letters import dead_letters_app
 from usage_analytics.cli_simulate import simulate_command
 from usage_analytics.errors import UserError
 from usage_analytics.settings import PREFIX, SETTINGS_HELP, load_settings
@@ -21,6 +22,7 @@ broker = typer.Typer(
     help="The embedded Kafka-protocol broker, for machines without a cluster. Keeps messages in memory."
 )
 app.add_typer(broker, name="broker", no_args_is_help=True)
+app.add_typer(dead_letters_app, name="dead-letters", no_args_is_help=True)
 app.command("simulate")(simulate_command)
 
 

@@ -36,5 +36,10 @@ class Layout:
     def dead_letters(self, window: str, chunk: str) -> Path:
         return self.root / "dead_letters" / self.topic / f"window={window}" / f"{chunk}.parquet"
 
+    def windows_with_dead_letters(self) -> list[str]:
+        """Windows that have a folder for them, even an empty one."""
+        folders = (self.root / "dead_letters" / self.topic).glob("window=*")
+        return sorted(folder.name.removeprefix("window=") for folder in folders)
+
     def model(self, model: str, trading_day: date) -> Path:
         return self.root / "models" / model / f"trading_day={trading_day.isoformat()}"

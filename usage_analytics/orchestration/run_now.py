@@ -6,7 +6,7 @@ import dagster as dg
 
 from usage_analytics.definitions import defs
 from usage_analytics.errors import UserError
-from usage_analytics.orchestration.jobs import micro_batch, trading_day_close
+from usage_analytics.orchestration.jobs import micro_batch, replay, trading_day_close
 from usage_analytics.settings import Settings
 
 # The run's events go to the instance, where the UI shows them; the terminal belongs to the caller.
@@ -18,6 +18,11 @@ def run_micro_batch(settings: Settings, instance: dg.DagsterInstance) -> None:
     """One micro-batch into the window that is open now."""
     window = settings.calendar.window_at(datetime.now(UTC))
     _run(micro_batch.name, window.key, instance)
+
+
+def enrich_again(window: str, instance: dg.DagsterInstance) -> None:
+    """Usage events and warehouse rows of a window, from its raw chunks."""
+    _run(replay.name, window, instance)
 
 
 def close_trading_day(day: date, instance: dg.DagsterInstance) -> None:

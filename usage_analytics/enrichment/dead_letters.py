@@ -1,0 +1,54 @@
+"""Reads dead letters back: which there are and why, and which windows another contract judged than that of now."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from usage_analytics.enrichment.enriched_chunk import EnrichedChunk, read_enriched
+from usage_analytics.ingestion.offset_log import OffsetLog
+from usage_analytics.lake.layout import Layout
+
+
+@dataclass(frozen=True)
+class WindowLetters:
+    """The chunks of one window as they are enriched now."""
+
+    window: str
+    chunks: list[EnrichedChunk]
+
+    @property
+    def messages(self) -> int:
+        """Its dead letters."""
+        return sum(chunk.dead_letters for chunk in self.chunks)
+
+    def is_outdated(self, fingerprint: str) -> bool:
+        """Whether some of it was judged under another contract than that of the fingerprint."""
+        return any(chunk.fingerprint != fingerprint for chunk in self.chunks)
+
+
+def letters_by_window(layout: Layout, log: OffsetLog, windows: Sequence[str] = ()) -> list[WindowLetters]:
+    """Those of the given windows (or of all) that have dead letters, oldest first."""
+    found = []
+    for window in sorted(windows or layout.windows_with_dead_letters()):
+        chunks = [chunk for record in log.of_window(window) if (chunk := read_enriched(layout, record)) is not None]
+        found.append(WindowLetters(window, chunks))
+    return [each for each in found if each.messages]
+
+
+def dead_letters(layout: Layout, windows: Iterable[WindowLetters]) -> pl.LazyFrame:
+    """The dead letters of windows: columns of `DEAD_LETTER_SCHEMA`, and ``window``."""
+    frames = []
+    for each in windows:
+        paths = [layout.dead_letters(each.window, c.record.name) for c in each.chunks if c.dead_letters]
+        frames.append(pl.scan_parquet(paths).with_columns(window=pl.lit(each.window)))
+    return pl.concat(frames)
+
+
+def by_reason(letters: pl.LazyFrame) -> pl.DataFrame:
+    """Of each reason and field: ``messages``, ``windows``, and Kafka partition, offset and detail of the first."""
+    first = pl.struct("kafka_partition", "kafka_offset", "detail").sort_by("window", "kafka_partition", "kafka_offset")
+    grouped = letters.group_by("reason", "field").agg(
+        messages=pl.len(), windows=pl.col("window").n_unique(), first=first.first()
+    )
+    return grouped.unnest("first").sort("messages", "reason", "field", descending=[True, False, False]).collect()
