@@ -1,18 +1,45 @@
 """What must hold before the next step runs (blocking), and what someone should look at (warnings)."""
 
+from datetime import UTC, datetime, timedelta
+
 import dagster as dg
 
 from usage_analytics import parts
 from usage_analytics.enrichment.enrich import EnrichmentReport
+from usage_analytics.errors import UserError
+from usage_analytics.ingestion.retention import deadlines, topic_retention
 from usage_analytics.ingestion.verification import tiling_faults
-from usage_analytics.orchestration.micro_batch_assets import loaded_events, raw_messages, usage_events
+from usage_analytics.orchestration.micro_batch_assets import loaded_events, raw_messages, usage_events, usage_messages
 from usage_analytics.orchestration.partitions import trading_day_of
 from usage_analytics.orchestration.resources import Platform, told_plainly
 from usage_analytics.orchestration.trading_day_assets import preload_plan
 from usage_analytics.reconciliation import reconcile_window
 
 DEAD_LETTER_SHARE = 0.01
+LITTLE_TIME, NO_TIME = timedelta(hours=6), timedelta(hours=1)  # until Kafka deletes what has not been landed
 SHOWN = 10  # faults named in a check's metadata; all are counted
+
+
+@dg.asset_check(asset=usage_messages.key)
+def unread_is_kept(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
+    """Kafka keeps what has not been landed for six hours more: a warning below that, an error below one hour."""
+    settings = platform.settings()
+    try:
+        with parts.kafka_source(settings) as source:
+            retention = topic_retention(parts.kafka_client(settings), settings.topic)
+            nearest = deadlines(source, parts.offset_log(settings), retention, datetime.now(UTC))[:1]
+    except UserError as error:  # Kafka cannot be asked, or has deleted unread messages already
+        return dg.AssetCheckResult(passed=False, description=str(error))
+    if not nearest:
+        return dg.AssetCheckResult(passed=True, description="nothing waits, or the topic keeps everything")
+    deadline = nearest[0]
+    hours = deadline.left / timedelta(hours=1)
+    return dg.AssetCheckResult(
+        passed=deadline.left >= LITTLE_TIME,
+        severity=dg.AssetCheckSeverity.WARN if deadline.left >= NO_TIME else dg.AssetCheckSeverity.ERROR,
+        description=f"Kafka deletes unread messages of Kafka partition {deadline.kafka_partition} in {hours:.1f} hours",
+        metadata={"hours_left": hours, "messages_waiting": deadline.waiting, "deleted_by": deadline.rule},
+    )
 
 
 @dg.asset_check(asset=raw_messages, blocking=True)
@@ -75,4 +102,4 @@ def plan_is_a_plan(context: dg.AssetCheckExecutionContext, platform: Platform) -
     return dg.AssetCheckResult(passed=not broken, metadata={"broken_contexts": len(broken)})
 
 
-CHECKS = [offsets_tile, counts_reconcile, few_dead_letters, plan_is_a_plan]
+CHECKS = [unread_is_kept, offsets_tile, counts_reconcile, few_dead_letters, plan_is_a_plan]

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from usage_analytics.orchestration.checks import unread_is_kept
 from usage_analytics.orchestration.micro_batch_assets import MICRO_BATCH_ASSETS, loaded_events, usage_events
 from usage_analytics.orchestration.trading_day_assets import TRADING_DAY_ASSETS
 
@@ -28,4 +29,11 @@ trading_day_close = dg.define_asset_job(
     tags={"dagster/max_runtime": "3600"},
     description="Refreshes the marts, the model and the preload plan of one trading day.",
 )
-JOBS = [micro_batch, replay, trading_day_close]
+watch_retention = dg.define_asset_job(
+    "watch_retention",
+    selection=dg.AssetSelection.checks(unread_is_kept),
+    executor_def=dg.in_process_executor,
+    tags={"dagster/max_runtime": "300"},
+    description="Looks how long Kafka still keeps what has not been landed.",
+)
+JOBS = [watch_retention, micro_batch, replay, trading_day_close]

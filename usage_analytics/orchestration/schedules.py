@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from usage_analytics import parts
-from usage_analytics.orchestration.jobs import micro_batch, trading_day_close
+from usage_analytics.orchestration.jobs import micro_batch, trading_day_close, watch_retention
 from usage_analytics.orchestration.partitions import SETTINGS, TRADING_DAYS, WINDOWS, closing_cron
 from usage_analytics.orchestration.resources import Platform
 
@@ -52,4 +52,11 @@ def close_trading_day(
         yield dg.RunRequest(partition_key=day, run_key=f"{day}@{context.scheduled_execution_time.isoformat()}")
 
 
-SCHEDULES = [flush_window, close_trading_day]
+watch = dg.ScheduleDefinition(
+    name="watch_retention_schedule",
+    job=watch_retention,
+    cron_schedule="7,22,37,52 * * * *",  # between the flushes
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Looks, day and night, how long Kafka still keeps what has not been landed.",
+)
+SCHEDULES = [flush_window, close_trading_day, watch]

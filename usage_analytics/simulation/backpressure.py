@@ -7,10 +7,10 @@ while too much waits, and ends with a sentence if Kafka has deleted anything of 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.planning import MessageSource, Watermarks
+from usage_analytics.ingestion.retention import Retention
 
 KEPT_SHARE = 0.5  # of what a topic keeps, this much may wait
 MESSAGE_BYTES = 600  # with its overhead in Kafka, uncompressed
@@ -72,16 +72,7 @@ class Backpressure:
             )
 
 
-def most_waiting(client: dict[str, Any], topic: str) -> int | None:
+def most_waiting(retention: Retention) -> int | None:
     """How many messages of a Kafka partition may wait, by what its topic keeps; None where that is not limited."""
-    from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
-
-    admin = AdminClient({**client, "allow.auto.create.topics": False, "log_level": 0})
-    resource = ConfigResource(ResourceType.TOPIC, topic)
-    try:
-        settings = admin.describe_configs([resource], request_timeout=10)[resource].result()
-        kept = int(settings["retention.bytes"].value)
-    except (KafkaException, KeyError, ValueError, TypeError):
-        return None  # some clusters tell nothing of their topics
-    return int(kept * KEPT_SHARE / MESSAGE_BYTES) if kept > 0 else None
+    kept = retention.size_bytes
+    return int(kept * KEPT_SHARE / MESSAGE_BYTES) if kept else None

@@ -10,6 +10,7 @@ from typing import Any
 from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.planning import plan
+from usage_analytics.ingestion.retention import topic_retention
 from usage_analytics.ingestion.topics import ensure_topic, partitions_of
 from usage_analytics.settings import Settings
 from usage_analytics.simulation.backpressure import Backpressure, most_waiting
@@ -47,7 +48,7 @@ def into_kafka(
         target = KafkaTarget(client, settings.topic, source.topic_id())
         if not again and any(mark.high > mark.low for mark in source.watermarks().values()):
             refuse_sent(folder, scenario.days, target.place)
-        most = max_waiting or most_waiting(client, settings.topic)
+        most = max_waiting or most_waiting(topic_retention(client, settings.topic))
         pressure = Backpressure(source, parts.offset_log(settings).committed, most)
         with show(scenario, pressure) as watch:
             return simulate(scenario, target, folder, speed=speed, processes=processes, watch=watch), folder

@@ -1,0 +1,82 @@
+"""How long Kafka still keeps what has not been landed."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow.compute as pc
+
+from usage_analytics.ingestion.offset_log import OffsetLog
+from usage_analytics.ingestion.planning import MessageSource, plan
+
+LOOKED_AT = 100  # waiting messages of a Kafka partition that are read to know their age and size
+ANSWER_S = 10.0
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What a topic keeps of each Kafka partition; None: without limit, or the cluster does not tell."""
+
+    time: timedelta | None = None
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """When Kafka deletes the oldest message of a Kafka partition that waits, if nothing is landed until then."""
+
+    kafka_partition: int
+    waiting: int
+    left: timedelta
+    rule: str  # the topic's setting by which it is deleted
+
+
+def topic_retention(client: dict[str, Any], topic: str) -> Retention:
+    """What a topic's settings say."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+    admin = AdminClient({**client, "allow.auto.create.topics": False, "log_level": 0})
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    try:
+        found = admin.describe_configs([resource], request_timeout=ANSWER_S)[resource].result()
+    except KafkaException:
+        return Retention()
+    milliseconds, size = _limit(found, "retention.ms"), _limit(found, "retention.bytes")
+    return Retention(None if milliseconds is None else timedelta(milliseconds=milliseconds), size)
+
+
+def deadlines(source: MessageSource, log: OffsetLog, retention: Retention, now: datetime) -> list[Deadline]:
+    """The deadline of each Kafka partition where messages wait, the nearest first.
+
+    By size it is an estimate: at the pace at which the waiting messages came, and as if Kafka did not compress them,
+    so rather too early. Raises `UserError` where it is too late already.
+    """
+    found = []
+    for kafka_partition, (start, end) in plan(source, log, budget=2**62).items():
+        batch = next(iter(source.read(kafka_partition, start, end, LOOKED_AT)), None)
+        if batch is not None and batch.column("kafka_timestamp_us")[0].is_valid:
+            received = datetime.fromtimestamp(batch.column("kafka_timestamp_us")[0].as_py() / 1e6, now.tzinfo)
+            sizes = sum(pc.sum(pc.binary_length(batch.column(name))).as_py() or 0 for name in ("key", "value"))
+            each = time_left(retention, end - start, now - received, sizes / batch.num_rows)
+            found += [Deadline(kafka_partition, end - start, left, rule) for left, rule in each]
+    return sorted(found, key=lambda deadline: deadline.left)
+
+
+def time_left(retention: Retention, waiting: int, age: timedelta, message_bytes: float) -> list[tuple[timedelta, str]]:
+    """How long each of the topic's rules leaves the oldest of so many waiting messages; never less than nothing."""
+    left = []
+    if retention.time is not None:
+        left.append((retention.time - age, "retention.ms"))
+    if retention.size_bytes is not None:
+        each = max(age, timedelta(seconds=1)) / waiting  # from one message to the next
+        left.append((each * (retention.size_bytes / max(1.0, message_bytes) - waiting), "retention.bytes"))
+    return [(max(span, timedelta()), rule) for span, rule in left]
+
+
+def _limit(settings: dict[str, Any], name: str) -> int | None:
+    try:
+        limit = int(settings[name].value)
+    except (KeyError, ValueError, TypeError):
+        return None
+    return limit if limit >= 0 else None

@@ -1,0 +1,55 @@
+"""The check that watches Kafka's retention, as Dagster runs it, on a topic of Apache Kafka."""
+
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from usage_analytics.definitions import defs
+from usage_analytics.orchestration.instance import open_instance
+from usage_analytics.orchestration.run_now import QUIET
+from usage_analytics.settings import load_settings
+from usage_analytics_tests.integration.apache_kafka import ApacheKafka
+from usage_analytics_tests.integration.platform_under_test import clean_environment
+
+HOUR_MS = 3_600_000
+
+
+def watched(home: Path) -> dg.AssetCheckEvaluation:
+    with open_instance(home) as instance:
+        job = defs.resolve_job_def("watch_retention")
+        result = job.execute_in_process(instance=instance, run_config=QUIET)
+    (found,) = result.get_asset_check_evaluations()
+    return found
+
+
+@pytest.mark.apache_kafka
+@pytest.mark.parametrize(
+    ("hours_ago", "passed", "severity"),
+    [(1, True, "WARN"), (20, False, "WARN"), (23.5, False, "ERROR")],
+)
+def test_it_warns_before_unread_messages_are_deleted(
+    hours_ago: float, passed: bool, severity: str, apache: ApacheKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = f"kept-{hours_ago}".replace(".", "-")
+    clean_environment(monkeypatch, tmp_path, TOPIC=topic, PSEUDONYM_KEY="a key for tests only")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", apache.bootstrap_servers)
+    admin = AdminClient({"bootstrap.servers": apache.bootstrap_servers})
+    config = {"retention.ms": str(24 * HOUR_MS)}
+    admin.create_topics([NewTopic(topic, 1, 1, config=config)])[topic].result(30)
+    producer = Producer({"bootstrap.servers": apache.bootstrap_servers})
+    producer.produce(topic, b"{}", timestamp=int(time.time() * 1_000 - hours_ago * HOUR_MS))
+    producer.flush(30)
+    found = watched(load_settings().home)
+    assert (found.passed, found.severity.value) == (passed, severity)
+    assert found.metadata["hours_left"].value == pytest.approx(24 - hours_ago, abs=0.1)
+    assert found.metadata["deleted_by"].value == "retention.ms"
+
+
+def test_an_absent_kafka_fails_it_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean_environment(monkeypatch, tmp_path)
+    found = watched(tmp_path)
+    assert not found.passed and "no Kafka: set KAFKA_BOOTSTRAP_SERVERS" in str(found.description)
