@@ -96,13 +96,17 @@ def loaded_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.M
     window = context.partition_key
     with told_plainly():
         chunks = parts.enriched_reader(settings).chunks(parts.offset_log(settings).of_window(window))
-        receipt = parts.warehouse(settings).load_window(settings.topic, window, chunks)
+        warehouse = parts.warehouse(settings)
+        receipt = warehouse.load_window(settings.topic, window, chunks)
+        freshness = warehouse.freshness(settings.topic, window)
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": receipt.rows,
             "dagster/relation_identifier": "usage_events",
             "chunks_loaded_now": receipt.chunks_loaded,
             "chunks_kept": receipt.chunks_kept,
+            "seconds_to_query_p50": None if freshness is None else freshness.median_s,
+            "seconds_to_query_p95": None if freshness is None else freshness.p95_s,
             "trading_days_touched": ", ".join(day.isoformat() for day in receipt.trading_days) or "none",
         }
     )

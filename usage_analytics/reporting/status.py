@@ -9,6 +9,7 @@ from usage_analytics.ingestion.planning import MessageSource, plan
 from usage_analytics.reconciliation import Reconciliation, reconcile, reconcile_window
 from usage_analytics.reporting.terminal import CONSOLE, print_table
 from usage_analytics.settings import Settings
+from usage_analytics.warehouse.protocol import Freshness
 
 SHOWN = 5  # windows named in a sentence
 
@@ -46,6 +47,7 @@ class HopTotals:
     dead_letters: int
     loaded: int
     balances: bool
+    freshness: Freshness | None  # of one window
     unexplained: dict[str, int]  # rows in the warehouse that no chunk of the lake explains, by window
 
 
@@ -70,8 +72,9 @@ def print_status(settings: Settings, windows: int, everything: bool) -> bool:
         unreachable = error
     totals = window_totals(settings, windows) + ([hop_totals(settings)] if everything else [])
     if totals:
-        hops = [(t.name, t.raw, t.enriched, t.dead_letters, t.loaded, t.balances) for t in totals]
-        print_table("Ledger", ("window", "raw", "enriched", "dead letters", "loaded", "balances"), hops)
+        hops = [(t.name, t.raw, t.enriched, t.dead_letters, t.loaded, t.balances, _fresh(t.freshness)) for t in totals]
+        ledger = ("window", "raw", "enriched", "dead letters", "loaded", "balances", "to query, p50 / p95")
+        print_table("Ledger", ledger, hops)
     matters = refused + [_unexplained(total) for total in totals if total.unexplained]
     for matter in matters:
         CONSOLE.print(matter)
@@ -107,7 +110,9 @@ def window_totals(settings: Settings, count: int) -> list[HopTotals]:
     """The newest windows that hold messages, newest first."""
     log, layout = parts.offset_log(settings), parts.layout(settings)
     warehouse, windows = parts.warehouse(settings), log.latest_windows(count)
-    return [_totals(window, reconcile_window(log, layout, warehouse, window)) for window in windows]
+    return [
+        _totals(w, reconcile_window(log, layout, warehouse, w), warehouse.freshness(settings.topic, w)) for w in windows
+    ]
 
 
 def hop_totals(settings: Settings) -> HopTotals:
@@ -116,7 +121,7 @@ def hop_totals(settings: Settings) -> HopTotals:
     return _totals("all windows", reconcile(log, layout, parts.warehouse(settings)))
 
 
-def _totals(name: str, counts: Reconciliation) -> HopTotals:
+def _totals(name: str, counts: Reconciliation, freshness: Freshness | None = None) -> HopTotals:
     return HopTotals(
         name=name,
         raw=sum(c.record.rows for c in counts.chunks),
@@ -124,8 +129,13 @@ def _totals(name: str, counts: Reconciliation) -> HopTotals:
         dead_letters=sum(c.dead_letters or 0 for c in counts.chunks),
         loaded=counts.loaded,
         balances=not counts.differences(),
+        freshness=freshness,
         unexplained=counts.unexplained,
     )
+
+
+def _fresh(freshness: Freshness | None) -> str | None:
+    return None if freshness is None else f"{freshness.median_s:,.0f} s / {freshness.p95_s:,.0f} s"
 
 
 def _unexplained(total: HopTotals) -> str:

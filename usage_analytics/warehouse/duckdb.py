@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from usage_analytics.enrichment.enriched_chunk import EnrichedChunk
 from usage_analytics.warehouse.duckdb_file import opened, sql
-from usage_analytics.warehouse.protocol import MARTS, PLAN, LoadReceipt, MartReceipt
+from usage_analytics.warehouse.protocol import MARTS, PLAN, Freshness, LoadReceipt, MartReceipt
 from usage_analytics.warehouse.window_loading import duckdb_of, load
 
 FOLDS = 5
@@ -41,6 +41,10 @@ class DuckDBWarehouse:
     def load_window(self, topic: str, window: str, chunks: Sequence[EnrichedChunk]) -> LoadReceipt:
         with self._transaction() as connection:
             return load(connection, self.path, topic, window, chunks)
+
+    def freshness(self, topic: str, window: str) -> Freshness | None:
+        median, p95 = self.read(sql("freshness"), [topic, window]).row(0)
+        return None if median is None else Freshness(median, p95)
 
     def refresh_mart(self, mart: str, trading_day: date) -> MartReceipt:
         if mart not in MARTS:

@@ -32,6 +32,14 @@ class MartReceipt:
     duplicates_dropped: int
 
 
+@dataclass(frozen=True)
+class Freshness:
+    """Seconds from a message's arrival on Kafka until it could be queried, of half and of 95 % of a window's events."""
+
+    median_s: float
+    p95_s: float
+
+
 class Warehouse(Protocol):
     """Loads windows, refreshes marts by trading day, answers queries."""
 
@@ -40,6 +48,10 @@ class Warehouse(Protocol):
 
         A damaged events file among those to load is a `UserError`, and nothing has changed.
         """
+        ...
+
+    def freshness(self, topic: str, window: str) -> Freshness | None:
+        """How soon a window's usage events could be queried; None without events that carry their time of arrival."""
         ...
 
     def refresh_mart(self, mart: str, trading_day: date) -> MartReceipt:

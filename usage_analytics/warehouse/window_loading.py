@@ -1,7 +1,8 @@
 """Makes one window's rows in DuckDB equal to its chunks, and keeps the load ledger of it."""
 
 from collections.abc import Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,13 @@ def load(connection: Connection, path: Path, topic: str, window: str, chunks: Se
     _refuse_overlaps(connection, path, topic, window, chunks)
     loaded = _ledger(connection, topic, window)
     wanted = {(c.record.kafka_partition, c.record.start): c for c in chunks}
-    stale = [key for key, known in loaded.items() if key not in wanted or known != _identity(wanted[key])]
+    stale = [key for key, known in loaded.items() if key not in wanted or known.identity != _identity(wanted[key])]
     new = [chunk for key, chunk in wanted.items() if key not in loaded or key in stale]
     for chunk in new:
         verify_events(chunk)  # DuckDB checks nothing: it would load what a changed byte makes of a file
-    days = _delete(connection, topic, window, [(*key, loaded[key][0]) for key in stale])
+    days = _delete(connection, topic, window, [(*key, loaded[key].end) for key in stale])
     days |= _insert(connection, window, new)
-    _record(connection, window, new)
+    _record(connection, window, new, loaded)
     for day in days:
         connection.execute(text(NEXT_VERSION), {"day": day})
     rows, expected = _count(connection, topic, window), sum(chunk.rows for chunk in chunks)
@@ -82,14 +83,28 @@ def _refuse_overlaps(
         )
 
 
-def _ledger(connection: Connection, topic: str, window: str) -> dict[tuple[int, int], tuple[int, int, str]]:
-    """Of each loaded chunk, by Kafka partition and start: end offset, rows, fingerprint."""
+@dataclass(frozen=True)
+class _Loaded:
+    """A chunk as the ledger has it."""
+
+    end: int
+    rows: int
+    fingerprint: str
+    loaded_at: datetime
+
+    @property
+    def identity(self) -> tuple[int, int, str]:
+        return self.end, self.rows, self.fingerprint
+
+
+def _ledger(connection: Connection, topic: str, window: str) -> dict[tuple[int, int], _Loaded]:
+    """The loaded chunks of a window, by Kafka partition and start."""
     query = """
-    SELECT kafka_partition, start_offset, end_offset, row_count, fingerprint FROM load_ledger
+    SELECT kafka_partition, start_offset, end_offset, row_count, fingerprint, loaded_at FROM load_ledger
     WHERE load_window = :window AND topic = :topic
     """
     rows = connection.execute(text(query), {"window": window, "topic": topic})
-    return {(row[0], row[1]): (row[2], row[3], row[4]) for row in rows}
+    return {(row[0], row[1]): _Loaded(*row[2:]) for row in rows}
 
 
 def _identity(chunk: EnrichedChunk) -> tuple[int, int, str]:
@@ -122,12 +137,18 @@ def _insert(connection: Connection, window: str, chunks: list[EnrichedChunk]) ->
     return {row[0] for row in days}
 
 
-def _record(connection: Connection, window: str, chunks: list[EnrichedChunk]) -> None:
-    raw = duckdb_of(connection)
+def _record(
+    connection: Connection, window: str, chunks: list[EnrichedChunk], before: dict[tuple[int, int], _Loaded]
+) -> None:
+    raw, now = duckdb_of(connection), datetime.now(UTC)
     for chunk in chunks:
         r = chunk.record
         row = [window, r.topic, r.kafka_partition, r.start, r.end, chunk.rows, chunk.dead_letters, chunk.fingerprint]
-        raw.execute("INSERT INTO load_ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, now())", row)
+        known = before.get((r.kafka_partition, r.start))
+        # Freshness counts from when a message could first be queried, not from when it was judged again.
+        raw.execute(
+            "INSERT INTO load_ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [*row, known.loaded_at if known else now]
+        )
 
 
 def _count(connection: Connection, topic: str, window: str) -> int:

@@ -32,7 +32,12 @@ def status(*options: str) -> tuple[str, int]:
 
 def ledger(*options: str) -> list[list[str]]:
     """The rows of the table of hops, without its borders."""
-    return table("Ledger", status(*options)[0])
+    return hops_in(status(*options)[0])
+
+
+def hops_in(shown: str) -> list[list[str]]:
+    """The rows of the ledger, less how soon each window could be queried, which differs from run to run."""
+    return [row[:-1] for row in table("Ledger", shown)]
 
 
 def table(title: str, shown: str) -> list[list[str]]:
@@ -52,7 +57,7 @@ def test_status_reads_the_windows_it_shows_and_all_only_when_asked(
         micro_batch(produced, newer)
         shown = [[newer.key, "500", "500", "0", "500", "yes"], [older.key, "1,210", "1,200", "10", "1,200", "yes"]]
         now, code = status()
-        assert (table("Ledger", now), code) == (shown, 0)
+        assert (hops_in(now), code) == (shown, 0)
         assert ledger("--windows", "1", "--all") == [shown[0], ["all windows", "1,710", "1,700", "10", "1,700", "yes"]]
         for path in parts.layout(produced.settings).usage_events(older.key, "x").parent.iterdir():
             path.unlink()
@@ -61,7 +66,7 @@ def test_status_reads_the_windows_it_shows_and_all_only_when_asked(
 
         shutil.rmtree(parts.layout(produced.settings).root)
         now, code = status("--all")
-        assert table("Ledger", now) == [["all windows", "0", "0", "0", "1,700", "NO"]]
+        assert hops_in(now) == [["all windows", "0", "0", "0", "1,700", "NO"]]
         assert " ".join(now.split()).endswith(
             f"the warehouse holds 1,700 rows that no record of the lake explains, loaded from window {older.key}, "
             f"{newer.key}: restore the lake, or materialize loaded_events of window {older.key}, {newer.key}, which "
@@ -80,14 +85,14 @@ def test_a_broker_that_was_restarted_is_told(tmp_path: Path, monkeypatch: pytest
         done = CliRunner().invoke(cli.app, ["status"])
         assert f"topic {settings.topic!r} is not on Kafka" in str(done.exception)
         hops = [[window.key, "100", "100", "0", "100", "yes"]]
-        assert table("Ledger", done.stdout) == hops
+        assert hops_in(done.stdout) == hops
         produced.send(500)  # more than the lake has: offsets alone would not tell
         shown, code = status()
         assert [row[-1] for row in table("Topic", shown)] == ["-"] * 3
         sentence = f"Nothing can be landed: topic {settings.topic!r} is not the one the lake holds messages of"
         assert sentence in " ".join(shown.split())
         assert "give it its own USAGE_ANALYTICS_TOPIC or HOME" in " ".join(shown.split())
-        assert table("Ledger", shown) == hops
+        assert hops_in(shown) == hops
         assert code == 1
 
 

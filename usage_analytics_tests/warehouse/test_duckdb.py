@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -332,3 +333,20 @@ def test_recent_mini_apps_are_of_the_last_user_session_each_event_once(
     assert warehouse.recent_mini_apps("u" * 32, 2) == ["chat", "charts"]
     assert warehouse.recent_mini_apps("v" * 32, 3) == ["alerts"]
     assert warehouse.recent_mini_apps("w" * 32, 3) == []
+
+
+def test_freshness_counts_from_arrival_to_the_first_load(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
+    assert warehouse.freshness(TOPIC, WINDOWS[0]) is None
+    now_us = int(datetime.now(UTC).timestamp() * 1e6)
+    waited = [{"kafka_timestamp_us": now_us - seconds * 10**6} for seconds in range(100, 201)]
+    chunk = enriched_chunk(memory_path, WINDOWS[0], 0, 0, [*waited, {"kafka_timestamp_us": None}])
+    warehouse.load_window(TOPIC, WINDOWS[0], [chunk])
+    first = warehouse.freshness(TOPIC, WINDOWS[0])
+    assert first is not None
+    assert first.p95_s - first.median_s == pytest.approx(45)
+    assert 150 <= first.median_s < 210
+
+    judged_again = enriched_chunk(memory_path, WINDOWS[0], 0, 0, waited, fingerprint="f2", dead_letters=1)
+    time.sleep(0.05)
+    assert warehouse.load_window(TOPIC, WINDOWS[0], [judged_again]).chunks_loaded == 1
+    assert warehouse.freshness(TOPIC, WINDOWS[0]) == first
