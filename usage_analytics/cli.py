@@ -109,6 +109,23 @@ def status(
         raise typer.Exit(1)
 
 
+@app.command()
+def reconcile(
+    window: Annotated[
+        list[str] | None, typer.Option(help="Only this window; several times for several (default: all).")
+    ] = None,
+    by_minute: Annotated[bool, typer.Option("--minutes", help="Count by minute of arrival instead of hour.")] = False,
+) -> None:
+    """Compare every message at every hop: which offsets were lost or doubled, and where; exit code 1 if any.
+
+    Reads the offsets of all chunks of the windows, so all history may take minutes.
+    """
+    from usage_analytics.reporting.reconciliation import print_reconciliation
+
+    if not print_reconciliation(load_settings(), window or [], by_minute):
+        raise typer.Exit(1)
+
+
 @app.command("next")
 def next_(
     asked: Annotated[list[str], typer.Argument(metavar="USER|MINI-APP", help="A user's identifier, or mini-apps, "

@@ -13,7 +13,8 @@ from usage_analytics.orchestration.micro_batch_assets import loaded_events, raw_
 from usage_analytics.orchestration.partitions import trading_day_of
 from usage_analytics.orchestration.resources import Platform, told_plainly
 from usage_analytics.orchestration.trading_day_assets import preload_plan
-from usage_analytics.reconciliation import reconcile_window
+from usage_analytics.reconciliation.hop_counts import reconcile_window
+from usage_analytics.reconciliation.offset_differences import offset_differences
 
 DEAD_LETTER_SHARE = 0.01
 LITTLE_TIME, NO_TIME = timedelta(hours=6), timedelta(hours=1)  # until Kafka deletes what has not been landed
@@ -65,8 +66,11 @@ def counts_reconcile(context: dg.AssetCheckExecutionContext, platform: Platform)
     window = context.op_execution_context.partition_key
     with told_plainly():
         log, layout = parts.offset_log(settings), parts.layout(settings)
-        counts = reconcile_window(log, layout, parts.warehouse(settings), window)
+        warehouse = parts.warehouse(settings)
+        counts = reconcile_window(log, layout, warehouse, window)
+        located = offset_differences((c.record for c in counts.chunks if not c.balances), layout, warehouse)
     wrong = counts.differences()
+    places = [f"Kafka partition {d.kafka_partition}, {d.first} to {d.last} {d.kind} ({d.hop})" for d in located]
     return dg.AssetCheckResult(
         passed=not wrong,
         metadata={
@@ -74,6 +78,7 @@ def counts_reconcile(context: dg.AssetCheckExecutionContext, platform: Platform)
             "dead_letters": sum(count.dead_letters or 0 for count in counts.chunks),
             "loaded": counts.loaded,
             "differences": "; ".join(wrong[:SHOWN]) or "none",
+            "offsets": "; ".join(places[:SHOWN]) or "none",
         },
     )
 

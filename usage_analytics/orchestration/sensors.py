@@ -10,7 +10,7 @@ from usage_analytics.ingestion.kafka_source import NoTopic
 from usage_analytics.ingestion.planning import plan
 from usage_analytics.orchestration.jobs import micro_batch
 from usage_analytics.orchestration.resources import Platform
-from usage_analytics.reconciliation import unfinished_windows
+from usage_analytics.reconciliation.hop_counts import unfinished_windows
 
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED,

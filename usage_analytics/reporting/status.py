@@ -6,7 +6,7 @@ from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.ingestion.planning import MessageSource, plan
-from usage_analytics.reconciliation import Reconciliation, reconcile, reconcile_window
+from usage_analytics.reconciliation.hop_counts import Reconciliation, reconcile, reconcile_window
 from usage_analytics.reporting.terminal import CONSOLE, print_table
 from usage_analytics.settings import Settings
 from usage_analytics.warehouse.protocol import Freshness

@@ -27,7 +27,7 @@ from usage_analytics.ingestion.topics import ensure_topic
 from usage_analytics.ingestion.verification import tiling_faults
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import QUIET
-from usage_analytics.reconciliation import reconcile
+from usage_analytics.reconciliation.hop_counts import reconcile
 from usage_analytics.settings import PREFIX, Settings, load_settings
 from usage_analytics.simulation.lanes import Lane
 from usage_analytics.simulation.recorded import send

@@ -3,60 +3,18 @@
 from datetime import timedelta
 from pathlib import Path
 
-import duckdb
-import pytest
 from fakes import KEY, OPEN, TOPIC, FakeKafka, land_all, message
+from whole_chain import Chain
 
 from usage_analytics.contract import load_mapping
 from usage_analytics.enrichment.enrich import Enricher
-from usage_analytics.ingestion.landing import Limits
 from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.lake.layout import Layout
-from usage_analytics.reconciliation import (
-    HopCounts,
-    Reconciliation,
-    reconcile,
-    reconcile_window,
+from usage_analytics.reconciliation.hop_counts import (
     unfinished_windows,
 )
 from usage_analytics.trading_calendar import Window, trading_calendar
 from usage_analytics.warehouse.duckdb import DuckDBWarehouse
-
-
-class Chain:
-    """Two Kafka partitions of 20 messages each, one in five broken, in chunks of 10: landed, enriched, loaded."""
-
-    def __init__(self, folder: Path) -> None:
-        kafka, self.layout = FakeKafka.of(2), Layout(folder, TOPIC)
-        for kafka_partition in (0, 1):
-            for number in range(20):
-                good = message(event_id=f"{kafka_partition}-{number}")
-                kafka.produce(kafka_partition, good if number % 5 else b"broken")
-        self.records = land_all(kafka, self.layout, limits=Limits(1_000, 10, 2**30, 5))
-        enricher = Enricher(self.layout, load_mapping("usage_event"), trading_calendar(), KEY, 100)
-        self.chunks = enricher.enrich(self.records).chunks
-        self.warehouse = DuckDBWarehouse(folder / "warehouse.duckdb")
-        self.warehouse.load_window(TOPIC, OPEN.key, self.chunks)
-
-    def plant(self, statement: str) -> None:
-        with duckdb.connect(str(self.warehouse.path)) as connection:
-            connection.execute(statement)
-
-    def differing(self, window: str | None = None) -> list[HopCounts]:
-        counts = self.reconciled(window)
-        assert len(counts.chunks) == 4
-        return [count for count in counts.chunks if not count.balances]
-
-    def reconciled(self, window: str | None = None) -> Reconciliation:
-        log = OffsetLog(self.layout.offsets)
-        if window is None:
-            return reconcile(log, self.layout, self.warehouse)
-        return reconcile_window(log, self.layout, self.warehouse, window)
-
-
-@pytest.fixture
-def chain(memory_path: Path) -> Chain:
-    return Chain(memory_path)
 
 
 def test_a_whole_chain_balances(chain: Chain) -> None:

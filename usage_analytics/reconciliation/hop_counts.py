@@ -12,7 +12,8 @@ from usage_analytics.lake.layout import Layout
 from usage_analytics.warehouse.protocol import Warehouse
 
 ROWS_BY_CHUNK = """
-SELECT l.load_window, l.kafka_partition, l.start_offset, count(e.kafka_offset) AS loaded
+SELECT l.load_window, l.kafka_partition, l.start_offset,
+       count(e.kafka_offset) AS loaded, count(e.kafka_offset) - count(DISTINCT e.kafka_offset) AS doubled
 FROM load_ledger l LEFT JOIN usage_events e
   ON e.topic = l.topic AND e.kafka_partition = l.kafka_partition AND e.load_window = l.load_window
  AND e.kafka_offset >= l.start_offset AND e.kafka_offset < l.end_offset
@@ -45,10 +46,11 @@ class HopCounts:
     enriched: int | None
     dead_letters: int | None
     loaded: int | None
+    doubled: int = 0  # loaded rows that repeat an offset; a loss could hide behind them
 
     @property
     def balances(self) -> bool:
-        if self.enriched is None or self.dead_letters is None:
+        if self.enriched is None or self.dead_letters is None or self.doubled:
             return False
         return self.record.rows == self.enriched + self.dead_letters and self.enriched == self.loaded
 
@@ -56,6 +58,8 @@ class HopCounts:
         r = self.record
         place = f"Kafka partition {r.kafka_partition}, offsets {r.start} to {r.end}, window {r.window}"
         hops = f"{r.rows} raw, {self.enriched} enriched + {self.dead_letters} dead letters, {self.loaded} loaded"
+        if self.doubled:
+            hops += f", {self.doubled} of them doubled"
         return f"{place}: {hops}"
 
 
@@ -72,11 +76,12 @@ class Reconciliation:
 
     def differences(self) -> list[str]:
         """What does not agree, in words; empty when everything does."""
-        wrong = [count.describe() for count in self.chunks if not count.balances]
+        return [count.describe() for count in self.chunks if not count.balances] + self.strays()
+
+    def strays(self) -> list[str]:
+        """Rows that no chunk accounts for, in words."""
         rows = self.unexplained.items()
-        return wrong + [
-            f"the warehouse holds {n} rows, loaded from window {w}, that no chunk explains" for w, n in rows
-        ]
+        return [f"the warehouse holds {n} rows, loaded from window {w}, that no chunk explains" for w, n in rows]
 
 
 def reconcile_window(log: OffsetLog, layout: Layout, warehouse: Warehouse, window: str) -> Reconciliation:
@@ -104,13 +109,13 @@ def reconcile(log: OffsetLog, layout: Layout, warehouse: Warehouse) -> Reconcili
 def _reconciled(
     records: Iterable[ChunkRecord], layout: Layout, loaded: pl.DataFrame, rows: pl.DataFrame
 ) -> Reconciliation:
-    loaded_rows = {tuple(key): count for *key, count in loaded.iter_rows()}
+    loaded_rows = {tuple(key): (count, doubled) for *key, count, doubled in loaded.iter_rows()}
     unexplained = Counter(dict(rows.iter_rows()))
     counts = []
     for record in records:
         chunk = read_enriched(layout, record)
         enriched, letters = (chunk.rows, chunk.dead_letters) if chunk else (None, None)
-        counts.append(HopCounts(record, enriched, letters, loaded_rows.get(_key(record))))
+        counts.append(HopCounts(record, enriched, letters, *loaded_rows.get(_key(record), (None, 0))))
         unexplained[record.window] -= counts[-1].loaded or 0
     return Reconciliation(counts, {window: left for window, left in sorted(unexplained.items()) if left > 0})
 

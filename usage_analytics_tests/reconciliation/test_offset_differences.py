@@ -1,0 +1,73 @@
+"""A loss or a duplicate is located to hop, Kafka partition and offsets."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fakes import OPEN, TOPIC
+from whole_chain import Chain
+
+from usage_analytics.enrichment.enriched_chunk import read_enriched, write_enriched
+from usage_analytics.reconciliation.arrivals import MINUTE_US, counts_by_arrival
+from usage_analytics.reconciliation.offset_differences import offset_differences
+
+Place = tuple[str, str, int, int, int, int]
+
+
+def located(chain: Chain) -> list[Place]:
+    found = offset_differences(chain.records, chain.layout, chain.warehouse)
+    assert all(d.window == OPEN.key for d in found)
+    return [(d.hop, d.kind, d.kafka_partition, d.first, d.last, d.messages) for d in found]
+
+
+def test_a_whole_chain_has_none(chain: Chain) -> None:
+    assert located(chain) == []
+
+
+def test_a_loss_and_a_duplicate_that_hide_each_other_in_the_counts_are_found(chain: Chain) -> None:
+    chain.plant("DELETE FROM usage_events WHERE kafka_partition = 1 AND kafka_offset IN (12, 13, 16)")
+    chain.plant("INSERT INTO usage_events FROM usage_events WHERE kafka_partition = 1 AND kafka_offset IN (11, 14, 17)")
+    assert located(chain) == [
+        ("loaded", "lost", 1, 12, 13, 2), ("loaded", "lost", 1, 16, 16, 1), ("loaded", "doubled", 1, 11, 11, 1),
+        ("loaded", "doubled", 1, 14, 14, 1), ("loaded", "doubled", 1, 17, 17, 1),
+    ]  # fmt: skip
+    [counted] = chain.differing()
+    assert counted.describe().endswith("8 loaded, 3 of them doubled")
+
+
+def test_rows_that_no_event_gave_are_found(chain: Chain) -> None:
+    chain.plant("INSERT INTO usage_events SELECT * REPLACE (15 AS kafka_offset) FROM usage_events "
+                "WHERE kafka_partition = 0 AND kafka_offset = 11")  # fmt: skip
+    assert located(chain) == [("loaded", "unknown to the hop before", 0, 15, 15, 1)]
+
+
+def test_a_loss_in_enrichment_is_found(chain: Chain) -> None:
+    record = chain.records[2]
+    chunk = read_enriched(chain.layout, record)
+    assert chunk is not None
+    events = pq.read_table(chunk.path).slice(2)
+    letters = pq.read_table(chain.layout.dead_letters(record.window, record.name))
+    write_enriched(chain.layout, record, chunk.fingerprint, events, pa.concat_tables([letters, letters.slice(1)]))
+    assert located(chain) == [
+        ("enriched", "lost", 1, 1, 2, 2), ("enriched", "doubled", 1, 5, 5, 1),
+        ("loaded", "unknown to the hop before", 1, 1, 2, 2),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut short"])
+def test_a_lost_file_is_a_loss_of_its_messages(damage: str, chain: Chain) -> None:
+    record = chain.records[0]
+    path = chain.layout.raw_chunk(record.window, record.file)
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "cut short":
+        path.write_bytes(content[:-30])
+    assert located(chain)[0] == ("raw", "lost", 0, 0, 9, 10)
+
+
+def test_counts_by_minute_of_arrival_show_where_a_loss_is(chain: Chain) -> None:
+    chain.plant("DELETE FROM usage_events WHERE kafka_partition = 1 AND kafka_offset = 13")
+    counts = counts_by_arrival(chain.records, chain.layout, chain.warehouse, MINUTE_US)
+    arrived = int(OPEN.start.timestamp() * 1e6)
+    assert counts.select("arrived_us", "raw", "dead_letters", "loaded").rows() == [(arrived, 40, 8, 31)]
+    assert counts_by_arrival([], chain.layout, chain.warehouse, MINUTE_US).is_empty()
+    assert chain.layout.topic == TOPIC

@@ -1,0 +1,53 @@
+"""`usage-analytics reconcile`: what people see of a planted loss."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from usage_analytics import cli, parts
+from usage_analytics.definitions import defs
+from usage_analytics.errors import UserError
+from usage_analytics.orchestration.instance import open_instance
+from usage_analytics.orchestration.run_now import QUIET
+from usage_analytics.warehouse.duckdb import DuckDBWarehouse
+from usage_analytics.warehouse.protocol import LoadReceipt
+from usage_analytics_tests.integration.platform_under_test import embedded_platform, micro_batch, open_window
+
+
+def reconcile(*options: str) -> tuple[str, int]:
+    done = CliRunner().invoke(cli.app, ["reconcile", *options], catch_exceptions=False)
+    return " ".join(done.stdout.split()), done.exit_code
+
+
+def test_a_planted_loss_is_located(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with embedded_platform(monkeypatch, tmp_path) as produced:
+        window = open_window(produced.settings)
+        produced.send(300, broken_of_each_kind=1)
+        micro_batch(produced.settings, window)
+        shown, code = reconcile("--minutes")
+        assert code == 0 and "NO" not in shown and "Not at each hop once" not in shown
+
+        first = parts.offset_log(produced.settings).of_window(window)[0]
+        with parts.warehouse(produced.settings)._transaction() as connection:  # type: ignore[attr-defined]
+            statement = f"DELETE FROM usage_events WHERE kafka_partition = {first.kafka_partition} AND kafka_offset < 3"
+            connection.exec_driver_sql(statement)
+        shown, code = reconcile("--window", window)
+        assert code == 1
+        assert f"loaded │ 3 │ lost │ {first.kafka_partition} │ 0 │ 2 │ {window}" in shown
+        # And by the check in the UI, where loading does not notice first.
+        monkeypatch.setattr(DuckDBWarehouse, "load_window", lambda *_: LoadReceipt(0, 0, 0, ()))
+        with open_instance(tmp_path) as instance:
+            job = defs.resolve_job_def("micro_batch")
+            run = job.execute_in_process(
+                instance=instance, partition_key=window, run_config=QUIET, raise_on_error=False
+            )
+        [failed] = [check for check in run.get_asset_check_evaluations() if not check.passed]
+        assert failed.check_name == "counts_reconcile"
+        assert failed.metadata["offsets"].value == f"Kafka partition {first.kafka_partition}, 0 to 2 lost (loaded)"
+
+
+def test_a_mistyped_window_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USAGE_ANALYTICS_HOME", str(tmp_path))
+    with pytest.raises(UserError, match="window 'noon': expected a local start such as"):
+        reconcile("--window", "noon")
