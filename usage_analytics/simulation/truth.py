@@ -5,7 +5,8 @@
 <folder>/users.parquet                 firm, desk, role, persona before and after drift, clock skew, adoption, churn
 <folder>/mix.parquet                   persona, mini_app, share, dwell_s (median seconds until the next action)
 <folder>/first.parquet                 persona, phase, mini_app, probability
-<folder>/transitions.parquet           persona, asset_class, before_last, last, next, probability
+<folder>/transitions.parquet           persona, asset_class, before_last, last, next, probability if no instrument leads
+<folder>/instruments.parquet           instrument, asset_class, leads_to: the mini-app where some steps with it go
 <folder>/day=<day>/episodes.json       incidents, outages, news spikes; when the schema changes
 <folder>/day=<day>/expected.parquet    exchange, minute, phase: user sessions expected to start in it, by kind
 <folder>/day=<day>/users.parquet       persona of each user, whether present, and which tools were used
@@ -37,6 +38,7 @@ from usage_analytics.simulation.catalogue import (
     DAILY_NETWORK,
     DESKS,
     FAMILY_OF,
+    INSTRUMENTS_PER_CLASS,
     LEAD_LAGS,
     MINI_APPS,
     PERSONAS,
@@ -44,10 +46,10 @@ from usage_analytics.simulation.catalogue import (
     WALKED,
 )
 from usage_analytics.simulation.errands import ADOPTED_USE, CHURNED_USE, tools_used
-from usage_analytics.simulation.events import app_traits
+from usage_analytics.simulation.events import app_traits, instrument_names
 from usage_analytics.simulation.lanes import sessions_scale
 from usage_analytics.simulation.market_day import MINUTE_US, PHASES, MarketDay, schema_change_us
-from usage_analytics.simulation.navigation import HOME_HABIT, navigation
+from usage_analytics.simulation.navigation import HOME_HABIT, LED_BY_INSTRUMENT, navigation
 from usage_analytics.simulation.population import (
     ADOPTION_MIDDLE,
     ADOPTION_PACE,
@@ -82,6 +84,12 @@ def write_world(folder: Path, everyone: Population) -> None:
     steps = {"persona": personas, "asset_class": ASSET_CLASSES, "before_last": [*WALKED, None], "last": WALKED}
     transitions = {"probability": planted.transitions.astype(np.float32)}
     _write(folder / "transitions.parquet", _long(transitions, **steps, next=WALKED))
+    instruments = {
+        "instrument": instrument_names(),
+        "asset_class": np.repeat(ASSET_CLASSES, INSTRUMENTS_PER_CLASS),
+        "leads_to": np.array(WALKED)[planted.leads_to],
+    }
+    _write(folder / "instruments.parquet", pl.DataFrame(instruments))
 
 
 def write_day(folder: Path, everyone: Population, market: MarketDay) -> None:
@@ -108,6 +116,7 @@ def _world(scenario: Scenario) -> dict[str, Any]:
         "scenario": asdict(scenario),
         "personas": [asdict(persona) for persona in PERSONAS],
         "chance_to_start_at_the_favourite": HOME_HABIT,
+        "chance_to_go_where_the_instrument_leads": LED_BY_INSTRUMENT,
         "daily_network": {t: {"rate": r, "log_odds_of_parents": parents} for t, (r, parents) in DAILY_NETWORK.items()},
         "lead_lag": [asdict(pair) for pair in LEAD_LAGS],
         "adoption": {"mini_app": ADOPTED, "middle_day": ADOPTION_MIDDLE, "pace": ADOPTION_PACE, "use": ADOPTED_USE},
