@@ -8,7 +8,7 @@
 <folder>/transitions.parquet           persona, asset_class, before_last, last, next, probability if no instrument leads
 <folder>/instruments.parquet           instrument, asset_class, leads_to: the mini-app where some steps with it go
 <folder>/day=<day>/episodes.json       incidents, outages, news spikes; when the schema changes
-<folder>/day=<day>/expected.parquet    exchange, minute, phase: user sessions expected to start in it, by kind
+<folder>/day=<day>/expected.parquet    exchange, minute, phase: user sessions expected to start in it, by kind; messages
 <folder>/day=<day>/users.parquet       persona of each user, whether present, and which tools were used
 <folder>/day=<day>/labels-…, minutes-…   what was sent: see labels.py
 <folder>/day=<day>/sent.json           to where, and whether whole: see truth_folder.py
@@ -47,8 +47,8 @@ from usage_analytics.simulation.catalogue import (
 )
 from usage_analytics.simulation.errands import ADOPTED_USE, CHURNED_USE, tools_used
 from usage_analytics.simulation.events import app_traits, instrument_names
-from usage_analytics.simulation.lanes import sessions_scale
-from usage_analytics.simulation.market_day import MINUTE_US, PHASES, MarketDay, schema_change_us
+from usage_analytics.simulation.expected import expected_by_minute
+from usage_analytics.simulation.market_day import PHASES, MarketDay, schema_change_us
 from usage_analytics.simulation.navigation import HOME_HABIT, LED_BY_INSTRUMENT, navigation
 from usage_analytics.simulation.population import (
     ADOPTION_MIDDLE,
@@ -59,11 +59,9 @@ from usage_analytics.simulation.population import (
     firm_names,
     region,
 )
-from usage_analytics.simulation.reactions import visits_per_day, waves
 from usage_analytics.simulation.rendering import user_name
 from usage_analytics.simulation.scenario import Scenario
 from usage_analytics.simulation.truth_folder import WORLD, day_folder
-from usage_analytics.simulation.walks import USER_SESSIONS_PER_DAY
 from usage_analytics.simulation.writing import writing
 
 
@@ -99,7 +97,7 @@ def write_day(folder: Path, everyone: Population, market: MarketDay) -> None:
     _write_json(
         place / "episodes.json", {"episodes": episodes, "schema_change_us": schema_change_us(everyone.scenario)}
     )
-    _write(place / "expected.parquet", _expected(everyone, market))
+    _write(place / "expected.parquet", expected_by_minute(everyone, market))
     users = np.arange(len(everyone))
     used = tools_used(everyone, users, market.day)
     columns = {
@@ -164,29 +162,6 @@ def _constants() -> dict[str, Any]:
         }
         for module in modules
     }  # fmt: skip
-
-
-def _expected(everyone: Population, market: MarketDay) -> pl.DataFrame:
-    """User sessions expected to start in each minute: walks, and the short ones of errands and reactions."""
-    present = everyone.present(market.day)
-    walking = USER_SESSIONS_PER_DAY[everyone.persona(market.day)] * everyone.activity
-    walking *= sessions_scale(everyone, market.day) * present
-    used = tools_used(everyone, np.arange(len(everyone)), market.day).sum(axis=1)
-    reacting = visits_per_day(everyone, market)
-    parts = []
-    for exchange in market.exchanges:
-        here = everyone.exchange == everyone.scenario.exchanges.index(exchange.exchange)
-        minutes = exchange.first_minute + np.arange(len(exchange.starts))
-        columns = {
-            "exchange": [exchange.exchange] * len(minutes),
-            "minute_us": minutes * MINUTE_US,
-            "phase": np.array(PHASES)[exchange.phases],
-            "walks": exchange.starts * walking[here].sum(),
-            "errands": exchange.starts / exchange.starts.sum() * used[here].sum(),
-            "reactions": exchange.starts * waves(everyone.scenario.seed, minutes).mean(axis=1) * reacting[here].sum(),
-        }
-        parts.append(pl.DataFrame(columns))
-    return pl.concat(parts)
 
 
 def _long(values: dict[str, Any], **axes: Any) -> pl.DataFrame:
