@@ -62,8 +62,9 @@ def expected_by_minute(everyone: Population, market: MarketDay) -> pl.DataFrame:
 def events_of_walks(seed: int) -> Reals:
     """Persona x minutes since the one in which a walk starts: how many of its events are expected then.
 
-    As if each dwell time were drawn anew from all mini-apps of a persona's walks: right to within 1 or 2 in 100 where
-    most events are, and in all exactly, for how long walks are does not depend on where they go.
+    As if each dwell time were drawn anew from all mini-apps of a persona's walks: right to within 3 in 100 in each of
+    the minutes with most events (9 for operations clerks in the first), and exactly in all, for how long walks are
+    does not depend on where they go.
     """
     medians, found = navigation(seed).dwell_s, []
     for where, each, mean in zip(_settled(seed), medians, EVENTS_PER_USER_SESSION, strict=True):
