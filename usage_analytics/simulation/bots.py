@@ -14,7 +14,7 @@ from usage_analytics.simulation.events import (
     event_keys,
     set_costs,
 )
-from usage_analytics.simulation.market_day import MINUTE_US, SLICE_MINUTES, MarketDay
+from usage_analytics.simulation.market_day import MINUTE_US, SLICE_MINUTES, ExchangeDay, MarketDay
 from usage_analytics.simulation.population import Population
 from usage_analytics.simulation.randomness import Ints
 
@@ -39,13 +39,11 @@ class Bots:
         source, day = self._everyone.stream("bot"), self._market.day.toordinal()
         hours, scenario = self._hours[bot], self._everyone.scenario
         opens_us, span_us = hours.first_minute * MINUTE_US, len(hours.starts) * MINUTE_US
-        # Their share of the messages of a day that is as busy as this one.
-        wanted = scenario.trouble.bots * scenario.messages_per_day * hours.starts.sum() / self._everyone.is_bot.sum()
-        period_us = max(1, int(span_us / wanted))
-        begin = int(opens_us + randomness.uniform(source, 0, bot) * period_us)
+        period = period_us(self._everyone, hours)
+        begin = int(opens_us + randomness.uniform(source, 0, bot) * period)
         low_us, high_us = first_minute * MINUTE_US, (first_minute + SLICE_MINUTES) * MINUTE_US
         high_us = min(high_us, opens_us + span_us)
-        steps = np.arange(max(0, -(-(low_us - begin) // period_us)), -(-(high_us - begin) // period_us))
+        steps = np.arange(max(0, -(-(low_us - begin) // period)), -(-(high_us - begin) // period))
         events = np.zeros(len(steps), EVENT)
         if not len(steps):
             return events
@@ -56,7 +54,14 @@ class Bots:
         events["action"] = OPEN
         instruments = len(ASSET_CLASSES) * INSTRUMENTS_PER_CLASS
         events["instrument"] = int(randomness.uniform(source, 3, bot) * instruments)
-        events["time_us"] = begin + steps * period_us
+        events["time_us"] = begin + steps * period
         keys = event_keys(np.repeat(key, len(steps)), steps)
         set_costs(events, app_traits(scenario.seed, scenario.spread), scenario.seed, keys)
         return events
+
+
+def period_us(everyone: Population, hours: ExchangeDay) -> int:
+    """How long each bot waits until it acts again: so that all have their share of as busy a day as this one."""
+    scenario = everyone.scenario
+    wanted = scenario.trouble.bots * scenario.messages_per_day * hours.starts.sum() / everyone.is_bot.sum()
+    return max(1, int(len(hours.starts) * MINUTE_US / wanted))

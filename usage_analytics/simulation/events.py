@@ -92,9 +92,14 @@ def follow_up_actions(seed: int, keys: Bits) -> Ints:
 
 def instruments(asset_class: Ints, chance: Reals) -> Ints:
     """An instrument of each asset class, by Zipf's law."""
-    weights = np.arange(1, INSTRUMENTS_PER_CLASS + 1) ** -INSTRUMENT_ZIPF
-    number = randomness.choice(np.cumsum(weights / weights.sum()), chance)
+    number = randomness.choice(np.cumsum(instrument_shares()), chance)
     return asset_class * INSTRUMENTS_PER_CLASS + number
+
+
+def instrument_shares() -> Reals:
+    """How often each instrument of an asset class is drawn."""
+    weights = np.arange(1, INSTRUMENTS_PER_CLASS + 1) ** -INSTRUMENT_ZIPF
+    return np.asarray(weights / weights.sum(), np.float64)
 
 
 def instrument_names() -> list[str]:

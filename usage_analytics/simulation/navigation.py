@@ -6,7 +6,14 @@ from functools import lru_cache
 import numpy as np
 
 from usage_analytics.simulation import randomness
-from usage_analytics.simulation.catalogue import ASSET_CLASSES, CLASS_OF_APP, FAMILY_OF, PERSONAS, WALKED
+from usage_analytics.simulation.catalogue import (
+    ASSET_CLASSES,
+    CLASS_OF_APP,
+    FAMILY_OF,
+    INSTRUMENTS_PER_CLASS,
+    PERSONAS,
+    WALKED,
+)
 from usage_analytics.simulation.market_day import PHASES
 from usage_analytics.simulation.randomness import Ints, Reals
 
@@ -16,6 +23,7 @@ SECOND_SPREAD = 0.9  # how much the mini-app before the last matters
 LIKING_SPREAD = 0.5  # how unevenly a persona likes the mini-apps of a family
 OTHER_FAMILIES = 0.35
 CLASS_TILT = 1.5
+LED_BY_INSTRUMENT = 0.06  # chance that a step goes where the instrument in hand leads, whoever walks
 PHASE_TILT = {
     "pre_open": {"news": 1.2, "research": 0.8}, "opening": {"trading": 0.8, "market_data": 0.8},
     "midday": {}, "closing": {"trading": 0.9, "portfolio_risk": 0.6},
@@ -31,25 +39,30 @@ class Navigation:
 
     mix:         persona x mini-app, how much each is liked
     first:       persona x phase x mini-app, where a user session starts that does not start at the user's favourite
-    transitions: persona x asset class x before-last (`START` last) x last x next
+    transitions: persona x asset class x before-last (`START` last) x last x next, where the instrument does not lead
+    leads_to:    instrument, the mini-app to which it leads
     dwell_s:     persona x mini-app, median seconds until the next action
     """
 
     mix: Reals
     first: Reals
     transitions: Reals
+    leads_to: Ints
     dwell_s: Reals
     _ladder: Reals  # cumulative transitions, row r from r to r + 1
 
     def next(
         self, persona: Ints, asset_class: Ints, before_last: Ints,
-        last: Ints, chance: Reals,
+        last: Ints, instrument: Ints, chance: Reals,
     ) -> Ints:  # fmt: skip
-        """The next mini-app of each walk, drawn by uniform chances."""
+        """The next mini-app of each walk, drawn by uniform chances; the instrument is the one in hand at the last."""
+        led = chance < LED_BY_INSTRUMENT
+        chance = (chance - LED_BY_INSTRUMENT) / (1 - LED_BY_INSTRUMENT)
         apps = len(WALKED)
         row = ((persona * len(ASSET_CLASSES) + asset_class) * (apps + 1) + before_last) * apps + last
         # A row of so few is sooner counted than searched, which would miss the processor's cache at each step.
-        return np.minimum((self._ladder[row] <= (row + chance)[:, None]).sum(axis=1), apps - 1)
+        walked = np.minimum((self._ladder[row] <= (row + chance)[:, None]).sum(axis=1), apps - 1)
+        return np.where(led, self.leads_to[instrument], walked)
 
 
 @lru_cache(maxsize=4)
@@ -65,7 +78,7 @@ def navigation(seed: int) -> Navigation:
     dwell_s = DWELL_MEDIAN_S * of_apps * np.array([[p.pace] for p in PERSONAS])
     steps = np.cumsum(transitions.reshape(-1, apps), axis=1)
     ladder: Reals = np.minimum(steps / steps[:, -1:], 1.0) + np.arange(len(steps))[:, None]
-    return Navigation(mix, first, transitions, dwell_s, ladder)
+    return Navigation(mix, first, transitions, _leads(seed), dwell_s, ladder)
 
 
 def _transitions(seed: int, mix: Reals) -> Reals:
@@ -85,6 +98,16 @@ def _transitions(seed: int, mix: Reals) -> Reals:
     can_go_back = back.sum(axis=-1)
     walk *= (1 - repeat - revisit * can_go_back)[..., None]
     return np.asarray(walk + revisit[..., None] * back + repeat[..., None] * same, np.float64)
+
+
+def _leads(seed: int) -> Ints:
+    """Each instrument leads to any mini-app but those at home in another asset class."""
+    source, found = randomness.stream(seed, "where an instrument leads"), []
+    for number, asset_class in enumerate(ASSET_CLASSES):
+        able = np.array([n for n, app in enumerate(WALKED) if CLASS_OF_APP.get(app, asset_class) == asset_class])
+        instruments = number * INSTRUMENTS_PER_CLASS + np.arange(INSTRUMENTS_PER_CLASS)
+        found.append(able[(randomness.uniform(source, instruments) * len(able)).astype(np.int64)])
+    return np.concatenate(found)
 
 
 def _lognormal(seed: int, purpose: str, spread: float, *shape: int) -> Reals:

@@ -5,9 +5,10 @@
 <folder>/users.parquet                 firm, desk, role, persona before and after drift, clock skew, adoption, churn
 <folder>/mix.parquet                   persona, mini_app, share, dwell_s (median seconds until the next action)
 <folder>/first.parquet                 persona, phase, mini_app, probability
-<folder>/transitions.parquet           persona, asset_class, before_last, last, next, probability
+<folder>/transitions.parquet           persona, asset_class, before_last, last, next, probability if no instrument leads
+<folder>/instruments.parquet           instrument, asset_class, leads_to: the mini-app where some steps with it go
 <folder>/day=<day>/episodes.json       incidents, outages, news spikes; when the schema changes
-<folder>/day=<day>/expected.parquet    exchange, minute, phase: user sessions expected to start in it, by kind
+<folder>/day=<day>/expected.parquet    exchange, minute, phase: user sessions expected to start in it, by kind; messages
 <folder>/day=<day>/users.parquet       persona of each user, whether present, and which tools were used
 <folder>/day=<day>/labels-…, minutes-…   what was sent: see labels.py
 <folder>/day=<day>/sent.json           to where, and whether whole: see truth_folder.py
@@ -37,6 +38,7 @@ from usage_analytics.simulation.catalogue import (
     DAILY_NETWORK,
     DESKS,
     FAMILY_OF,
+    INSTRUMENTS_PER_CLASS,
     LEAD_LAGS,
     MINI_APPS,
     PERSONAS,
@@ -44,10 +46,10 @@ from usage_analytics.simulation.catalogue import (
     WALKED,
 )
 from usage_analytics.simulation.errands import ADOPTED_USE, CHURNED_USE, tools_used
-from usage_analytics.simulation.events import app_traits
-from usage_analytics.simulation.lanes import sessions_scale
-from usage_analytics.simulation.market_day import MINUTE_US, PHASES, MarketDay, schema_change_us
-from usage_analytics.simulation.navigation import HOME_HABIT, navigation
+from usage_analytics.simulation.events import app_traits, instrument_names
+from usage_analytics.simulation.expected import expected_by_minute
+from usage_analytics.simulation.market_day import PHASES, MarketDay, schema_change_us
+from usage_analytics.simulation.navigation import HOME_HABIT, LED_BY_INSTRUMENT, navigation
 from usage_analytics.simulation.population import (
     ADOPTION_MIDDLE,
     ADOPTION_PACE,
@@ -57,11 +59,9 @@ from usage_analytics.simulation.population import (
     firm_names,
     region,
 )
-from usage_analytics.simulation.reactions import visits_per_day, waves
 from usage_analytics.simulation.rendering import user_name
 from usage_analytics.simulation.scenario import Scenario
 from usage_analytics.simulation.truth_folder import WORLD, day_folder
-from usage_analytics.simulation.walks import USER_SESSIONS_PER_DAY
 from usage_analytics.simulation.writing import writing
 
 
@@ -82,6 +82,12 @@ def write_world(folder: Path, everyone: Population) -> None:
     steps = {"persona": personas, "asset_class": ASSET_CLASSES, "before_last": [*WALKED, None], "last": WALKED}
     transitions = {"probability": planted.transitions.astype(np.float32)}
     _write(folder / "transitions.parquet", _long(transitions, **steps, next=WALKED))
+    instruments = {
+        "instrument": instrument_names(),
+        "asset_class": np.repeat(ASSET_CLASSES, INSTRUMENTS_PER_CLASS),
+        "leads_to": np.array(WALKED)[planted.leads_to],
+    }
+    _write(folder / "instruments.parquet", pl.DataFrame(instruments))
 
 
 def write_day(folder: Path, everyone: Population, market: MarketDay) -> None:
@@ -91,7 +97,7 @@ def write_day(folder: Path, everyone: Population, market: MarketDay) -> None:
     _write_json(
         place / "episodes.json", {"episodes": episodes, "schema_change_us": schema_change_us(everyone.scenario)}
     )
-    _write(place / "expected.parquet", _expected(everyone, market))
+    _write(place / "expected.parquet", expected_by_minute(everyone, market))
     users = np.arange(len(everyone))
     used = tools_used(everyone, users, market.day)
     columns = {
@@ -108,6 +114,7 @@ def _world(scenario: Scenario) -> dict[str, Any]:
         "scenario": asdict(scenario),
         "personas": [asdict(persona) for persona in PERSONAS],
         "chance_to_start_at_the_favourite": HOME_HABIT,
+        "chance_to_go_where_the_instrument_leads": LED_BY_INSTRUMENT,
         "daily_network": {t: {"rate": r, "log_odds_of_parents": parents} for t, (r, parents) in DAILY_NETWORK.items()},
         "lead_lag": [asdict(pair) for pair in LEAD_LAGS],
         "adoption": {"mini_app": ADOPTED, "middle_day": ADOPTION_MIDDLE, "pace": ADOPTION_PACE, "use": ADOPTED_USE},
@@ -155,29 +162,6 @@ def _constants() -> dict[str, Any]:
         }
         for module in modules
     }  # fmt: skip
-
-
-def _expected(everyone: Population, market: MarketDay) -> pl.DataFrame:
-    """User sessions expected to start in each minute: walks, and the short ones of errands and reactions."""
-    present = everyone.present(market.day)
-    walking = USER_SESSIONS_PER_DAY[everyone.persona(market.day)] * everyone.activity
-    walking *= sessions_scale(everyone, market.day) * present
-    used = tools_used(everyone, np.arange(len(everyone)), market.day).sum(axis=1)
-    reacting = visits_per_day(everyone, market)
-    parts = []
-    for exchange in market.exchanges:
-        here = everyone.exchange == everyone.scenario.exchanges.index(exchange.exchange)
-        minutes = exchange.first_minute + np.arange(len(exchange.starts))
-        columns = {
-            "exchange": [exchange.exchange] * len(minutes),
-            "minute_us": minutes * MINUTE_US,
-            "phase": np.array(PHASES)[exchange.phases],
-            "walks": exchange.starts * walking[here].sum(),
-            "errands": exchange.starts / exchange.starts.sum() * used[here].sum(),
-            "reactions": exchange.starts * waves(everyone.scenario.seed, minutes).mean(axis=1) * reacting[here].sum(),
-        }
-        parts.append(pl.DataFrame(columns))
-    return pl.concat(parts)
 
 
 def _long(values: dict[str, Any], **axes: Any) -> pl.DataFrame:

@@ -101,16 +101,19 @@ def walk(everyone: Population, planted: Navigation, sessions: UserSessions) -> E
     active = np.searchsorted(-sessions.length, -np.arange(1, sessions.length[0] + 1), side="right")
     session = np.concatenate([np.arange(count) for count in active])
     steps = np.repeat(np.arange(len(active)), active)
+    keys = event_keys(sessions.key[session], steps)
+    drawn = instruments(asset_class[session], randomness.uniform(stream("instrument"), keys))
+    switches = (randomness.uniform(stream("instrument switch"), keys) < INSTRUMENT_SWITCH) | (steps == 0)
+    in_hand = _kept(active, drawn, switches)
     of_step = randomness.bits(stream("next mini-app"), np.arange(len(active)))
     chances = np.split(randomness.uniform(of_step[steps], sessions.key[session]), np.cumsum(active)[:-1])
     apps = [_first_apps(everyone, planted, sessions)]
     before_last = np.full(len(sessions.key), START)
-    for count, chance in zip(active[1:], chances[1:], strict=True):
-        last = apps[-1][:count]
-        apps.append(planted.next(sessions.persona[:count], asset_class[:count], before_last[:count], last, chance))
+    for count, held, chance in zip(active[1:], in_hand[:-1], chances[1:], strict=True):
+        last, context = apps[-1][:count], (sessions.persona[:count], asset_class[:count])
+        apps.append(planted.next(*context, before_last[:count], last, held[:count], chance))
         before_last = last
     app = np.concatenate(apps)
-    keys = event_keys(sessions.key[session], steps)
 
     events = np.zeros(len(app), EVENT)
     events["session"], events["step"], events["user"] = sessions.key[session], steps, sessions.user[session]
@@ -120,9 +123,7 @@ def walk(everyone: Population, planted: Navigation, sessions: UserSessions) -> E
     events["time_us"] = _carried(active, sessions.start_us, dwell_us)
     same = np.concatenate([np.zeros(active[0], bool), *(b == a[: len(b)] for a, b in pairwise(apps))])
     events["action"] = np.where(same, follow_up_actions(everyone.scenario.seed, keys), OPEN)
-    drawn = instruments(asset_class[session], randomness.uniform(stream("instrument"), keys))
-    switches = (randomness.uniform(stream("instrument switch"), keys) < INSTRUMENT_SWITCH) | (steps == 0)
-    events["instrument"] = _kept(active, drawn, switches)
+    events["instrument"] = np.concatenate(in_hand)
     set_costs(events, app_traits(everyone.scenario.seed, everyone.scenario.spread), everyone.scenario.seed, keys)
     return events
 
@@ -158,12 +159,12 @@ def _carried(active: Ints, start: Ints, increments: Ints) -> Ints:
     return np.concatenate(at)
 
 
-def _kept(active: Ints, drawn: Ints, switches: Flags) -> Ints:
-    """The value drawn at each session's last switch."""
+def _kept(active: Ints, drawn: Ints, switches: Flags) -> list[Ints]:
+    """At each step, the value drawn at each session's last switch."""
     kept: list[Ints] = []
     low = 0
     for count in active:
         new, switch = drawn[low : low + count], switches[low : low + count]
         kept.append(new if not kept else np.where(switch, new, kept[-1][:count]))
         low += count
-    return np.concatenate(kept)
+    return kept

@@ -1,6 +1,7 @@
 """When things happen is in the messages, minute by minute as the truth expects it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from simulation.simulated import DAY, SPIKES, WEEKS, Simulated, first_events, sc
 from simulation.statistics_of_tests import misfit
 
 from usage_analytics.simulation.catalogue import TOOLS
-from usage_analytics.simulation.market_day import MINUTE_US, market_day
+from usage_analytics.simulation.market_day import MINUTE_US, day_factor, market_day
 from usage_analytics.simulation.population import population
-from usage_analytics.simulation.scenario import Scenario, trading_days
+from usage_analytics.simulation.scenario import NO_TROUBLE, Scenario, trading_days
 from usage_analytics.simulation.truth import day_folder, write_day
 
 THANKSGIVING = date(2026, 11, 26)
@@ -50,16 +51,46 @@ def test_walks_start_when_they_are_expected_to(busy_day: Simulated) -> None:
 
 
 def test_every_kind_of_user_session_is_expected(busy_day: Simulated) -> None:
-    """The sum of each column of expected.parquet is that of the messages (± 8 %), and so is its shape."""
+    """The sum of each kind in expected.parquet is that of the messages (± 8 %), and so is its shape."""
     expected = busy_day.of_day("expected")
     begun = starts(busy_day)
     half_hour = pl.col("minute_us") // (30 * MINUTE_US)
-    for kind in (name for name in expected.columns if name not in AXES):
+    assert {*begun, *AXES, "messages"} == set(expected.columns)
+    for kind in begun:
         observed, planned = by_minute(begun[kind], expected), expected[kind].to_numpy()
         assert observed.sum() == pytest.approx(planned.sum(), rel=0.08)
         groups = expected.select(half_hour - half_hour.min()).to_series().to_numpy()
         often = np.bincount(groups, planned) > 100
         assert np.bincount(groups, observed)[often] == pytest.approx(np.bincount(groups, planned)[often], rel=0.4)
+
+
+@pytest.mark.parametrize("name", ["busy_day", "troubled_day"])
+def test_as_many_messages_as_expected_come_in_each_minute(name: str, request: pytest.FixtureRequest) -> None:
+    """Messages, each once, differ from expected.parquet by chance alone: misfit 1 ± 0.4, sum ± 4 %.
+
+    User sessions are independent of each other, their messages are not: a minute's variance is the sum of squares of
+    how many messages each has in it.
+    """
+    found: Simulated = request.getfixturevalue(name)
+    expected = found.of_day("expected")
+    of_sessions = found.events.unique("event_id").group_by("minute_us", "user_session").agg(n=pl.len().cast(pl.Int64))
+    minutes = of_sessions.group_by("minute_us").agg(pl.col("n").sum(), variance=(pl.col("n") ** 2).sum())
+    rows = expected.join(minutes, on="minute_us", how="left", maintain_order="left").fill_null(0)
+    observed, variance, planned = (rows[each].to_numpy().astype(float) for each in ("n", "variance", "messages"))
+    assert observed.sum() == pytest.approx(planned.sum(), rel=0.04)
+    assert misfit(observed, planned, variance, least=50) == pytest.approx(1, abs=0.4)
+    # It sees a difference where there is one: all a minute later, or as if all happened in the minute of the start.
+    assert misfit(observed, np.roll(planned, 1), variance, least=50) > 1.5
+    at_once = rows["walks"].to_numpy() * planned.sum() / rows["walks"].sum()
+    assert misfit(observed, at_once, variance, least=50) > 5
+
+
+@pytest.mark.parametrize("bots", [0.0, 0.5])
+def test_as_many_messages_are_expected_as_were_asked_for(bots: float, tmp_path: Path) -> None:
+    """Bots among them (± 2 %)."""
+    chosen = scenario(users=6_000, messages_per_day=480_000, trouble=replace(NO_TROUBLE, bots=bots))
+    asked_for = chosen.messages_per_day * day_factor(chosen, DAY, "XNYS")
+    assert written(tmp_path, chosen)["messages"].sum() == pytest.approx(asked_for, rel=0.02)
 
 
 def test_phases_have_their_intensity(busy_day: Simulated) -> None:

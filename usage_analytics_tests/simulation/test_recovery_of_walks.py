@@ -9,7 +9,6 @@ from simulation.statistics_of_tests import misfit
 
 Reals = npt.NDArray[np.float64]
 CLASSES = ("equity", "fixed_income", "fx", "commodity")
-ZIPF = 1 / np.arange(1, 101) / (1 / np.arange(1, 101)).sum()
 CONTEXT = ("persona", "asset_class", "before_last", "last")
 
 
@@ -37,10 +36,19 @@ def planted(busy_day: Simulated, apps: list[str]) -> Reals:
 
 @pytest.fixture(scope="module")
 def triples(walked: pl.DataFrame, busy_day: Simulated, apps: list[str]) -> pl.DataFrame:
-    """Each step of a walk with the two mini-apps before it, in places."""
+    """Each step of a walk with the two mini-apps before it, and where the instrument in hand leads, in places."""
     before = {name: pl.col("mini_app").shift(n).over("user_session") for name, n in (("before_last", 2), ("last", 1))}
-    steps = walked.with_columns(next="mini_app", **before).drop_nulls("last")
-    return in_places(steps, busy_day.personas, apps, ("before_last", "last", "next"))
+    in_hand = pl.col("instrument").shift(1).over("user_session")
+    steps = walked.with_columns(next="mini_app", instrument=in_hand, **before).drop_nulls("last")
+    steps = steps.join(busy_day.table("instruments").drop("asset_class"), on="instrument", maintain_order="left")
+    return in_places(steps, busy_day.personas, apps, ("before_last", "last", "leads_to", "next"))
+
+
+def counted(triples: pl.DataFrame, column: str, shape: tuple[int, ...]) -> Reals:
+    """How many steps of each context there are by a column."""
+    counts = np.zeros(shape)
+    np.add.at(counts, tuple(triples.select(*CONTEXT, column).to_numpy().T), 1)
+    return counts
 
 
 def in_places(rows: pl.DataFrame, personas: list[str], apps: list[str], columns: tuple[str, ...]) -> pl.DataFrame:
@@ -54,14 +62,19 @@ def in_places(rows: pl.DataFrame, personas: list[str], apps: list[str], columns:
     )
 
 
-def test_transitions_are_the_planted_ones(triples: pl.DataFrame, planted: Reals) -> None:
-    """Counts of triples differ from the planted second-order matrices by chance alone (misfit 1 ± 0.05)."""
-    observed = np.zeros(planted.shape)
-    np.add.at(observed, tuple(triples.select(*CONTEXT, "next").to_numpy().T), 1)
-    visits = observed.sum(axis=-1, keepdims=True)
+def test_transitions_are_the_planted_ones(triples: pl.DataFrame, planted: Reals, busy_day: Simulated) -> None:
+    """Counts of triples differ by chance alone (misfit 1 ± 0.05) from what is planted.
 
-    def against(matrices: Reals) -> float:
-        return misfit(observed, visits * matrices, visits * matrices * (1 - matrices))
+    That is a mixture of the second-order matrices and of where the instruments in hand lead.
+    """
+    observed, led = counted(triples, "next", planted.shape), counted(triples, "leads_to", planted.shape)
+    visits = observed.sum(axis=-1, keepdims=True)
+    share = busy_day.world["chance_to_go_where_the_instrument_leads"]
+
+    def against(matrices: Reals, share: float = share, led: Reals = led) -> float:
+        walked, both = (1 - share) * matrices, (1 - share) * matrices + share
+        variance = (visits - led) * walked * (1 - walked) + led * both * (1 - both)
+        return misfit(observed, visits * walked + led * share, variance)
 
     assert against(planted) == pytest.approx(1, abs=0.05)
     # It sees a difference where there is one: matrices of the first order, of another asset class, of other personas.
@@ -69,19 +82,21 @@ def test_transitions_are_the_planted_ones(triples: pl.DataFrame, planted: Reals)
     assert against(flat) > 2
     assert against(np.roll(planted, 1, axis=1)) > 1.5
     assert against(planted[::-1]) > 2
+    # And instruments that lead nowhere, or elsewhere.
+    assert against(planted, share=0.0) > 1.05
+    assert against(planted, led=np.roll(led, 1, axis=-1)) > 1.1
 
 
-def test_the_transition_matrix_is_recovered(triples: pl.DataFrame, planted: Reals) -> None:
+def test_the_transition_matrix_is_recovered(triples: pl.DataFrame, planted: Reals, busy_day: Simulated) -> None:
     """For each persona, next mini-apps after the often seen pairs are within 0.09 (total variation, on average)."""
-    often = triples.group_by(CONTEXT).len("visits").filter(pl.col("visits") >= 400)
-    counted = triples.group_by(*CONTEXT, "next").len("n").join(often, on=CONTEXT)
-    assert often.height >= 30
-    distances = []
-    for (*context, visits), rows in counted.group_by(*CONTEXT, "visits"):
-        found = np.zeros(planted.shape[-1])
-        found[rows["next"].to_numpy()] = rows["n"].to_numpy() / visits
-        distances.append(np.abs(found - planted[tuple(context)]).sum() / 2)
-    assert np.mean(distances) <= 0.09
+    found, led = counted(triples, "next", planted.shape), counted(triples, "leads_to", planted.shape)
+    visits = found.sum(axis=-1)
+    often = visits >= 400
+    assert often.sum() >= 30
+    share = busy_day.world["chance_to_go_where_the_instrument_leads"]
+    expected = (1 - share) * planted[often] + share * led[often] / visits[often, None]
+    distances = np.abs(found[often] / visits[often, None] - expected).sum(axis=-1) / 2
+    assert distances.mean() <= 0.09
 
 
 def test_personas_go_back_and_repeat_as_the_truth_says(planted: Reals, busy_day: Simulated) -> None:
@@ -181,33 +196,3 @@ def test_at_midday_walks_begin_as_the_persona_likes(
     liking = busy_day.table("mix").select("persona", "mini_app", phase=pl.lit("midday"), probability="share")
     midday = beginnings.filter(pl.col("phase") == "midday")
     assert against_beginnings(midday, liking, 0.35, {app: app for app in apps}) == pytest.approx(1, abs=0.3)
-
-
-def test_a_user_session_is_about_one_asset_class_mostly_the_desk_s_own(busy_day: Simulated) -> None:
-    """85 of 100 walks are about the desk's own asset class (± 2), the others about each other one as often."""
-    desks = busy_day.table("users").select("user", own="asset_class")
-    assert busy_day.events.group_by("user_session").agg(pl.col("asset_class").n_unique())["asset_class"].max() == 1
-    begun = first_events(busy_day).join(desks, on="user")
-    other = begun.filter(pl.col("asset_class") != pl.col("own"))
-    assert 1 - other.height / begun.height == pytest.approx(0.85, abs=0.02)
-    apart = [(CLASSES.index(there) - CLASSES.index(own)) % 4 for there, own in other["asset_class", "own"].iter_rows()]
-    assert np.bincount(apart)[1:] / other.height == pytest.approx([1 / 3] * 3, abs=0.05)
-
-
-def test_instruments_follow_zipf(busy_day: Simulated) -> None:
-    """Of each asset class 100, of which the nth is chosen 1/n times as often as the first (misfit 1 ± 0.5)."""
-    number = pl.col("instrument").str.slice(2).cast(pl.Int64)
-    chosen = first_events(busy_day).select(number).to_series().to_numpy()
-    expected = len(chosen) * ZIPF
-    observed = np.bincount(chosen, minlength=100).astype(float)
-    assert misfit(observed, expected, expected) == pytest.approx(1, abs=0.5)
-    prefixes = busy_day.events.select(pl.col("instrument").str.slice(0, 2), "asset_class").unique()
-    assert prefixes.height == 4
-    assert dict(prefixes.iter_rows()) == {"EQ": "equity", "BD": "fixed_income", "FX": "fx", "CM": "commodity"}
-
-
-def test_walks_keep_their_instrument(busy_day: Simulated) -> None:
-    """From event to event another one is drawn in 12 of 100 (± 0.5); sometimes that is the same again."""
-    same = pl.col("instrument") == pl.col("instrument").shift(1).over("user_session")
-    switched = busy_day.walked.select(~same).to_series().drop_nulls()
-    assert switched.mean() == pytest.approx(0.12 * (1 - (ZIPF**2).sum()), abs=0.005)
