@@ -18,13 +18,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from resource import RUSAGE_SELF, getrusage
 
 from usage_analytics import parts
+from usage_analytics.ingestion.chunk_landing import Worker
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
-from usage_analytics.ingestion.landing import Worker, land
+from usage_analytics.ingestion.landing import land
 from usage_analytics.ingestion.topics import create_topic
 from usage_analytics.micro_batch import land_window
 from usage_analytics.settings import PREFIX, load_settings
@@ -88,7 +90,7 @@ def land_all() -> int:
         now = datetime.now(UTC)
         window = settings.calendar.window_at(now)
         log, layout = parts.offset_log(settings), parts.layout(settings)
-        return land([Worker(source)], log, layout, window, parts.limits(settings), now).messages
+        return land(lambda: nullcontext(Worker(source)), log, layout, window, parts.limits(settings), now).messages
 
 
 def enrich() -> int:

@@ -1,12 +1,14 @@
 """The first step of a micro-batch: messages land, and are enriched on the way, several Kafka partitions at a time."""
 
 import logging
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from usage_analytics import parts
-from usage_analytics.errors import UserError
-from usage_analytics.ingestion.landing import LandingReport, Watch, Worker, land, nobody
+from usage_analytics.enrichment.enrich import Enricher
+from usage_analytics.ingestion.chunk_landing import ChunkObserver, Worker
+from usage_analytics.ingestion.landing import LandingReport, land
 from usage_analytics.settings import Settings
 from usage_analytics.trading_calendar import Window
 
@@ -15,17 +17,29 @@ LOGGER = logging.getLogger(__name__)
 
 def land_window(settings: Settings, window: Window, now: datetime) -> LandingReport:
     """Bring a window up to date: see `land`."""
-    with ExitStack() as open_now:
-        sources = [open_now.enter_context(parts.kafka_source(settings)) for _ in range(settings.parallel)]
-        workers = [Worker(source, _watch(settings)) for source in sources]
-        log, layout, limits = parts.offset_log(settings), parts.layout(settings), parts.limits(settings)
-        return land(workers, log, layout, window, limits, now)
+
+    @contextmanager
+    def hire() -> Iterator[Worker]:
+        with parts.kafka_source(settings) as source:
+            yield Worker(source, _Enrichment(settings).observer)
+
+    log, layout = parts.offset_log(settings), parts.layout(settings)
+    return land(hire, log, layout, window, parts.limits(settings), now)
 
 
-def _watch(settings: Settings) -> Watch:
-    # Messages land whatever is wrong with the mapping or the key: enrichment itself will tell.
-    try:
-        return parts.enricher(settings).while_landing
-    except UserError as error:
-        LOGGER.warning("nothing is enriched while it is landed: %s", error)
-        return nobody
+class _Enrichment:
+    """Has the chunks of one worker enriched; messages land whatever is wrong with that, and enrichment itself tells."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._enricher: Enricher | None = None
+        self._failed = False
+
+    def observer(self, kafka_partition: int) -> ChunkObserver | None:
+        if self._enricher is None and not self._failed:
+            try:
+                self._enricher = parts.enricher(self._settings)
+            except Exception as error:
+                self._failed = True
+                LOGGER.warning("nothing is enriched while it is landed: %s", error)
+        return None if self._enricher is None else self._enricher.while_landing(kafka_partition)

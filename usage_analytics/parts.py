@@ -6,8 +6,8 @@ from usage_analytics.enrichment.enrich import Enricher
 from usage_analytics.enrichment.enriched_chunk import EnrichedReader
 from usage_analytics.enrichment.fingerprint import enrichment_fingerprint
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.chunk_landing import Limits
 from usage_analytics.ingestion.kafka_source import KafkaSource
-from usage_analytics.ingestion.landing import Limits
 from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.lake.layout import Layout
 from usage_analytics.settings import Settings, pseudonym_key
@@ -53,6 +53,7 @@ def limits(settings: Settings) -> Limits:
         chunk_messages=settings.chunk_messages,
         chunk_bytes=settings.chunk_megabytes * 2**20,
         batch_messages=settings.batch_messages,
+        threads=settings.parallel,
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,9 +18,10 @@ from usage_analytics.enrichment.enriched_chunk import (
     write_enriched,
 )
 from usage_analytics.ingestion.chunk_file import RAW_SCHEMA, read_chunk
-from usage_analytics.ingestion.landing import Limits, Worker, land
+from usage_analytics.ingestion.chunk_landing import Limits, Worker
+from usage_analytics.ingestion.landing import Hire, land
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog, chunk_name
-from usage_analytics.ingestion.planning import EVERYTHING, Share, Watermarks
+from usage_analytics.ingestion.planning import MessageSource, Watermarks
 from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import Window
 
@@ -74,8 +76,8 @@ class FakeKafka:
     def topic_id(self) -> str:
         return self.identity
 
-    def watermarks(self, share: Share = EVERYTHING) -> dict[int, Watermarks]:
-        return {number: Watermarks(p.low, p.high) for number, p in self.kafka_partitions.items() if share.has(number)}
+    def watermarks(self) -> dict[int, Watermarks]:
+        return {number: Watermarks(p.low, p.high) for number, p in self.kafka_partitions.items()}
 
     def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]:
         held = self.kafka_partitions[kafka_partition]
@@ -93,10 +95,15 @@ class FakeKafka:
         return pa.RecordBatch.from_pylist(rows, schema=RAW_SCHEMA)
 
 
+def hire(source: MessageSource) -> Hire:
+    """Gives workers that all read from one source."""
+    return lambda: nullcontext(Worker(source))
+
+
 def land_all(kafka: FakeKafka, layout: Layout, window: Window = OPEN, limits: Limits = AMPLE) -> list[ChunkRecord]:
     """Land what waits into a window that is open."""
     return land(
-        [Worker(kafka)], OffsetLog(layout.offsets), layout, window, limits, window.start + timedelta(minutes=1)
+        hire(kafka), OffsetLog(layout.offsets), layout, window, limits, window.start + timedelta(minutes=1)
     ).landed
 
 

@@ -7,7 +7,7 @@ from fakes import KEY, OPEN, TOPIC, FakeKafka, land_all, message
 
 from usage_analytics.contract import load_mapping
 from usage_analytics.enrichment.enrich import Enricher
-from usage_analytics.ingestion.landing import Limits
+from usage_analytics.ingestion.chunk_landing import Limits
 from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.lake.layout import Layout
 from usage_analytics.reconciliation.hop_counts import HopCounts, Reconciliation, reconcile, reconcile_window

@@ -91,9 +91,13 @@ class ChunkWriter:
         return checksum
 
     def discard(self) -> None:
-        """Drop the file."""
-        self._writer.close()
-        self.path.unlink(missing_ok=True)
+        """Drop the file, in whatever state it is."""
+        try:
+            self._writer.close()
+        except OSError:  # on a full disk it cannot be finished, and need not be
+            pass
+        finally:
+            self.path.unlink(missing_ok=True)
 
 
 def read_chunk(path: Path, record: ChunkRecord) -> Iterator[pa.RecordBatch]:

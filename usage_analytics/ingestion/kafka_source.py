@@ -19,7 +19,7 @@ from usage_analytics.errors import UserError
 from usage_analytics.ingestion.client_settings import reason, told_settings
 from usage_analytics.ingestion.draining import DrainReader, compiled
 from usage_analytics.ingestion.embedded_broker import CLUSTER_ID_PREFIX
-from usage_analytics.ingestion.planning import EVERYTHING, Share, Watermarks
+from usage_analytics.ingestion.planning import Watermarks
 from usage_analytics.ingestion.range_reader import ConsumerReader, RangeReader
 
 MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
@@ -82,14 +82,14 @@ class KafkaSource:
             raise self._unreachable(error) from None
         return "" if found == NO_TOPIC_ID else found
 
-    def watermarks(self, share: Share = EVERYTHING) -> dict[int, Watermarks]:
-        """What Kafka holds of each Kafka partition of a share now."""
+    def watermarks(self) -> dict[int, Watermarks]:
+        """What Kafka holds of each Kafka partition now."""
         metadata = self._metadata()
         # By what answers, not by how it was named: KAFKA_BOOTSTRAP_SERVERS may name the embedded broker too.
         embedded = str(metadata.cluster_id).startswith(CLUSTER_ID_PREFIX)
         of = self._fetched_watermarks if embedded else self._watermarks
         partitions = sorted(metadata.topics[self.topic].partitions)
-        return {partition: of(partition) for partition in partitions if share.has(partition)}
+        return {partition: of(partition) for partition in partitions}
 
     def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]:
         """The messages of a range: see `RangeReader`."""

@@ -18,25 +18,6 @@ class Watermarks:
     high: int
 
 
-@dataclass(frozen=True)
-class Share:
-    """Some of a topic's Kafka partitions: those whose number leaves ``number`` when divided by ``of``.
-
-    Runs of different shares never meet; a Kafka partition that is added to the topic falls into one of them.
-    """
-
-    number: int = 0
-    of: int = 1
-
-    def has(self, kafka_partition: int) -> bool:
-        return kafka_partition % self.of == self.number
-
-    def split(self, parts: int) -> list["Share"]:
-        """Shares that together are this one."""
-        return [Share(self.number + self.of * part, self.of * parts) for part in range(parts)]
-
-
-EVERYTHING = Share()
 Ranges = dict[int, tuple[int, int]]  # first offset, and the one after the last, of Kafka partitions
 
 
@@ -47,12 +28,12 @@ class MessageSource(Protocol):
 
     def topic_id(self) -> str: ...
 
-    def watermarks(self, share: Share = EVERYTHING) -> dict[int, Watermarks]: ...
+    def watermarks(self) -> dict[int, Watermarks]: ...
 
     def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]: ...
 
 
-def plan(source: MessageSource, log: OffsetLog, budget: int, share: Share = EVERYTHING) -> Ranges:
+def plan(source: MessageSource, log: OffsetLog, budget: int) -> Ranges:
     """The offset range to land of each Kafka partition that has waiting messages, the budget shared fairly.
 
     Raises `UserError` where Kafka and the lake disagree (topic recreated, retention overtook us).
@@ -60,7 +41,7 @@ def plan(source: MessageSource, log: OffsetLog, budget: int, share: Share = EVER
     lasts = log.lasts()
     refuse_recreated(source, {last.topic_id for last in lasts.values()})
     waiting = {}
-    for kafka_partition, marks in source.watermarks(share).items():
+    for kafka_partition, marks in source.watermarks().items():
         start = lasts[kafka_partition].end if kafka_partition in lasts else marks.low
         _refuse_disagreement(source.topic, kafka_partition, start, marks)
         if marks.high > start:

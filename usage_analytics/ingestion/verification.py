@@ -1,48 +1,40 @@
 """Holds what has landed against its records: chunks against their checksums, records against each other."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import pairwise
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_file import ChunkDamaged, ChunkWriter, verify_chunk
-from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
-from usage_analytics.ingestion.planning import EVERYTHING, MessageSource, Share
+from usage_analytics.ingestion.offset_log import ChunkRecord
+from usage_analytics.ingestion.planning import MessageSource
 from usage_analytics.lake.files import publish, temporary_beside
 from usage_analytics.lake.layout import Layout
 
 
-@dataclass
-class Verification:
-    """How many chunks were looked at, and which were read again from Kafka."""
-
-    verified: int = 0
-    repaired: list[ChunkRecord] = field(default_factory=list)
-
-
-def verify_window(
-    source: MessageSource, log: OffsetLog, layout: Layout, window: str, batch_messages: int, share: Share = EVERYTHING
-) -> Verification:
-    """Check each chunk of a window against its record; read the damaged ones again from Kafka.
+def verify_chunks(
+    source: MessageSource, layout: Layout, records: Iterable[ChunkRecord], batch_messages: int
+) -> list[ChunkRecord]:
+    """Check chunks against their records, read the damaged ones again from Kafka; those that were read again.
 
     History never shrinks: a range that Kafka no longer gives whole is a `UserError` that names topic, Kafka partition
     and offsets, and the record stays.
     """
-    done = Verification()
-    for record in (record for record in log.of_window(window) if share.has(record.kafka_partition)):
+    repaired = []
+    for record in records:
         try:
-            verify_chunk(layout.raw_chunk(window, record.file), record)
+            verify_chunk(layout.raw_chunk(record.window, record.file), record)
         except ChunkDamaged as damage:
             _repair(source, layout, record, batch_messages, damage)
-            done.repaired.append(record)
-        done.verified += 1
-    return done
+            repaired.append(record)
+    return repaired
 
 
 def _repair(
     source: MessageSource, layout: Layout, record: ChunkRecord, batch_messages: int, damage: ChunkDamaged
 ) -> None:
     place = f"topic {record.topic!r}, Kafka partition {record.kafka_partition}, offsets {record.start} to {record.end}"
-    marks = source.watermarks(Share(record.kafka_partition, 2**31)).get(record.kafka_partition)
+    marks = source.watermarks().get(record.kafka_partition)
     if marks is None or marks.low > record.start or marks.high < record.end:
         held = f"{marks.low} to {marks.high}" if marks else "nothing of that partition"
         raise UserError(f"{damage}; it cannot be repaired, Kafka holds {held} of {place}")
@@ -51,11 +43,12 @@ def _repair(
     try:
         for batch in source.read(record.kafka_partition, record.start, record.end, batch_messages):
             writer.write(batch)
+        checksum = writer.close(record.end)
     except BaseException:
         writer.discard()
         raise
-    if writer.close(record.end) != record.checksum:
-        writer.path.unlink()
+    if checksum != record.checksum:
+        writer.discard()
         raise UserError(f"{damage}; it cannot be repaired, Kafka now holds other messages for {place}")
     publish(writer.path, path)
 

@@ -55,6 +55,8 @@ def sync(path: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file if it is there, durably."""
-    if path.exists():
+    try:
         path.unlink()
-        sync(path.parent)
+    except FileNotFoundError:
+        return
+    sync(path.parent)

@@ -12,14 +12,14 @@ from usage_analytics.lake.layout import Layout
 from usage_analytics.warehouse.protocol import Warehouse
 
 ROWS_BY_CHUNK = """
-SELECT l.load_window, l.kafka_partition, l.start_offset,
-       count(e.kafka_offset) AS loaded, count(e.kafka_offset) - count(DISTINCT e.kafka_offset) AS doubled
+SELECT l.load_window, l.kafka_partition, l.start_offset, count(e.kafka_offset) AS loaded,
+       coalesce(count(e.kafka_offset) = l.row_count AND sum(e.kafka_offset) <> l.offset_sum, false) AS altered
 FROM load_ledger l LEFT JOIN usage_events e
   ON e.topic = l.topic AND e.kafka_partition = l.kafka_partition AND e.load_window = l.load_window
  AND e.kafka_offset >= l.start_offset AND e.kafka_offset < l.end_offset
 WHERE l.topic = ?
 """
-BY_CHUNK = "GROUP BY l.load_window, l.kafka_partition, l.start_offset"
+BY_CHUNK = "GROUP BY l.load_window, l.kafka_partition, l.start_offset, l.row_count, l.offset_sum"
 ROWS_BY_WINDOW = "SELECT load_window, count(*) AS loaded FROM usage_events WHERE topic = ?"
 OF_OFFSETS = "kafka_partition = ? AND kafka_offset >= ? AND kafka_offset < ?"
 BY_WINDOW = "GROUP BY load_window"
@@ -46,11 +46,11 @@ class HopCounts:
     enriched: int | None
     dead_letters: int | None
     loaded: int | None
-    doubled: int = 0  # loaded rows that repeat an offset; a loss could hide behind them
+    altered: bool = False  # as many rows as were loaded, but not of the same offsets
 
     @property
     def balances(self) -> bool:
-        if self.enriched is None or self.dead_letters is None or self.doubled:
+        if self.enriched is None or self.dead_letters is None or self.altered:
             return False
         return self.record.rows == self.enriched + self.dead_letters and self.enriched == self.loaded
 
@@ -58,8 +58,8 @@ class HopCounts:
         r = self.record
         place = f"Kafka partition {r.kafka_partition}, offsets {r.start} to {r.end}, window {r.window}"
         hops = f"{r.rows} raw, {self.enriched} enriched + {self.dead_letters} dead letters, {self.loaded} loaded"
-        if self.doubled:
-            hops += f", {self.doubled} of them doubled"
+        if self.altered:
+            hops += ", not the offsets that were loaded"
         return f"{place}: {hops}"
 
 
@@ -86,7 +86,7 @@ class Reconciliation:
 
 def reconcile_window(log: OffsetLog, layout: Layout, warehouse: Warehouse, window: str) -> Reconciliation:
     """One window's chunks against the rows it loaded and those that others loaded from the same offsets."""
-    records = log.of_window(window)
+    records = log.of_window(window)  # what another run lands and loads meanwhile is its own to answer for
     which = ["load_window = ?"]
     parameters: list[object] = [window]
     for partition in {record.kafka_partition for record in records}:
@@ -95,7 +95,8 @@ def reconcile_window(log: OffsetLog, layout: Layout, warehouse: Warehouse, windo
         parameters += [partition, min(r.start for r in mine), max(r.end for r in mine)]
     rows = warehouse.read(f"{ROWS_BY_WINDOW} AND ({' OR '.join(which)}) {BY_WINDOW}", [layout.topic, *parameters])
     loaded = warehouse.read(f"{ROWS_BY_CHUNK} AND l.load_window = ? {BY_CHUNK}", [layout.topic, window])
-    return _reconciled(records, layout, loaded, rows)
+    counts = _reconciled(log.of_window(window), layout, loaded, rows)
+    return Reconciliation([count for count in counts.chunks if count.record in records], counts.unexplained)
 
 
 def reconcile(log: OffsetLog, layout: Layout, warehouse: Warehouse) -> Reconciliation:
@@ -109,13 +110,13 @@ def reconcile(log: OffsetLog, layout: Layout, warehouse: Warehouse) -> Reconcili
 def _reconciled(
     records: Iterable[ChunkRecord], layout: Layout, loaded: pl.DataFrame, rows: pl.DataFrame
 ) -> Reconciliation:
-    loaded_rows = {tuple(key): (count, doubled) for *key, count, doubled in loaded.iter_rows()}
+    loaded_rows = {tuple(key): (count, altered) for *key, count, altered in loaded.iter_rows()}
     unexplained = Counter(dict(rows.iter_rows()))
     counts = []
     for record in records:
         chunk = read_enriched(layout, record)
         enriched, letters = (chunk.rows, chunk.dead_letters) if chunk else (None, None)
-        counts.append(HopCounts(record, enriched, letters, *loaded_rows.get(_key(record), (None, 0))))
+        counts.append(HopCounts(record, enriched, letters, *loaded_rows.get(_key(record), (None, False))))
         unexplained[record.window] -= counts[-1].loaded or 0
     return Reconciliation(counts, {window: left for window, left in sorted(unexplained.items()) if left > 0})
 

@@ -20,11 +20,17 @@ CHUNK_ROWS = """
 load_window = :window AND topic = :topic AND kafka_partition = :partition
 AND kafka_offset >= :start AND kafka_offset < :end
 """
-# Of the window itself, only what begins before its chunks do: chunks that were cut anew may replace those before.
+OFFSET_SUM = """
+SELECT sum(kafka_offset) FROM usage_events
+WHERE load_window = ? AND topic = ? AND kafka_partition = ? AND kafka_offset >= ? AND kafka_offset < ?
+"""
+# Of the window itself, all that begins before its chunks do: chunks that were cut anew may replace only what they hold.
 OVERLAPPING = """
 SELECT load_window, start_offset, end_offset FROM load_ledger
-WHERE topic = :topic AND kafka_partition = :partition AND start_offset < :end AND end_offset > :start
-  AND (load_window <> :window OR start_offset < :start)
+WHERE topic = :topic AND kafka_partition = :partition AND (
+  load_window <> :window AND start_offset < :end AND end_offset > :start
+  OR load_window = :window AND start_offset < :start
+)
 ORDER BY load_window, start_offset
 """
 
@@ -34,7 +40,12 @@ def load(connection: Connection, path: Path, topic: str, window: str, chunks: Se
     _refuse_overlaps(connection, path, topic, window, chunks)
     loaded = _ledger(connection, topic, window)
     wanted = {(c.record.kafka_partition, c.record.start): c for c in chunks}
-    stale = [key for key, known in loaded.items() if key not in wanted or known.identity != _identity(wanted[key])]
+    altered = _altered(connection, topic, window)
+    stale = [
+        key
+        for key, known in loaded.items()
+        if key in altered or key not in wanted or known.identity != _identity(wanted[key])
+    ]
     new = [chunk for key, chunk in wanted.items() if key not in loaded or key in stale]
     for chunk in new:
         verify_events(chunk)  # DuckDB checks nothing: it would load what a changed byte makes of a file
@@ -107,6 +118,19 @@ def _ledger(connection: Connection, topic: str, window: str) -> dict[tuple[int, 
     return {(row[0], row[1]): _Loaded(*row[2:]) for row in rows}
 
 
+def _altered(connection: Connection, topic: str, window: str) -> set[tuple[int, int]]:
+    """Chunks whose rows in the warehouse are no longer those that were loaded, by Kafka partition and start."""
+    query = """
+    SELECT l.kafka_partition, l.start_offset FROM load_ledger l LEFT JOIN usage_events e
+      ON e.topic = l.topic AND e.kafka_partition = l.kafka_partition AND e.load_window = l.load_window
+     AND e.kafka_offset >= l.start_offset AND e.kafka_offset < l.end_offset
+    WHERE l.load_window = :window AND l.topic = :topic
+    GROUP BY l.kafka_partition, l.start_offset, l.row_count, l.offset_sum
+    HAVING count(e.kafka_offset) <> l.row_count OR sum(e.kafka_offset) <> l.offset_sum
+    """
+    return {(row[0], row[1]) for row in connection.execute(text(query), {"window": window, "topic": topic})}
+
+
 def _identity(chunk: EnrichedChunk) -> tuple[int, int, str]:
     return chunk.record.end, chunk.rows, chunk.fingerprint
 
@@ -143,12 +167,13 @@ def _record(
     raw, now = duckdb_of(connection), datetime.now(UTC)
     for chunk in chunks:
         r = chunk.record
-        row = [window, r.topic, r.kafka_partition, r.start, r.end, chunk.rows, chunk.dead_letters, chunk.fingerprint]
+        place = [window, r.topic, r.kafka_partition, r.start, r.end]
         known = before.get((r.kafka_partition, r.start))
         # Freshness counts from when a message could first be queried, not from when it was judged again.
-        raw.execute(
-            "INSERT INTO load_ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [*row, known.loaded_at if known else now]
-        )
+        loaded_at = known.loaded_at if known else now
+        offset_sum = raw.execute(OFFSET_SUM, place).fetchone()[0]
+        row = [*place, chunk.rows, chunk.dead_letters, chunk.fingerprint, loaded_at, offset_sum]
+        raw.execute("INSERT INTO load_ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def _count(connection: Connection, topic: str, window: str) -> int:

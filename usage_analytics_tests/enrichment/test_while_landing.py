@@ -1,6 +1,7 @@
 """Enrichment while landing: the same files as from the raw chunk, and landing never fails by it."""
 
 import logging
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from fakes import KEY, OPEN, TOPIC, FakeKafka, message
 from usage_analytics.contract import load_mapping
 from usage_analytics.enrichment import enriched_chunk
 from usage_analytics.enrichment.enrich import Enricher
-from usage_analytics.ingestion.landing import Limits, Worker, land
+from usage_analytics.ingestion.chunk_landing import Limits, Worker
+from usage_analytics.ingestion.landing import land
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
 from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import trading_calendar
@@ -33,7 +35,9 @@ def enricher(layout: Layout) -> Enricher:
 
 def landed(kafka: FakeKafka, layout: Layout) -> list[ChunkRecord]:
     now, log = OPEN.start + timedelta(minutes=1), OffsetLog(layout.offsets)
-    return land([Worker(kafka, enricher(layout).while_landing)], log, layout, OPEN, LIMITS, now).landed
+    return land(
+        lambda: nullcontext(Worker(kafka, enricher(layout).while_landing)), log, layout, OPEN, LIMITS, now
+    ).landed
 
 
 def files(layout: Layout) -> dict[str, bytes]:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import AMPLE, OPEN, TOPIC, Crash, FakeKafka, FakePartition, land_all, memory_folder, messages_in_lake
+from fakes import AMPLE, OPEN, TOPIC, Crash, FakeKafka, FakePartition, hire, land_all, memory_folder, messages_in_lake
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.landing import GRACE, LandingReport, Limits, Worker, land
+from usage_analytics.ingestion.chunk_landing import Limits
+from usage_analytics.ingestion.landing import GRACE, LandingReport, land
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
 from usage_analytics.ingestion.planning import plan
 from usage_analytics.ingestion.verification import tiling_faults
@@ -28,6 +29,7 @@ LIMITS = st.builds(
     chunk_messages=st.integers(1, 8),
     chunk_bytes=st.sampled_from([1, 200, 2**30]),
     batch_messages=st.integers(1, 5),
+    threads=st.integers(1, 3),
 )
 VALUES = st.lists(st.one_of(st.none(), st.binary(max_size=6)), min_size=1, max_size=12)
 KAFKA_PARTITIONS = st.integers(0, 1)
@@ -56,9 +58,8 @@ class CrashingLog(OffsetLog):
 class LandingMachine(RuleBasedStateMachine):
     """Produce, land, crash, race, lose files and messages, in any order."""
 
-    @initialize(workers=st.integers(1, 2))
-    def start(self, workers: int) -> None:
-        self.workers = workers
+    @initialize()
+    def start(self) -> None:
         self.folder = memory_folder()
         self.layout = Layout(Path(self.folder.name), TOPIC)
         self.log = OffsetLog(self.layout.offsets)
@@ -77,8 +78,8 @@ class LandingMachine(RuleBasedStateMachine):
 
     def land(self, limits: Limits, window: int | None = None, log: OffsetLog | None = None) -> LandingReport:
         chosen = WINDOWS[self.window if window is None else window]
-        workers, now = [Worker(self.kafka)] * self.workers, WINDOWS[self.window].start
-        return land(workers, log or self.log, self.layout, chosen, limits, now)
+        now = WINDOWS[self.window].start
+        return land(hire(self.kafka), log or self.log, self.layout, chosen, limits, now)
 
     def refused(self, *facts: object) -> None:
         before = self.state()
@@ -193,7 +194,7 @@ class LandingMachine(RuleBasedStateMachine):
         whole, held = path.read_bytes(), self.kafka.kafka_partitions[record.kafka_partition]
         DAMAGES[kind](path)
         try:
-            report = land([Worker(self.kafka)] * 2, self.log, self.layout, window, AMPLE, window.end + GRACE)
+            report = land(hire(self.kafka), self.log, self.layout, window, AMPLE, window.end + GRACE)
         except UserError as error:
             assert held.low > record.start
             facts = (TOPIC, f"Kafka partition {record.kafka_partition}", f"offsets {record.start} to {record.end}")
@@ -228,7 +229,7 @@ def filled(folder: Path, count: int = 30) -> tuple[FakeKafka, Layout, ChunkRecor
 
 
 def verify(kafka: FakeKafka, layout: Layout) -> LandingReport:
-    return land([Worker(kafka)], OffsetLog(layout.offsets), layout, OPEN, AMPLE, OPEN.end + GRACE)
+    return land(hire(kafka), OffsetLog(layout.offsets), layout, OPEN, AMPLE, OPEN.end + GRACE)
 
 
 def test_the_first_run_starts_where_kafka_does(memory_path: Path) -> None:
@@ -258,15 +259,15 @@ def test_grace_lets_a_queued_run_cut_into_its_window(memory_path: Path) -> None:
     kafka.produce(0, b"a")
     log = OffsetLog(layout.offsets)
     just_in_time = OPEN.end + GRACE - timedelta(microseconds=1)
-    assert not land([Worker(kafka)], log, layout, OPEN, AMPLE, OPEN.end + GRACE).landed
-    assert len(land([Worker(kafka)], log, layout, OPEN, AMPLE, just_in_time).landed) == 1
+    assert not land(hire(kafka), log, layout, OPEN, AMPLE, OPEN.end + GRACE).landed
+    assert len(land(hire(kafka), log, layout, OPEN, AMPLE, just_in_time).landed) == 1
 
 
 def test_an_older_window_takes_nothing_once_a_newer_one_did(memory_path: Path) -> None:
     kafka, layout, _ = filled(memory_path)
     kafka.produce(0, b"late")
     older = Window(OPEN.start - timedelta(minutes=15), OPEN.start, "2026-11-23T0945")
-    report = land([Worker(kafka)], OffsetLog(layout.offsets), layout, older, AMPLE, OPEN.start)
+    report = land(hire(kafka), OffsetLog(layout.offsets), layout, older, AMPLE, OPEN.start)
     assert (report.landed, report.verified) == ([], 0)
 
 
@@ -292,7 +293,7 @@ def test_files_of_runs_that_died_are_swept(memory_path: Path) -> None:
     log = CrashingLog(layout.offsets)
     object.__setattr__(log, "when", "before commit")
     with pytest.raises(Crash):
-        land([Worker(kafka)], log, layout, OPEN, AMPLE, OPEN.start)
+        land(hire(kafka), log, layout, OPEN, AMPLE, OPEN.start)
     assert len(list(layout.raw_window(OPEN.key).iterdir())) == 1
     [record] = land_all(kafka, layout)
     assert [path.name for path in layout.raw_window(OPEN.key).iterdir()] == [record.file]

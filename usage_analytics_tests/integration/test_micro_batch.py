@@ -21,6 +21,7 @@ from confluent_kafka.admin import (
     NewTopic,
     ResourceType,
 )
+from fakes import hire
 
 from usage_analytics import parts
 from usage_analytics.ingestion.offset_log import ChunkRecord
@@ -256,7 +257,7 @@ def assert_landed(produced: Produced, values: list[bytes]) -> list[ChunkRecord]:
 
 def test_two_runs_at_once_land_each_message_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dagster's pools keep runs apart; the lake must not depend on them."""
-    from usage_analytics.ingestion.landing import Worker, land
+    from usage_analytics.ingestion.landing import land
 
     with embedded_platform(monkeypatch, tmp_path, CHUNK_MESSAGES=200, BATCH_MESSAGES=100) as produced:
         settings = produced.settings
@@ -270,7 +271,7 @@ def test_two_runs_at_once_land_each_message_once(tmp_path: Path, monkeypatch: py
                 with parts.kafka_source(settings) as source:
                     barrier.wait()
                     land(
-                        [Worker(source)],
+                        hire(source),
                         parts.offset_log(settings),
                         parts.layout(settings),
                         window,

@@ -117,15 +117,34 @@ def test_chunks_of_a_window_that_were_cut_anew_replace_those_before(
     begun_earlier.append(enriched_chunk(memory_path, WINDOWS[0], 0, 5, events(9)))
     warehouse.load_window(TOPIC, WINDOWS[0], begun_earlier)
     assert offsets(warehouse) == list(range(14))
-    begun_later = enriched_chunk(memory_path, WINDOWS[0], 0, 8, events(7))
-    with pytest.raises(UserError) as raised:
-        warehouse.load_window(TOPIC, WINDOWS[0], [begun_later])
-    assert str(raised.value).startswith(
-        f"topic {TOPIC!r}, Kafka partition 0, offsets 8 to 15 of window {WINDOWS[0]}: the warehouse already holds "
-        "offsets 5 to 14 from it, and would lose those before 8, of which the lake has lost the records; restore the "
-        f"lake, or move {warehouse.path} away and materialize loaded_events of all windows"
-    )
-    assert offsets(warehouse) == list(range(14))
+    for start in (8, 14, 20):  # in the midst of what is loaded, right after it, and with a gap
+        begun_later = enriched_chunk(memory_path, WINDOWS[0], 0, start, events(7))
+        with pytest.raises(UserError) as raised:
+            warehouse.load_window(TOPIC, WINDOWS[0], [begun_later])
+        assert str(raised.value).startswith(
+            f"topic {TOPIC!r}, Kafka partition 0, offsets {start} to {start + 7} of window {WINDOWS[0]}: the warehouse "
+            f"already holds offsets 0 to 14 from it, and would lose those before {start}, of which the lake has lost "
+            f"the records; restore the lake, or move {warehouse.path} away and materialize loaded_events of all windows"
+        )
+        assert offsets(warehouse) == list(range(14))
+
+
+def test_rows_that_were_lost_or_doubled_by_other_means_are_loaded_anew(
+    warehouse: DuckDBWarehouse, memory_path: Path
+) -> None:
+    chunks = [enriched_chunk(memory_path, WINDOWS[0], 0, start, events(5)) for start in (0, 5)]
+    warehouse.load_window(TOPIC, WINDOWS[0], chunks)
+    for statement in (
+        "DELETE FROM usage_events WHERE kafka_offset IN (1, 2)",
+        "INSERT INTO usage_events FROM usage_events WHERE kafka_offset IN (3, 4)",
+        "DELETE FROM usage_events WHERE kafka_offset = 7; "
+        "INSERT INTO usage_events FROM usage_events WHERE kafka_offset = 8",
+    ):
+        with duckdb.connect(str(warehouse.path)) as connection:
+            connection.execute(statement)
+        again = warehouse.load_window(TOPIC, WINDOWS[0], chunks)
+        assert (again.chunks_loaded, again.chunks_kept) == (1, 1)
+        assert offsets(warehouse) == list(range(10))
 
 
 def test_a_load_that_fails_changes_nothing(warehouse: DuckDBWarehouse, memory_path: Path) -> None:

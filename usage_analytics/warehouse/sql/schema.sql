@@ -30,6 +30,8 @@ CREATE TABLE IF NOT EXISTS load_ledger (
     loaded_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (topic, kafka_partition, start_offset)
 );
+-- Shows, with the number of rows, whether they are still those that were loaded. Null in warehouses of before.
+ALTER TABLE load_ledger ADD COLUMN IF NOT EXISTS offset_sum DECIMAL(38, 0);
 -- How often the events of a trading day have changed: a mart is stale when it was made from an earlier version.
 CREATE TABLE IF NOT EXISTS trading_day_versions (
     trading_day DATE PRIMARY KEY,
