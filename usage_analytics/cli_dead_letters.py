@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from usage_analytics.reporting.dead_letters import position_of, print_letters, print_reasons, print_replay
 from usage_analytics.settings import load_settings
 
 dead_letters_app = typer.Typer(
@@ -16,6 +15,8 @@ Windows = Annotated[list[str] | None, typer.Option("--window", help="Only this w
 @dead_letters_app.command("list")
 def list_(window: Windows = None) -> None:
     """Count them by reason and field."""
+    from usage_analytics.reporting.dead_letters import print_reasons
+
     print_reasons(load_settings(), window or [])
 
 
@@ -28,6 +29,8 @@ def show(
     most: Annotated[int, typer.Option("--most", min=1, help="At most so many.")] = 10,
 ) -> None:  # fmt: skip
     """Print single ones: Kafka position, the reason in words, and the message, which may hold personal data."""
+    from usage_analytics.reporting.dead_letters import position_of, print_letters
+
     print_letters(load_settings(), window or [], reason, position_of(at) if at else None, most)
 
 
@@ -39,4 +42,6 @@ def replay(window: Windows = None) -> None:
     result is what a run under this mapping would have given, and nothing is there twice. Windows without dead letters
     are left as they are; a backfill of usage_events and loaded_events in the Dagster UI takes any window.
     """
+    from usage_analytics.reporting.dead_letters import print_replay
+
     print_replay(load_settings(), window or [])

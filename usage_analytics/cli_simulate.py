@@ -9,13 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from usage_analytics.errors import UserError
-from usage_analytics.reporting.simulation import print_planted, shown_progress
 from usage_analytics.settings import load_settings
-from usage_analytics.simulation.into_kafka import into_kafka
-from usage_analytics.simulation.run import simulate
 from usage_analytics.simulation.scenario import EVENTS_PER_USER, NO_TROUBLE, Scenario, Trouble, trading_days
-from usage_analytics.simulation.targets import FolderTarget
-from usage_analytics.simulation.truth_folder import world_folder
 from usage_analytics.trading_calendar import FIRST_DAY, LAST_DAY
 
 MOST_DAYS = 2_000
@@ -60,6 +55,12 @@ def simulate_command(
 
     Try: usage-analytics simulate --messages 100000 --to /tmp/desktop --truth /tmp/desktop/truth
     """
+    from usage_analytics.reporting.simulation import print_planted, shown_progress
+    from usage_analytics.simulation.into_kafka import into_kafka
+    from usage_analytics.simulation.run import simulate
+    from usage_analytics.simulation.targets import FolderTarget
+    from usage_analytics.simulation.truth_folder import world_folder
+
     settings = load_settings()
     pace, most = _speed(speed), _at_least(0, "--max-waiting", max_waiting)
     workers = _at_least(0, "--processes", processes) or os.cpu_count() or 1

@@ -82,7 +82,7 @@ def load_settings(environment: Environment[str, str] | None = None) -> Settings:
         chunk_messages=read.positive("CHUNK_MESSAGES", defaults.chunk_messages),
         chunk_megabytes=read.positive("CHUNK_MEGABYTES", defaults.chunk_megabytes),
         batch_messages=read.positive("BATCH_MESSAGES", defaults.batch_messages),
-        parallel=read.positive("PARALLEL", defaults.parallel),
+        parallel=read.positive("PARALLEL", defaults.parallel, most=64),
         pseudonym_key=env[PREFIX + "PSEUDONYM_KEY"].encode() if env.get(PREFIX + "PSEUDONYM_KEY") else None,
         clock=_clock(read),
         history_start=read.day("HISTORY_START", defaults.history_start),

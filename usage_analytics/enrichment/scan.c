@@ -2,7 +2,7 @@
  *
  * Takes only what it is sure of: a message with anything unusual (broken JSON, escapes in a value that is asked for,
  * a repeated key, a number that another writer would write otherwise, a value of the wrong type) is left to the SQL in
- * judgement.py, which is the contract. So this file may be incomplete, never different. Called by ctypes, without the
+ * judgement_query.py, which is the contract. So this file may be incomplete, never different. Called by ctypes, without the
  * interpreter: see scanning.py, which knows the layout of the arguments.
  */
 #include <stdint.h>
@@ -399,7 +399,7 @@ static int take_field(const scan *s, const field *f, int32_t place, const byte *
     return 1;
 }
 
-/* Scan `count` messages; how many were taken. A message of length 0 is none, `nulls` may mark more of them. */
+/* Scan `count` messages; how many were taken. A message of length 0 is none. */
 int64_t scan_messages(const program *asked, const byte *data, const int32_t *offsets, int64_t count, columns *out) {
     value *slots = malloc(sizeof(value) * (asked->slot_count + 1));
     if (!slots) return -1;

@@ -1,17 +1,15 @@
 """The fast way through judgement: messages that plainly keep the contract, read by a small scanner in C (scan.c).
 
-The scanner takes only messages of which it is sure, with the very values that the SQL of `judgement` would give; all
-others are left to the SQL. Where it was not compiled (no C compiler at installation), or a mapping asks for what it
+The scanner takes only messages of which it is sure, with the very values that the SQL of `judgement_query` would give;
+all others are left to the SQL. Where it was not compiled (no C compiler at installation), or a mapping asks for what it
 does not know, the SQL judges everything: slower, with the same result. benchmarks/enrichment.py measures both.
 """
 
 import ctypes
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +19,13 @@ import pyarrow as pa
 
 from usage_analytics.contract import MappedField, Mapping
 from usage_analytics.enrichment.judgement_query import FIELD_PREFIX, LATEST_US, PROPERTY_PREFIX
+from usage_analytics.native import compiled_piece
 from usage_analytics.trading_calendar import TradingCalendar
 
 KINDS = {"string": 0, "scalar": 1, "number": 2, "instant": 3}
 OBJECT_TEXT = 4
 TIME_FORMATS = {"iso8601": 0, "epoch_s": 1, "epoch_ms": 2, "epoch_us": 3, "epoch_ns": 4}
 Places = npt.NDArray[np.int32]
-LOGGER = logging.getLogger(__name__)
 
 
 class _Node(ctypes.Structure):
@@ -147,12 +145,9 @@ def scanner(mapping: Mapping, calendar: TradingCalendar) -> Scanner | None:
 
 @lru_cache(maxsize=1)
 def _library() -> ctypes.CDLL | None:
-    folder = Path(__file__).parent
-    found = [path for suffix in EXTENSION_SUFFIXES if (path := folder / f"_scan{suffix}").exists()]
-    if not found:
-        LOGGER.info("the scanner was not compiled; messages are judged by SQL alone, which is slower")
+    library = compiled_piece(Path(__file__).parent, "scan", "messages are judged by SQL alone")
+    if library is None:
         return None
-    library = ctypes.CDLL(str(found[0]))
     address, count = ctypes.c_void_p, ctypes.c_int64
     library.scan_messages.argtypes = [address, address, address, count, address]
     library.scan_messages.restype = count

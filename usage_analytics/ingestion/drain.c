@@ -108,20 +108,6 @@ static int take(const kafka *k, const message *m, columns *out) {
     return 1;
 }
 
-/* Room for so many messages; NULL if there is no memory. */
-columns *drain_new(int64_t rows) {
-    columns *out = calloc(1, sizeof(columns));
-    int enough = out && grow((void **)&out->offsets, rows * sizeof(int64_t)) &&
-                 grow((void **)&out->timestamps_ms, rows * sizeof(int64_t)) &&
-                 grow((void **)&out->keys.ends, (rows + 1) * sizeof(int32_t)) && grow((void **)&out->keys.there, rows) &&
-                 grow((void **)&out->values.ends, (rows + 1) * sizeof(int32_t)) && grow((void **)&out->values.there, rows) &&
-                 make_room_for_headers(out);
-    if (!enough) return NULL;
-    out->keys.ends[0] = out->values.ends[0] = 0;
-    out->room = rows;
-    return out;
-}
-
 void drain_free(columns *out) {
     texts *all[] = {&out->keys, &out->values, &out->headers};
     for (int n = 0; n < 3; n++) {
@@ -135,11 +121,30 @@ void drain_free(columns *out) {
     free(out);
 }
 
+/* Room for so many messages; NULL if there is no memory. */
+columns *drain_new(int64_t rows) {
+    columns *out = calloc(1, sizeof(columns));
+    int enough = out && grow((void **)&out->offsets, rows * sizeof(int64_t)) &&
+                 grow((void **)&out->timestamps_ms, rows * sizeof(int64_t)) &&
+                 grow((void **)&out->keys.ends, (rows + 1) * sizeof(int32_t)) && grow((void **)&out->keys.there, rows) &&
+                 grow((void **)&out->values.ends, (rows + 1) * sizeof(int32_t)) && grow((void **)&out->values.there, rows) &&
+                 make_room_for_headers(out);
+    if (!enough) {
+        if (out) drain_free(out);
+        return NULL;
+    }
+    out->keys.ends[0] = out->values.ends[0] = 0;
+    out->room = rows;
+    return out;
+}
+
+static int64_t used(const columns *out) { return out->keys.used + out->values.used + out->headers.used; }
+
 /* How many messages to ask for: about as many as there is room for, by the size of those that came. A poll goes on while
  * messages come, so that asking for a thousand large ones would take all memory. */
 static size_t wanted(const columns *out, int64_t bytes) {
     int64_t most = out->room - out->rows;
-    int64_t fit = out->rows ? (bytes - out->values.used) / (out->values.used / out->rows + 1) + 1 : FIRST_POLLED;
+    int64_t fit = out->rows ? (bytes - used(out)) / (used(out) / out->rows + 1) + 1 : FIRST_POLLED;
     if (fit < most) most = fit;
     return most < POLLED ? most : POLLED;
 }
@@ -149,7 +154,7 @@ static size_t wanted(const columns *out, int64_t bytes) {
 int drain(const kafka *k, void *queue, int64_t end, int64_t bytes, int timeout_ms, columns *out) {
     message *polled[POLLED];
     out->heard = 0;
-    while (out->rows < out->room && out->values.used < bytes && out->position < end && !out->error) {
+    while (out->rows < out->room && used(out) < bytes && out->position < end && !out->error) {
         ssize_t count = k->consume_batch_queue(queue, timeout_ms, polled, wanted(out, bytes));
         int enough = 1;
         for (ssize_t n = 0; n < count; n++) {

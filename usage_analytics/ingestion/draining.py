@@ -6,10 +6,8 @@ messages more slowly. benchmarks/ingestion.py measures both.
 """
 
 import ctypes
-import logging
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +19,14 @@ import pyarrow as pa
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_file import RAW_SCHEMA
 from usage_analytics.ingestion.range_reader import BATCH_BYTES, POLL_TIMEOUT_S, Silence, undeliverable
+from usage_analytics.native import compiled_piece, loaded
 
 CONSUMER = 1  # RD_KAFKA_CONSUMER
 ERROR_TEXT_BYTES = 512
 NO_MEMORY = "no memory for a batch of messages"
 HEADER_TYPE = RAW_SCHEMA.field("headers").type.value_type
 LATEST_MS = 2**50  # producers may claim any time at all; one that does not fit is as good as none
-LOGGER = logging.getLogger(__name__)
+ONE_BY_ONE = "messages are read one by one"
 Address = ctypes.c_void_p
 # What drain.c calls, in the order of its `kafka`.
 FUNCTIONS = ("consume_batch_queue", "message_destroy", "message_timestamp", "message_headers", "header_get_all")
@@ -50,6 +49,11 @@ class _Columns(ctypes.Structure):
         ("header_room", ctypes.c_int64), ("position", ctypes.c_int64), ("error_offset", ctypes.c_int64),
         ("error", ctypes.c_int32), ("heard", ctypes.c_int32),
     ]  # fmt: skip
+
+    @property
+    def used(self) -> int:
+        """Bytes of messages, with their keys and headers."""
+        return int(self.keys.used + self.values.used + self.headers.used)
 
 
 class DrainReader:
@@ -105,7 +109,7 @@ class DrainReader:
             if found.heard:
                 silence.broken()
             silence.refuse_if_long(found.position)
-            if found.rows >= batch_messages or found.values.used >= BATCH_BYTES:
+            if found.rows >= batch_messages or found.used >= BATCH_BYTES:
                 yield _batch(found, memory)
                 memory = _Memory(self._drain, batch_messages, found.position)
                 found = memory.columns.contents
@@ -118,6 +122,7 @@ class DrainReader:
         for name, value in client.items():
             plain = str(value).lower() if isinstance(value, bool) else str(value)
             if self._rdkafka.rd_kafka_conf_set(configuration, name.encode(), plain.encode(), text, ERROR_TEXT_BYTES):
+                self._rdkafka.rd_kafka_conf_destroy(configuration)
                 raise UserError(f"Kafka settings are not usable: {text.value.decode(errors='replace')}")
         return configuration
 
@@ -128,13 +133,11 @@ class DrainReader:
 @lru_cache(maxsize=1)
 def compiled() -> tuple[ctypes.CDLL, ctypes.CDLL] | None:
     """librdkafka and the piece in C; None where either is missing."""
-    folder = Path(__file__).parent
-    pieces = [path for suffix in EXTENSION_SUFFIXES if (path := folder / f"_drain{suffix}").exists()]
+    drain = compiled_piece(Path(__file__).parent, "drain", ONE_BY_ONE)
     brought = list(Path(confluent_kafka.__file__).parent.parent.glob("confluent_kafka.libs/librdkafka*.so*"))
-    if not pieces or len(brought) != 1:
-        LOGGER.info("draining was not compiled, or librdkafka not found; messages are read one by one, which is slower")
+    rdkafka = loaded(brought[0], ONE_BY_ONE) if len(brought) == 1 else None
+    if drain is None or rdkafka is None:
         return None
-    rdkafka, drain = ctypes.CDLL(str(brought[0])), ctypes.CDLL(str(pieces[0]))
     code, length, number, text = ctypes.c_int, ctypes.c_size_t, ctypes.c_int64, ctypes.c_char_p
     for name, result, arguments in (
         ("conf_new", Address, []), ("conf_destroy", None, [Address]), ("conf_set_log_cb", None, [Address, Address]),

@@ -76,7 +76,7 @@ class ConsumerReader:
                 position = max(position, self.next_position(message))
                 if message.error() is None and message.offset() < end:
                     waiting.append(message)
-                    waiting_bytes += len(message)
+                    waiting_bytes += _size(message)
             silence.refuse_if_long(position)
             if len(waiting) >= batch_messages or waiting_bytes >= BATCH_BYTES:
                 yield _batch(waiting)
@@ -96,6 +96,11 @@ class ConsumerReader:
             return message.offset()  # past trailing transaction markers, which no message announces
         place = (message.partition(), message.offset())
         raise undeliverable(self._servers, self._topic, *place, error.str())
+
+
+def _size(message: Message) -> int:
+    headers = sum(len(name) + len(value or b"") for name, value in message.headers() or ())
+    return len(message) + len(message.key() or b"") + headers
 
 
 def _fitting(count: int, size: int) -> int:

@@ -55,8 +55,10 @@ def deadlines(source: MessageSource, log: OffsetLog, retention: Retention, now: 
     found = []
     for kafka_partition, (start, end) in plan(source, log, budget=2**62).items():
         batch = next(iter(source.read(kafka_partition, start, end, LOOKED_AT)), None)
-        if batch is not None and batch.column("kafka_timestamp_us")[0].is_valid:
-            received = datetime.fromtimestamp(batch.column("kafka_timestamp_us")[0].as_py() / 1e6, now.tzinfo)
+        # Kafka deletes a segment by its largest timestamp, so that one producer with a wrong clock does not matter.
+        received_us = None if batch is None else pc.max(batch.column("kafka_timestamp_us")).as_py()
+        if batch is not None and received_us is not None:
+            received = datetime.fromtimestamp(received_us / 1e6, now.tzinfo)
             sizes = sum(pc.sum(pc.binary_length(batch.column(name))).as_py() or 0 for name in ("key", "value"))
             each = time_left(retention, end - start, now - received, sizes / batch.num_rows)
             found += [Deadline(kafka_partition, end - start, left, rule) for left, rule in each]

@@ -7,6 +7,7 @@ import dagster as dg
 from usage_analytics import parts
 from usage_analytics.enrichment.enrich import EnrichmentReport
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.kafka_source import NoTopic
 from usage_analytics.ingestion.retention import deadlines, topic_retention
 from usage_analytics.ingestion.verification import tiling_faults
 from usage_analytics.orchestration.micro_batch_assets import loaded_events, raw_messages, usage_events, usage_messages
@@ -29,6 +30,8 @@ def unread_is_kept(context: dg.AssetCheckExecutionContext, platform: Platform) -
         with parts.kafka_source(settings) as source:
             retention = topic_retention(parts.kafka_client(settings), settings.topic)
             nearest = deadlines(source, parts.offset_log(settings), retention, datetime.now(UTC))[:1]
+    except (parts.NoKafka, NoTopic) as error:
+        return dg.AssetCheckResult(passed=True, description=f"nothing to watch: {error}")
     except UserError as error:  # Kafka cannot be asked, or has deleted unread messages already
         return dg.AssetCheckResult(passed=False, description=str(error))
     if not nearest:

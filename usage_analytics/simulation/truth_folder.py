@@ -21,11 +21,12 @@ from usage_analytics.simulation.scenario import Scenario
 from usage_analytics.simulation.writing import writing
 
 WORLD = "world.json"
+VERSION = 2  # raise it whenever the same scenario would give other messages
 
 
 def world_folder(home: Path, scenario: Scenario) -> Path:
     """Where the truth of a world stands unless told otherwise: each world, whatever its days, has its own folder."""
-    identity = json.dumps(_identity(asdict(scenario), scenario.start), sort_keys=True)
+    identity = json.dumps(_identity({**asdict(scenario), "version": VERSION}, scenario.start), sort_keys=True)
     fingerprint = blake2b(identity.encode(), digest_size=4).hexdigest()
     return home / "simulation" / f"seed-{scenario.seed}-{fingerprint}"
 
@@ -46,7 +47,7 @@ def refuse_another_world(folder: Path, scenario: Scenario) -> None:
     except (ValueError, KeyError, TypeError, AttributeError):
         told = "is damaged, or no world of a simulation"
         raise UserError(f"simulation: {path} {told}; remove it, or choose another --truth") from None
-    here = _identity(asdict(scenario), scenario.start)
+    here = _identity({**asdict(scenario), "version": VERSION}, scenario.start)
     other = [f"{name} {there.get(name)}, now {here[name]}" for name in here if here[name] != there.get(name)]
     if other:
         told = f"{folder} holds the truth of another world ({'; '.join(other)})"
@@ -119,5 +120,11 @@ def _note(folder: Path, day: date, entries: list[dict[str, Any]]) -> None:
 
 def _identity(scenario: dict[str, Any], story_start: date | str) -> dict[str, Any]:
     """What makes a world: all of a scenario but its days, as JSON has it."""
-    flat = {**scenario, **scenario["trouble"], "story_start": str(story_start), "exchanges": [*scenario["exchanges"]]}
+    flat = {
+        "version": 1,
+        **scenario,
+        **scenario["trouble"],
+        "story_start": str(story_start),
+        "exchanges": [*scenario["exchanges"]],
+    }
     return {name: value for name, value in flat.items() if name not in ("days", "trouble")}

@@ -49,7 +49,14 @@ def test_it_warns_before_unread_messages_are_deleted(
     assert found.metadata["deleted_by"].value == "retention.ms"
 
 
-def test_an_absent_kafka_fails_it_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_kafka_there_is_nothing_to_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clean_environment(monkeypatch, tmp_path)
     found = watched(tmp_path)
-    assert not found.passed and "no Kafka: set KAFKA_BOOTSTRAP_SERVERS" in str(found.description)
+    assert found.passed and "nothing to watch: no Kafka: set KAFKA_BOOTSTRAP_SERVERS" in str(found.description)
+
+
+def test_a_kafka_that_does_not_answer_fails_it_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean_environment(monkeypatch, tmp_path, KAFKA_TIMEOUT_S=1)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9")
+    found = watched(tmp_path)
+    assert not found.passed and "Kafka at 127.0.0.1:9 did not answer within 1 s" in str(found.description)
