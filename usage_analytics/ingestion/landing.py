@@ -13,6 +13,7 @@ from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_landing import Lander, Limits, Worker
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetConflict, OffsetLog
 from usage_analytics.ingestion.planning import Ranges, plan
+from usage_analytics.ingestion.range_reader import Undeliverable
 from usage_analytics.ingestion.verification import verify_chunks
 from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import Window
@@ -124,10 +125,15 @@ def _join(pool: ThreadPoolExecutor) -> None:
 
 def _land_ranges(lander: Lander, ranges: Ranges) -> list[ChunkRecord]:
     landed: list[ChunkRecord] = []
+    failed: list[Undeliverable] = []
     for kafka_partition, (start, end) in ranges.items():
         try:
             for record in lander.land(kafka_partition, start, end):
                 landed.append(record)
         except OffsetConflict:
             continue  # another run is landing this Kafka partition; what it leaves, the next run takes
+        except Undeliverable as error:  # one that is broken must not keep the others waiting
+            failed.append(error)
+    if failed:
+        raise failed[0]
     return landed

@@ -53,9 +53,15 @@ class Silence:
             raise UserError(f"Kafka at {servers} stopped answering while reading {where}")
 
 
-def undeliverable(servers: str, topic: str, kafka_partition: int, offset: int, why: str) -> UserError:
+class Undeliverable(UserError):
+    """Kafka answers with an error instead of a message; other Kafka partitions may be well."""
+
+
+def undeliverable(servers: str, topic: str, kafka_partition: int, offset: int, why: str) -> Undeliverable:
     """What is told where Kafka answers with an error instead of a message."""
-    return UserError(f"Kafka at {servers} could not deliver {topic} partition {kafka_partition} offset {offset}: {why}")
+    return Undeliverable(
+        f"Kafka at {servers} could not deliver {topic} partition {kafka_partition} offset {offset}: {why}"
+    )
 
 
 class ConsumerReader:

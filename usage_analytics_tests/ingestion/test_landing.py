@@ -1,12 +1,14 @@
 """Landing: whatever happens, the messages in the lake are those that were produced, each once, in order."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from fakes import AMPLE, OPEN, TOPIC, Crash, FakeKafka, FakePartition, hire, land_all, memory_folder, messages_in_lake
 from hypothesis import settings
@@ -14,10 +16,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.chunk_file import ChunkWriter
 from usage_analytics.ingestion.chunk_landing import Limits
 from usage_analytics.ingestion.landing import GRACE, LandingReport, land
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
 from usage_analytics.ingestion.planning import plan
+from usage_analytics.ingestion.range_reader import Undeliverable
 from usage_analytics.ingestion.verification import tiling_faults
 from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import Window, trading_calendar
@@ -434,3 +438,45 @@ def test_tiling_faults_name_gaps_and_overlaps() -> None:
 
 def test_the_day_of_these_tests_has_windows() -> None:
     assert WINDOWS[0].start == datetime.fromisoformat("2026-11-23T08:00:00-05:00")
+
+
+class BrokenPartition(FakeKafka):
+    """Kafka partition 0 gives one batch, then nothing but an error."""
+
+    def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]:
+        for batch in super().read(kafka_partition, start, end, batch_messages):
+            yield batch
+            if kafka_partition == 0:
+                raise Undeliverable("the disk of that broker is gone")
+
+
+def chunk_files(layout: Layout) -> set[str]:
+    return {path.name for path in layout.raw_window(OPEN.key).glob("*")}
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_a_broken_kafka_partition_does_not_keep_the_others_waiting(threads: int, memory_path: Path) -> None:
+    kafka, layout = BrokenPartition.of(4), layout_of(memory_path)
+    for number in range(4):
+        kafka.produce(number, *[b"m"] * 50)
+    log, limits = OffsetLog(layout.offsets), replace(AMPLE, batch_messages=10, threads=threads)
+    with pytest.raises(UserError, match="the disk of that broker is gone"):
+        land(hire(kafka), log, layout, OPEN, limits, OPEN.start)
+    assert {record.kafka_partition: record.rows for record in log.all()} == {1: 50, 2: 50, 3: 50}
+    assert chunk_files(layout) == {record.file for record in log.all()}
+
+
+@pytest.mark.parametrize("step", ["write", "close"])
+def test_a_full_disk_leaves_no_file_behind(step: str, memory_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka, layout = FakeKafka.of(1), layout_of(memory_path)
+    kafka.produce(0, b"m")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(ChunkWriter, step, full)
+        with pytest.raises(OSError, match="No space left on device"):
+            land_all(kafka, layout)
+    assert chunk_files(layout) == set()
+    assert len(land_all(kafka, layout)) == 1

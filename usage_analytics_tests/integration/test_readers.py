@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -118,14 +118,26 @@ def test_a_read_that_is_given_up_does_not_disturb_the_next(servers: str, by: typ
         assert [row["kafka_offset"] for row in rows(source.read(0, 2_000, 2_500, 100))] == list(range(2_000, 2_500))
 
 
-def test_batches_of_large_messages_are_cut_early(by: type) -> None:
+@pytest.mark.parametrize(
+    "large",
+    [
+        lambda n: {"value": bytes([n]) * 5 * MEGABYTE},
+        lambda n: {"value": b"", "key": bytes([n]) * 5 * MEGABYTE},
+        lambda n: {"value": b"", "headers": [("large", bytes([n]) * 5 * MEGABYTE)]},
+    ],
+    ids=["values", "keys", "headers"],
+)
+def test_batches_of_large_messages_are_cut_early(by: type, large: Callable[[int], dict[str, Any]]) -> None:
     with EmbeddedBroker.start() as broker:
         topic = topic_on(broker.bootstrap_servers)
-        values = [bytes([n]) * 5 * MEGABYTE for n in range(20)]
-        produce(broker.bootstrap_servers, topic, [{"value": value} for value in values])
+        messages = [large(n) for n in range(20)]
+        produce(broker.bootstrap_servers, topic, messages)
         with source_of(broker.bootstrap_servers, topic, by) as source:
             batches = list(source.read(0, 0, 20, 1_000))
-    assert [value for batch in batches for value in batch.column("value").to_pylist()] == values
+    found = [row for batch in batches for row in batch.to_pylist()]
+    assert [row["value"] for row in found] == [message["value"] for message in messages]
+    assert [row["key"] for row in found] == [message.get("key") for message in messages]
+    assert sum(len(header["value"]) for row in found for header in row["headers"] or ()) in (0, 100 * MEGABYTE)
     assert max(batch.nbytes for batch in batches) < 80 * MEGABYTE
 
 
