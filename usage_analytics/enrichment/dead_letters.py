@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from usage_analytics.enrichment.enriched_chunk import EnrichedChunk, read_enriched
-from usage_analytics.ingestion.offset_log import OffsetLog
+from usage_analytics.enrichment.enriched_chunk import EnrichedChunk, EnrichedDamaged, NotEnriched, examine_footers
+from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
 from usage_analytics.lake.layout import Layout
 
 
@@ -18,8 +18,8 @@ class WindowLetters:
     chunks: list[EnrichedChunk]
 
     @property
-    def messages(self) -> int:
-        """Its dead letters."""
+    def dead_letters(self) -> int:
+        """How many messages of the window broke the contract."""
         return sum(chunk.dead_letters for chunk in self.chunks)
 
     def is_outdated(self, fingerprint: str) -> bool:
@@ -28,15 +28,15 @@ class WindowLetters:
 
 
 def letters_by_window(layout: Layout, log: OffsetLog, windows: Sequence[str] = ()) -> list[WindowLetters]:
-    """Those of the given windows (or of all) that have dead letters, oldest first."""
+    """Those of the given windows (or of all) that have dead letters, oldest first; a damaged file is a `UserError`."""
     found = []
     for window in sorted(windows or layout.windows_with_dead_letters()):
-        chunks = [chunk for record in log.of_window(window) if (chunk := read_enriched(layout, record)) is not None]
+        chunks = [chunk for record in log.of_window(window) if (chunk := _examined(layout, record)) is not None]
         found.append(WindowLetters(window, chunks))
-    return [each for each in found if each.messages]
+    return [each for each in found if each.dead_letters]
 
 
-def dead_letters(layout: Layout, windows: Iterable[WindowLetters]) -> pl.LazyFrame:
+def all_letters(layout: Layout, windows: Iterable[WindowLetters]) -> pl.LazyFrame:
     """The dead letters of windows: columns of `DEAD_LETTER_SCHEMA`, and ``window``."""
     frames = []
     for each in windows:
@@ -52,3 +52,12 @@ def by_reason(letters: pl.LazyFrame) -> pl.DataFrame:
         messages=pl.len(), windows=pl.col("window").n_unique(), first=first.first()
     )
     return grouped.unnest("first").sort("messages", "reason", "field", descending=[True, False, False]).collect()
+
+
+def _examined(layout: Layout, record: ChunkRecord) -> EnrichedChunk | None:
+    try:
+        return examine_footers(layout, record)
+    except EnrichedDamaged:
+        raise
+    except NotEnriched:  # it may be landing just now
+        return None

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from usage_analytics import parts
-from usage_analytics.enrichment.dead_letters import WindowLetters, by_reason, dead_letters, letters_by_window
+from usage_analytics.enrichment.dead_letters import WindowLetters, all_letters, by_reason, letters_by_window
 from usage_analytics.errors import UserError
 from usage_analytics.reporting.terminal import CONSOLE, print_table, progress
 from usage_analytics.settings import Settings
@@ -20,7 +20,7 @@ def print_reasons(settings: Settings, windows: Sequence[str]) -> None:
     if not found:
         CONSOLE.print(f"no dead letters {_where(settings, windows)}")
         return
-    reasons = by_reason(dead_letters(parts.layout(settings), found))
+    reasons = by_reason(all_letters(parts.layout(settings), found))
     columns = ("reason", "field", "messages", "windows", "the first is at", "in words")
     rows = [
         (reason, field, messages, of, f"{partition}:{offset}", detail)
@@ -34,7 +34,7 @@ def print_letters(
 ) -> None:
     """Print single dead letters with all that is known of them; ``position`` is a Kafka partition and an offset."""
     found = _found(settings, windows)
-    letters = dead_letters(parts.layout(settings), found) if found else None
+    letters = all_letters(parts.layout(settings), found) if found else None
     if letters is not None and reason is not None:
         letters = letters.filter(pl.col("reason") == reason)
     if letters is not None and position is not None:
@@ -51,30 +51,23 @@ def print_letters(
 
 
 def print_replay(settings: Settings, windows: Sequence[str]) -> None:
-    """Judge windows with dead letters again under the contract of now, load them, and print what became of them."""
-    from usage_analytics.orchestration.instance import open_instance
-    from usage_analytics.orchestration.run_now import enrich_again
+    """Judge dead letters again under the contract of now, with a progress bar, and print what became of them."""
+    from usage_analytics.orchestration.replay import outdated_windows, replay
 
-    before = _found(settings, windows)
-    fingerprint = parts.enriched_reader(settings).fingerprint
-    outdated = [each for each in before if each.is_outdated(fingerprint)]
+    _refuse_mistyped(settings, windows)
+    outdated = outdated_windows(settings, windows)
     if not outdated:
         why = "were judged under the mapping, key and calendar of now already: nothing would change"
-        CONSOLE.print(f"the {sum(each.messages for each in before):,} dead letters {_where(settings, windows)} {why}")
+        CONSOLE.print(f"all dead letters {_where(settings, windows)} {why}")
         return
-    with open_instance(settings.home) as instance, progress("windows", len(outdated)) as advance:
-        for each in outdated:
-            enrich_again(each.window, instance)
-            advance(1)
-    left = {each.window: each.messages for each in _found(settings, [each.window for each in outdated])}
-    rows = [(e.window, e.messages, left.get(e.window, 0), e.messages - left.get(e.window, 0)) for e in outdated]
+    with progress("windows", len(outdated)) as advance:
+        done = replay(settings, outdated, advance)
+    rows = [(each.window, each.before, each.after, each.before - each.after) for each in done]
     print_table("Judged again", ("window", "dead letters before", "now", "usage events gained"), rows)
     stale = parts.warehouse(settings).stale_days()
     if stale:
         days = f"{len(stale)} trading days from {stale[0]} to {stale[-1]}"
-        CONSOLE.print(
-            f"Marts, model and plan of {days} are older than their events: the close of the day refreshes them"
-        )
+        CONSOLE.print(f"Marts, model and plan of {days} are older than their events; the next close refreshes them")
 
 
 def printable(content: bytes | None) -> str:
@@ -88,9 +81,13 @@ def printable(content: bytes | None) -> str:
 
 
 def _found(settings: Settings, windows: Sequence[str]) -> list[WindowLetters]:
-    for window in windows:
-        settings.calendar.window_from_key(window)  # a mistyped one is told
+    _refuse_mistyped(settings, windows)
     return letters_by_window(parts.layout(settings), parts.offset_log(settings), windows)
+
+
+def _refuse_mistyped(settings: Settings, windows: Sequence[str]) -> None:
+    for window in windows:
+        settings.calendar.window_from_key(window)
 
 
 def _where(settings: Settings, windows: Sequence[str]) -> str:
