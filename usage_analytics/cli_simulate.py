@@ -53,7 +53,7 @@ def simulate_command(
     of real exchanges; news spikes, incidents, late, doubled and broken messages, scripted clients. docs/simulation.md
     shows the world and what the truth folder holds.
 
-    Try: usage-analytics simulate --messages 100000 --to /tmp/desktop --truth /tmp/desktop/truth
+    Try: usage-analytics simulate --messages 100000 --to /tmp/my_desktop --truth /tmp/my_desktop/truth
     """
     from usage_analytics.reporting.simulation import print_planted, shown_progress
     from usage_analytics.simulation.into_kafka import into_kafka

@@ -64,7 +64,7 @@ def refuse_recreated(source: MessageSource, known: set[str]) -> None:
         raise UserError(
             f"topic {source.topic!r} is not the one the lake holds messages of: it was deleted and created again, or "
             f"this is another cluster (topic id {found}, the lake's is {', '.join(sorted(others))}); "
-            "give it its own USAGE_ANALYTICS_TOPIC or HOME"
+            "give it its own USAGE_ANALYTICS_TOPIC or USAGE_ANALYTICS_HOME"
         )
 
 
@@ -73,7 +73,7 @@ def _refuse_disagreement(topic: str, kafka_partition: int, committed: int, marks
     if marks.high < committed:
         raise UserError(
             f"{place}: the lake holds messages up to offset {committed}, but Kafka ends at {marks.high}; the topic was "
-            "created again or this is another cluster (give it its own USAGE_ANALYTICS_TOPIC or HOME)"
+            "created again or this is another cluster (give it its own USAGE_ANALYTICS_TOPIC or USAGE_ANALYTICS_HOME)"
         )
     if marks.low > committed:
         raise UserError(

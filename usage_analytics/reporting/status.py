@@ -75,7 +75,7 @@ def print_status(settings: Settings, windows: int, everything: bool) -> bool:
         hops = [(t.name, t.raw, t.enriched, t.dead_letters, t.loaded, t.balances, _fresh(t.freshness)) for t in totals]
         ledger = ("window", "raw", "enriched", "dead letters", "loaded", "balances", "to query, p50 / p95")
         print_table("Ledger", ledger, hops)
-    matters = refused + [_unexplained(total) for total in totals if total.unexplained]
+    matters = refused + _not_enriching(settings) + [_unexplained(total) for total in totals if total.unexplained]
     for matter in matters:
         CONSOLE.print(matter)
     if unreachable is not None:
@@ -132,6 +132,15 @@ def _totals(name: str, counts: Reconciliation, freshness: Freshness | None = Non
         freshness=freshness,
         unexplained=counts.unexplained,
     )
+
+
+def _not_enriching(settings: Settings) -> list[str]:
+    try:
+        if settings.home.exists():  # asking for the key makes one where none is needed yet
+            parts.enriched_reader(settings)
+    except UserError as error:
+        return [f"Nothing can be enriched: {error}"]
+    return []
 
 
 def _fresh(freshness: Freshness | None) -> str | None:

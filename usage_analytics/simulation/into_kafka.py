@@ -59,7 +59,7 @@ def _refuse_lost_topic(settings: Settings, client: dict[str, Any]) -> None:
         raise UserError(
             f"topic {settings.topic!r} is not on Kafka at {client['bootstrap.servers']}, but the lake in "
             f"{settings.home} holds messages of it: it was deleted, or this is another cluster; give it its own "
-            "USAGE_ANALYTICS_TOPIC or HOME"
+            "USAGE_ANALYTICS_TOPIC or USAGE_ANALYTICS_HOME"
         )
 
 

@@ -26,6 +26,7 @@ from usage_analytics.simulation.truth_folder import note_beginning, note_end, ow
 
 ENDED = 2**40  # minutes
 LOOK_EVERY_S = 0.5
+END_DEADLINE_S = 5.0
 IN_STEP_MINUTES = 3 * SLICE_MINUTES  # of simulated time, by which one process may be ahead of the slowest
 
 
@@ -78,7 +79,11 @@ def _send(scenario: Scenario, target: Target, truth: Path | None, speed: float, 
     finally:
         for process in children.values():
             process.terminate()
-            process.join()
+        for process in children.values():
+            process.join(END_DEADLINE_S)
+            if process.is_alive():
+                process.kill()
+                process.join()
 
 
 class _Board:
@@ -145,6 +150,7 @@ def _work(
     answer: Connection,
 ) -> None:  # fmt: skip
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by this, which it may itself ignore
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         answer.send(_run_lanes(scenario, lanes, number, target, truth, Pace(speed), board))

@@ -4,6 +4,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from fakes import hire
 from typer.testing import CliRunner
@@ -13,7 +14,12 @@ from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 from usage_analytics.ingestion.landing import land
 from usage_analytics.settings import Settings
 from usage_analytics.trading_calendar import Window
-from usage_analytics_tests.integration.platform_under_test import Produced, embedded_platform
+from usage_analytics_tests.integration.platform_under_test import (
+    Produced,
+    embedded_platform,
+    open_window,
+)
+from usage_analytics_tests.integration.platform_under_test import micro_batch as run_micro_batch
 
 
 def micro_batch(produced: Produced, window: Window) -> None:
@@ -92,7 +98,7 @@ def test_a_broker_that_was_restarted_is_told(tmp_path: Path, monkeypatch: pytest
         assert [row[-1] for row in table("Topic", shown)] == ["-"] * 3
         sentence = f"Nothing can be landed: topic {settings.topic!r} is not the one the lake holds messages of"
         assert sentence in " ".join(shown.split())
-        assert "give it its own USAGE_ANALYTICS_TOPIC or HOME" in " ".join(shown.split())
+        assert "give it its own USAGE_ANALYTICS_TOPIC or USAGE_ANALYTICS_HOME" in " ".join(shown.split())
         assert hops_in(shown) == hops
         assert code == 1
 
@@ -102,3 +108,16 @@ def restart(settings: Settings) -> None:
     assert running is not None
     running.stop()
     EmbeddedBroker.start(settings.broker_directory)
+
+
+def test_what_cannot_be_enriched_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with embedded_platform(monkeypatch, tmp_path) as produced:
+        window = open_window(produced.settings)
+        produced.send(100)
+        monkeypatch.setenv("USAGE_ANALYTICS_PSEUDONYM_KEY", "short")
+        with pytest.raises(dg.Failure, match="shorter than 16 characters"):
+            run_micro_batch(produced.settings, window)
+        shown, code = status()
+        assert hops_in(shown) == [[window, "100", "0", "0", "0", "NO"]]
+        assert code == 1
+        assert "Nothing can be enriched: USAGE_ANALYTICS_PSEUDONYM_KEY is shorter" in " ".join(shown.split())
