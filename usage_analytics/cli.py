@@ -60,7 +60,7 @@ def produce(
                                               "shipped mapping or TOML file, to find each message's user.")],
     trading_day: Annotated[str, typer.Option(help="For msnbc: the trading day to place visits in "
                                                   "(default: the latest closed one).")] = "",
-    messages: Annotated[int, typer.Option(min=0, help="Send only so many; 0 for all.")] = 0,
+    messages: Annotated[int, typer.Option(min=0, max=10**15, help="Send only so many; 0 for all.")] = 0,
     partitions: Annotated[int, typer.Option(min=1, max=10_000,
                                             help="Kafka partitions of the topic, if it must be created.")] = 4,
 ) -> None:  # fmt: skip
@@ -166,6 +166,8 @@ def evaluate(
         evaluation, held_out = judge(warehouse.transition_counts()), OWN_FOLDS
         why = f"the marts in {settings.warehouse} hold too few users; load more events and materialize app_transitions"
     else:
+        if not split_property.isprintable():
+            raise UserError(f"--split-property is the name of a property, found {split_property!r}")
         held_out = f"events whose {split_property!r} is 4 modulo 5"
         evaluation = judge(warehouse.transition_counts_by(split_property))
         why = f"too few events carry a whole number under the property {split_property!r}, or none is 4 modulo 5"

@@ -125,7 +125,9 @@ def _trouble(settings: list[str]) -> Trouble:
 
 
 def _as(kind: Any, value: str) -> Any:
-    return bool(int(value)) if kind is bool else kind(value)
+    if kind is bool and value not in ("0", "1"):
+        raise ValueError(value)
+    return value == "1" if kind is bool else kind(value)
 
 
 def _speed(text: str) -> float:

@@ -97,6 +97,7 @@ def test_bad_mapping(
             "is no trading day of XNYS",
         ),
         (("produce", "events.ndjson", "--mapping", "usage_event"), "no Kafka: set KAFKA_BOOTSTRAP_SERVERS"),
+        (("evaluate", "--split-property", "\udcff"), "--split-property is the name of a property, found '\\udcff'"),
         (("status",), "no Kafka: set KAFKA_BOOTSTRAP_SERVERS"),
         (("broker", "stop"), "no embedded broker runs for"),
     ],

@@ -110,6 +110,9 @@ def read_chunk(path: Path, record: ChunkRecord) -> Iterator[pa.RecordBatch]:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if not file.schema_arrow.equals(RAW_SCHEMA):
                 raise ValueError("its columns are not those of a chunk")
+            footer = (file.metadata.metadata or {}).get(b"end_offset", b"").decode()
+            if footer != str(record.end):
+                raise ValueError(f"it ends at offset {footer}, its record says {record.end}")
             for number in range(file.num_row_groups):
                 for batch in file.read_row_group(number, use_threads=False).combine_chunks().to_batches():
                     checksum.update(batch)

@@ -7,16 +7,19 @@ windows never step back. A chunk file that no record names was never committed.
 """
 
 import json
+import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.files import create_exclusive
 
 OFFSETS_PER_SHARD = 10**9  # keeps folders small enough to list, whatever the age of a topic
 FORMAT = 1
+BEGINS = -1
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class ChunkRecord:
     """A committed chunk: offsets ``[start, end)`` of one Kafka partition, its window, file and content checksum.
 
     ``topic_id`` is Kafka's own identity of the topic, new whenever one is created; empty where it tells none.
+    ``follows`` is set by the commit: the start of the record before it, -1 if it begins its chain, None in records of
+    before.
     """
 
     topic: str
@@ -35,6 +40,7 @@ class ChunkRecord:
     file: str
     checksum: str
     topic_id: str = ""
+    follows: int | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -88,8 +94,8 @@ class OffsetLog:
             raise OffsetConflict(record.name)
         if last is not None and (record.start != last.end or record.window < last.window):
             raise ValueError(f"{record.name} in window {record.window} does not continue {last}")
-        content = json.dumps({"format": FORMAT, **asdict(record)}).encode()
-        if not create_exclusive(self._path(record.kafka_partition, record.start), content):
+        linked = replace(record, follows=BEGINS if last is None else last.start)
+        if not create_exclusive(self._path(record.kafka_partition, record.start), _content(linked)):
             raise OffsetConflict(record.name)
 
     def of_window(self, window: str) -> list[ChunkRecord]:
@@ -118,6 +124,28 @@ class OffsetLog:
             for shard in self._shards(partition):
                 yield from map(_read, _record_files(shard))
 
+    def firsts(self) -> list[ChunkRecord]:
+        """The oldest record of each Kafka partition."""
+        found = []
+        for partition in self.kafka_partitions():
+            files = next((files for shard in self._shards(partition) if (files := _record_files(shard))), [])
+            found += [_read(path) for path in files[:1]]
+        return found
+
+    def covers(self, kafka_partition: int, start: int, end: int) -> bool:
+        """Whether records hold all offsets ``[start, end)``, in whichever windows."""
+        for shard in reversed(self._shards(kafka_partition)):
+            for path in reversed(_record_files(shard)):
+                if int(path.stem) >= end:
+                    continue
+                record = _read(path)
+                if record.end < end:
+                    return False
+                end = record.start
+                if end <= start:
+                    return True
+        return False
+
     def _run(self, kafka_partition: int, window: str, before: int) -> list[ChunkRecord]:
         # Windows never step back along a chain, so a window's records are one run of it: two binary searches.
         shards = [files for shard in self._shards(kafka_partition) if (files := _record_files(shard))]
@@ -144,11 +172,24 @@ def _record_files(shard: Path) -> list[Path]:
     return sorted(path for path in shard.glob("*.json") if not path.name.startswith("."))
 
 
+def _content(record: ChunkRecord) -> bytes:
+    fields = asdict(record)
+    return json.dumps({"format": FORMAT, **fields, "crc": _crc(fields)}).encode()
+
+
+def _crc(fields: dict[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(fields, sort_keys=True).encode()):08x}"
+
+
 def _read(path: Path) -> ChunkRecord:
     try:
         fields = json.loads(path.read_bytes())
         if fields.pop("format") != FORMAT:
             raise UserError(f"offset record {path}: written by another version of the platform")
-        return ChunkRecord(**fields)
+        crc = fields.pop("crc", None)  # records of before have none
+        record = ChunkRecord(**fields)
+        if crc is not None and crc != _crc(asdict(record)):
+            raise ValueError("it is not as it was written")
+        return record
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"offset record {path} is damaged: {error}") from None
+        raise UserError(f"offset record {path} is damaged: {error}; restore it from a copy of the lake") from None

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_file import ChunkDamaged, ChunkWriter, verify_chunk
-from usage_analytics.ingestion.offset_log import ChunkRecord
+from usage_analytics.ingestion.offset_log import BEGINS, ChunkRecord
 from usage_analytics.ingestion.planning import MessageSource
 from usage_analytics.lake.files import publish, temporary_beside
 from usage_analytics.lake.layout import Layout
@@ -62,6 +62,9 @@ class TilingFault:
     end: int
     kind: str
 
+    def describe(self) -> str:
+        return f"Kafka partition {self.kafka_partition}: {self.kind} {self.start} to {self.end}"
+
 
 def tiling_faults(records: list[ChunkRecord]) -> list[TilingFault]:
     """Where consecutive records do not meet; empty when offsets tile."""
@@ -72,3 +75,12 @@ def tiling_faults(records: list[ChunkRecord]) -> list[TilingFault]:
             kind = "gap" if before.end < after.start else "overlap"
             faults.append(TilingFault(after.kafka_partition, low, high, kind))
     return faults
+
+
+def lost_beginnings(firsts: Iterable[ChunkRecord]) -> list[TilingFault]:
+    """Where the oldest record of a Kafka partition follows one that is no longer there."""
+    return [
+        TilingFault(first.kafka_partition, first.follows, first.start, "gap")
+        for first in firsts
+        if first.follows is not None and first.follows != BEGINS
+    ]

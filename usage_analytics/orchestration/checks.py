@@ -9,7 +9,7 @@ from usage_analytics.enrichment.enrich import EnrichmentReport
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.kafka_source import NoTopic
 from usage_analytics.ingestion.retention import deadlines, topic_retention
-from usage_analytics.ingestion.verification import tiling_faults
+from usage_analytics.ingestion.verification import lost_beginnings, tiling_faults
 from usage_analytics.orchestration.micro_batch_assets import loaded_events, raw_messages, usage_events, usage_messages
 from usage_analytics.orchestration.partitions import trading_day_of
 from usage_analytics.orchestration.resources import Platform, told_plainly
@@ -50,9 +50,10 @@ def unread_is_kept(context: dg.AssetCheckExecutionContext, platform: Platform) -
 def offsets_tile(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
     """The window's chunks continue those before them without a gap or an overlap, in every Kafka partition."""
     with told_plainly():
-        records = parts.offset_log(platform.settings()).chain_into(context.op_execution_context.partition_key)
-    faults = tiling_faults(records)
-    places = [f"Kafka partition {f.kafka_partition}: {f.kind} {f.start} to {f.end}" for f in faults]
+        log = parts.offset_log(platform.settings())
+        records = log.chain_into(context.op_execution_context.partition_key)
+        faults = tiling_faults(records) + lost_beginnings(log.firsts())
+    places = [fault.describe() for fault in faults]
     return dg.AssetCheckResult(
         passed=not faults,
         metadata={"chunks": len(records), "faults": len(faults), "places": "; ".join(places[:SHOWN]) or "none"},

@@ -10,6 +10,7 @@ from usage_analytics.ingestion.landing import has_ended
 from usage_analytics.micro_batch import land_window
 from usage_analytics.orchestration.partitions import WINDOWS
 from usage_analytics.orchestration.resources import Platform, told_plainly
+from usage_analytics.reconciliation.hop_counts import refuse_lost_records
 
 OWNERS = ["team:platform"]
 
@@ -95,8 +96,9 @@ def loaded_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.M
     settings = platform.settings()
     window = context.partition_key
     with told_plainly():
-        chunks = parts.enriched_reader(settings).chunks(parts.offset_log(settings).of_window(window))
-        warehouse = parts.warehouse(settings)
+        log, warehouse = parts.offset_log(settings), parts.warehouse(settings)
+        chunks = parts.enriched_reader(settings).chunks(log.of_window(window))
+        refuse_lost_records(log, settings.topic, warehouse, window)
         receipt = warehouse.load_window(settings.topic, window, chunks)
         freshness = warehouse.freshness(settings.topic, window)
     return dg.MaterializeResult(

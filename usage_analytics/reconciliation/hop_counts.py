@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from usage_analytics.enrichment.enriched_chunk import read_enriched
+from usage_analytics.errors import UserError
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
 from usage_analytics.lake.layout import Layout
 from usage_analytics.warehouse.protocol import Warehouse
@@ -26,6 +27,10 @@ BY_WINDOW = "GROUP BY load_window"
 LOADED_CHUNKS = """
 SELECT load_window, kafka_partition, start_offset FROM load_ledger WHERE topic = ? AND load_window >= ?
 """
+LOADED_RANGES = """
+SELECT load_window, kafka_partition, start_offset, end_offset FROM load_ledger
+WHERE topic = ? AND (? IS NULL OR load_window = ?) ORDER BY ALL
+"""
 RECENT_WINDOWS = 40  # more than a trading day of them
 
 
@@ -36,6 +41,23 @@ def unfinished_windows(log: OffsetLog, topic: str, warehouse: Warehouse) -> list
         return []
     loaded = set(warehouse.read(LOADED_CHUNKS, [topic, windows[-1]]).iter_rows())
     return [w for w in windows if any(_key(r) not in loaded for r in log.of_window(w))]
+
+
+def refuse_lost_records(log: OffsetLog, topic: str, warehouse: Warehouse, window: str | None = None) -> None:
+    """`UserError` if a window (or any) was loaded from chunks of which the lake has lost the records.
+
+    What Kafka gave again, and so other records hold, is not lost.
+    """
+    loaded = warehouse.read(LOADED_RANGES, [topic, window, window]).iter_rows()
+    lost = [place for place in loaded if not log.covers(*place[1:])]
+    if lost:
+        window, partition, start, end = lost[0]
+        more = f" (and {len(lost) - 1} chunks more)" if len(lost) > 1 else ""
+        raise UserError(
+            f"topic {topic!r}, Kafka partition {partition}, offsets {start} to {end} of window {window}{more}: the "
+            "warehouse holds them, but the lake has lost their records; restore these from a copy of the lake, or, "
+            f"without one, give up what only the warehouse holds: {warehouse.rebuild}"
+        )
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.ingestion.planning import MessageSource, plan
-from usage_analytics.reconciliation.hop_counts import Reconciliation, reconcile, reconcile_window
+from usage_analytics.ingestion.verification import lost_beginnings, tiling_faults
+from usage_analytics.reconciliation.hop_counts import Reconciliation, reconcile, reconcile_window, refuse_lost_records
 from usage_analytics.reporting.terminal import CONSOLE, print_table
 from usage_analytics.settings import Settings
 from usage_analytics.warehouse.protocol import Freshness
@@ -75,7 +76,12 @@ def print_status(settings: Settings, windows: int, everything: bool) -> bool:
         hops = [(t.name, t.raw, t.enriched, t.dead_letters, t.loaded, t.balances, _fresh(t.freshness)) for t in totals]
         ledger = ("window", "raw", "enriched", "dead letters", "loaded", "balances", "to query, p50 / p95")
         print_table("Ledger", ledger, hops)
-    matters = refused + _not_enriching(settings) + [_unexplained(total) for total in totals if total.unexplained]
+    matters = (
+        refused
+        + _not_enriching(settings)
+        + (_broken_chains(settings) if everything else [])
+        + [_unexplained(total) for total in totals if total.unexplained]
+    )
     for matter in matters:
         CONSOLE.print(matter)
     if unreachable is not None:
@@ -134,6 +140,18 @@ def _totals(name: str, counts: Reconciliation, freshness: Freshness | None = Non
     )
 
 
+def _broken_chains(settings: Settings) -> list[str]:
+    log = parts.offset_log(settings)
+    faults = tiling_faults(list(log.all())) + lost_beginnings(log.firsts())
+    remedy = "the lake has lost offset records: restore them from a copy"
+    found = [f"{fault.describe()}: {remedy}" for fault in faults]
+    try:
+        refuse_lost_records(log, settings.topic, parts.warehouse(settings))
+    except UserError as error:
+        found.append(str(error))
+    return found
+
+
 def _not_enriching(settings: Settings) -> list[str]:
     try:
         if settings.home.exists():  # asking for the key makes one where none is needed yet
@@ -153,5 +171,6 @@ def _unexplained(total: HopTotals) -> str:
     rows = sum(total.unexplained.values())
     return (
         f"Of {total.name}, the warehouse holds {rows:,} rows that no record of the lake explains, loaded from window "
-        f"{windows}: restore the lake, or materialize loaded_events of window {windows}, which takes them out"
+        f"{windows}: restore the lake; if Kafka gave the same offsets again, into another window, materialize "
+        f"loaded_events of window {windows}, which takes them out"
     )

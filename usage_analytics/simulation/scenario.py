@@ -9,6 +9,7 @@ from usage_analytics.trading_calendar import TradingClock, trading_calendar
 
 STORY_BEFORE = timedelta(days=28)  # by default a new mini-app is in the middle of its adoption on the first day
 MOST_PER_USER, LEAST_PER_USER = 2_000, 10
+MOST_USERS = 10_000_000  # all of them are held in memory
 EVENTS_PER_USER = 50  # on an ordinary day, where the number of users is not given
 MOST_LANES = 10_000  # each is a Kafka partition, or an open file
 MOST_EPISODES = 9  # of a kind on a day: so many never meet, not even on a half day
@@ -72,6 +73,8 @@ class Scenario:
         _refuse_unless(1 <= self.lanes <= MOST_LANES, f"{lanes}, found {self.lanes:,}")
         _refuse_unless(0 <= self.spread <= 3, f"the spread is from 0 to 3, found {self.spread:g}")
         _refuse_unless(len(set(self.exchanges)) == len(self.exchanges), "an exchange is named twice")
+        most = f"at most {MOST_USERS:,} users are possible, found {self.users:,}; give fewer users more messages each"
+        _refuse_unless(self.users <= MOST_USERS, most)
         each = self.messages_per_day / self.users
         told = f"{self.messages_per_day:,} messages a day of {self.users:,} users are {each:,.1f} each"
         limits = f"from {LEAST_PER_USER} to {MOST_PER_USER:,} are possible"

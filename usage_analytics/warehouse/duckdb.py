@@ -14,7 +14,7 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from usage_analytics.enrichment.enriched_chunk import EnrichedChunk
-from usage_analytics.warehouse.duckdb_file import opened, sql
+from usage_analytics.warehouse.duckdb_file import opened, rebuild, sql
 from usage_analytics.warehouse.protocol import MARTS, PLAN, Freshness, LoadReceipt, MartReceipt
 from usage_analytics.warehouse.window_loading import duckdb_of, load
 
@@ -37,6 +37,10 @@ class DuckDBWarehouse:
     path: Path
     wait_s: float = 60.0
     memory_limit: str = "768MB"
+
+    @property
+    def rebuild(self) -> str:
+        return rebuild(self.path)
 
     def load_window(self, topic: str, window: str, chunks: Sequence[EnrichedChunk]) -> LoadReceipt:
         with self._transaction() as connection:

@@ -43,10 +43,16 @@ class Freshness:
 class Warehouse(Protocol):
     """Loads windows, refreshes marts by trading day, answers queries."""
 
+    @property
+    def rebuild(self) -> str:
+        """How to make it again from the lake, as a person is told."""
+        ...
+
     def load_window(self, topic: str, window: str, chunks: Sequence[EnrichedChunk]) -> LoadReceipt:
         """Make the window's rows equal to its chunks', in one transaction with the ledger.
 
-        A damaged events file among those to load is a `UserError`, and nothing has changed.
+        `UserError`, and nothing has changed: a damaged events file among those to load; offsets that other windows
+        have loaded, or chunks that would take the window's beginning away.
         """
         ...
 

@@ -86,7 +86,7 @@ def _refuse_overlaps(
             raise UserError(
                 f"{place}: the warehouse already holds offsets {first} to {last} from window {windows}, of which the "
                 f"lake has lost the records; restore the lake, or materialize loaded_events of window {windows} first, "
-                "which takes out of the warehouse what the lake no longer holds"
+                "which takes out what the lake holds elsewhere"
             )
         raise UserError(
             f"{place}: the warehouse already holds offsets {first} to {last} from it, and would lose those before "

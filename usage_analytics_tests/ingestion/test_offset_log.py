@@ -1,5 +1,6 @@
 """The offset log: exclusive commits, one chain per Kafka partition, windows that never step back."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.offset_log import OFFSETS_PER_SHARD, ChunkRecord, OffsetConflict, OffsetLog
+from usage_analytics.ingestion.verification import lost_beginnings
 
 
 def record(start: int, end: int, window: str = "w1", kafka_partition: int = 0, file: str = "f") -> ChunkRecord:
@@ -133,3 +135,57 @@ def test_what_a_crash_leaves_behind_is_no_record(tmp_path: Path) -> None:
     path = next(tmp_path.rglob("*.json"))
     path.with_name(f".{path.name}.0123.inprogress").write_bytes(b"half")
     assert list(log.all()) == [record(0, 9)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b'"end": 9', b'"end": 8'), (b'"window": "w1"', b'"window": "w3"'), (b'"end": 9', b'"end": "9"'), (b"{", b"")],
+)
+def test_a_record_that_was_changed_is_not_believed(before: bytes, after: bytes, tmp_path: Path) -> None:
+    log = OffsetLog(tmp_path)
+    log.commit(record(5, 9))
+    path = log._path(0, 5)
+    path.write_bytes(path.read_bytes().replace(before, after, 1))
+    with pytest.raises(UserError, match=f"offset record {path} is damaged: .*; restore it from a copy of the lake"):
+        log.last(0)
+
+
+def test_records_of_before_are_read_too(tmp_path: Path) -> None:
+    log = OffsetLog(tmp_path)
+    log.commit(record(5, 9))
+    path = log._path(0, 5)
+    fields = json.loads(path.read_bytes())
+    del fields["crc"], fields["follows"]
+    path.write_text(json.dumps(fields))
+    assert log.last(0) == record(5, 9)
+    assert lost_beginnings(log.firsts()) == []
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=8), st.data())
+@settings(max_examples=50)
+def test_covers_is_whether_records_hold_every_offset(lengths: list[int], data: st.DataObject) -> None:
+    with memory_folder() as folder:
+        log, held, start = OffsetLog(Path(folder)), set(), 0
+        records = []
+        for length in lengths:
+            records.append(record(start, start + length))
+            log.commit(records[-1])
+            start += length
+        lost = data.draw(st.sets(st.sampled_from(records)))
+        for each in records:
+            if each in lost:
+                log._path(0, each.start).unlink()
+            else:
+                held |= set(range(each.start, each.end))
+        for low in range(start):
+            for high in range(low + 1, start + 2):
+                assert log.covers(0, low, high) == (set(range(low, high)) <= held)
+
+
+def test_a_chain_knows_where_it_began(tmp_path: Path) -> None:
+    log = OffsetLog(tmp_path)
+    for start in (5, 9, 12):
+        log.commit(record(start, {5: 9, 9: 12, 12: 20}[start]))
+    assert lost_beginnings(log.firsts()) == []
+    log._path(0, 5).unlink()
+    assert [fault.describe() for fault in lost_beginnings(log.firsts())] == ["Kafka partition 0: gap 5 to 9"]

@@ -16,8 +16,10 @@ from fakes import TOPIC, FakeKafka, flip, land_all, message
 from usage_analytics import parts
 from usage_analytics.definitions import defs
 from usage_analytics.enrichment import enriched_chunk
+from usage_analytics.errors import UserError
+from usage_analytics.ingestion.verification import lost_beginnings, tiling_faults
 from usage_analytics.orchestration.run_now import QUIET
-from usage_analytics.reconciliation.hop_counts import unfinished_windows
+from usage_analytics.reconciliation.hop_counts import refuse_lost_records, unfinished_windows
 from usage_analytics.settings import PREFIX, load_settings
 from usage_analytics.trading_calendar import Window
 from usage_analytics_tests.integration.platform_under_test import clean_environment
@@ -167,30 +169,64 @@ def test_a_damaged_warehouse_is_told_in_a_sentence_that_helps(older: Landed) -> 
     assert older.loaded().equals(rows)
 
 
+def land_again_from(low: int, older: Landed) -> Window:
+    """The lake is lost, and Kafka's retention has moved on; the window in which all the rest lands."""
+    shutil.rmtree(older.settings.lake)
+    for held in older.kafka.kafka_partitions.values():
+        held.low = low
+    older.window = older.settings.calendar.window_at(older.window.end)
+    older.land()
+    assert older.materialize("usage_events").success
+    return older.window
+
+
 def test_events_that_a_lost_lake_lands_again_are_not_loaded_twice(older: Landed) -> None:
     assert older.materialize("usage_events", "loaded_events").success
     first, log = older.window, parts.offset_log(older.settings)
-    shutil.rmtree(older.settings.lake)
-    for held in older.kafka.kafka_partitions.values():
-        held.low = 10  # Kafka's retention has moved on
-    calendar = older.settings.calendar
-    older.window = calendar.window_at(first.end)
-    older.land()
-    assert [(r.start, r.end) for r in log.of_window(older.window.key)] == [(10, 40)] * 2
-    assert older.materialize("usage_events").success
+    again = land_again_from(0, older)
     assert older.refusal("loaded_events") == (
-        f"topic {TOPIC!r}, Kafka partition 0, offsets 10 to 40 of window {older.window.key}: the warehouse already "
-        f"holds offsets 0 to 20 from window {first.key}, of which the lake has lost the records; restore the lake, or "
-        f"materialize loaded_events of window {first.key} first, which takes out of the warehouse what the lake no "
-        "longer holds"
+        f"topic {TOPIC!r}, Kafka partition 0, offsets 0 to 40 of window {again.key}: the warehouse already holds "
+        f"offsets 0 to 20 from window {first.key}, of which the lake has lost the records; restore the lake, or "
+        f"materialize loaded_events of window {first.key} first, which takes out what the lake holds elsewhere"
     )
-    assert unfinished_windows(log, TOPIC, parts.warehouse(older.settings)) == [older.window.key]
-    again, older.window = older.window, first
-    assert older.materialize("loaded_events").success
-    older.window = again
-    assert older.materialize("loaded_events").success
+    assert unfinished_windows(log, TOPIC, parts.warehouse(older.settings)) == [again.key]
+    for older.window in (first, again):
+        assert older.materialize("loaded_events").success
     loaded = older.loaded()
-    assert (loaded.height, loaded.select("kafka_partition", "kafka_offset").is_unique().all()) == (56, True)
+    assert (loaded.height, loaded.select("kafka_partition", "kafka_offset").is_unique().all()) == (76, True)
+
+
+def test_events_that_only_the_warehouse_holds_are_not_taken_out(older: Landed) -> None:
+    assert older.materialize("usage_events", "loaded_events").success
+    first, rows, path = older.window, older.loaded(), older.settings.warehouse
+    again = land_again_from(10, older)
+    assert "the warehouse already holds offsets 0 to 20" in older.refusal("loaded_events")
+    older.window = first
+    assert older.refusal("loaded_events") == (
+        f"topic {TOPIC!r}, Kafka partition 0, offsets 0 to 20 of window {first.key} (and 1 chunks more): the warehouse "
+        "holds them, but the lake has lost their records; restore these from a copy of the lake, or, without one, give "
+        f"up what only the warehouse holds: move {path} away and materialize loaded_events of all windows, then the "
+        "marts, model and plan of all trading days"
+    )
+    assert older.loaded().equals(rows)
+    path.unlink()  # given up
+    for older.window in (first, again):
+        assert older.materialize("loaded_events").success
+    assert older.loaded().height == 56
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_lost_record_is_a_gap_even_at_the_beginning(lost: int, open_now: Landed) -> None:
+    open_now.land()
+    log = parts.offset_log(open_now.settings)
+    assert open_now.materialize("usage_events", "loaded_events").success
+    records = [record for record in log.all() if record.kafka_partition == 0]
+    path = log._path(0, records[lost].start)
+    path.unlink()
+    with pytest.raises(UserError, match=f"offsets {records[lost].start} to {records[lost].end} of window"):
+        refuse_lost_records(log, TOPIC, parts.warehouse(open_now.settings))
+    faults = tiling_faults(list(log.all())) + lost_beginnings(log.firsts())
+    assert [(f.kafka_partition, f.start) for f in faults] == ([(0, 0)] if lost == 0 else [])
 
 
 def test_rows_that_another_window_left_at_the_windows_offsets_fail_the_check(older: Landed) -> None:

@@ -93,7 +93,7 @@ def test_offsets_that_another_window_loaded_are_refused_and_the_remedy_helps(
     rows, ledger = warehouse.read(EVENTS), warehouse.read(LEDGER)
     remedy = (
         f"from window {WINDOWS[0]}, of which the lake has lost the records; restore the lake, or materialize "
-        f"loaded_events of window {WINDOWS[0]} first, which takes out of the warehouse what the lake no longer holds"
+        f"loaded_events of window {WINDOWS[0]} first, which takes out what the lake holds elsewhere"
     )
     for start, end in ((5, 12), (8, 12), (6, 9)):  # where the lost record began, where Kafka's retention is now, within
         again = enriched_chunk(memory_path, WINDOWS[1], 0, start, events(end - start))
