@@ -10,7 +10,6 @@ from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.ingestion.planning import MessageSource, plan
 
 LOOKED_AT = 100  # waiting messages of a Kafka partition that are read to know their age and size
-ANSWER_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Deadline:
     rule: str  # the topic's setting by which it is deleted
 
 
-def topic_retention(client: dict[str, Any], topic: str) -> Retention:
+def topic_retention(client: dict[str, Any], topic: str, timeout_s: float) -> Retention:
     """What a topic's settings say."""
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
@@ -39,7 +38,7 @@ def topic_retention(client: dict[str, Any], topic: str) -> Retention:
     admin = AdminClient({**client, "allow.auto.create.topics": False, "log_level": 0})
     resource = ConfigResource(ResourceType.TOPIC, topic)
     try:
-        found = admin.describe_configs([resource], request_timeout=ANSWER_S)[resource].result()
+        found = admin.describe_configs([resource], request_timeout=timeout_s)[resource].result()
     except KafkaException:
         return Retention()
     milliseconds, size = _limit(found, "retention.ms"), _limit(found, "retention.bytes")

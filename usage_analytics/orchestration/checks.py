@@ -28,7 +28,7 @@ def unread_is_kept(context: dg.AssetCheckExecutionContext, platform: Platform) -
     settings = platform.settings()
     try:
         with parts.kafka_source(settings) as source:
-            retention = topic_retention(parts.kafka_client(settings), settings.topic)
+            retention = topic_retention(parts.kafka_client(settings), settings.topic, settings.kafka_timeout_s)
             nearest = deadlines(source, parts.offset_log(settings), retention, datetime.now(UTC))[:1]
     except (parts.NoKafka, NoTopic) as error:
         return dg.AssetCheckResult(passed=True, description=f"nothing to watch: {error}")

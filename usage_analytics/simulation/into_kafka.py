@@ -48,7 +48,7 @@ def into_kafka(
         target = KafkaTarget(client, settings.topic, source.topic_id())
         if not again and any(mark.high > mark.low for mark in source.watermarks().values()):
             refuse_sent(folder, scenario.days, target.place)
-        most = max_waiting or most_waiting(topic_retention(client, settings.topic))
+        most = max_waiting or most_waiting(topic_retention(client, settings.topic, settings.kafka_timeout_s))
         pressure = Backpressure(source, parts.offset_log(settings).committed, most)
         with show(scenario, pressure) as watch:
             return simulate(scenario, target, folder, speed=speed, processes=processes, watch=watch), folder
