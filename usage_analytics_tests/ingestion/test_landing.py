@@ -33,7 +33,7 @@ LIMITS = st.builds(
     chunk_messages=st.integers(1, 8),
     chunk_bytes=st.sampled_from([1, 200, 2**30]),
     batch_messages=st.integers(1, 5),
-    threads=st.integers(1, 3),
+    threads=st.just(1),  # what races do is chosen here, not left to the machine: a failure must repeat
 )
 VALUES = st.lists(st.one_of(st.none(), st.binary(max_size=6)), min_size=1, max_size=12)
 KAFKA_PARTITIONS = st.integers(0, 1)
