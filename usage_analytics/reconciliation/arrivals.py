@@ -21,22 +21,26 @@ def counts_by_arrival(
 ) -> pl.DataFrame:
     """Columns ``arrived_us`` (start of the span; null: Kafka tells no time), ``raw``, ``dead_letters``, ``loaded``.
 
-    Of whole windows: give all records of a window or none.
+    Of whole windows: give all records of a window or none. A file that cannot be read counts nothing.
     """
     records = list(records)
     raw = [layout.raw_chunk(record.window, record.file) for record in records]
     letters = [layout.dead_letters(record.window, record.name) for record in records]
-    of_windows = sorted({record.window for record in records})
-    loaded = [warehouse.read(LOADED, [span_us, span_us, layout.topic, window]) for window in of_windows]
-    counted = [_counted(raw, "raw", span_us), _counted(letters, "dead_letters", span_us)]
-    together = pl.concat([*counted, *(each.cast(pl.Int64) for each in loaded)], how="diagonal")
+    counted = [_NOTHING, *(_counted(path, "raw", span_us) for path in raw)]
+    counted += [_counted(path, "dead_letters", span_us) for path in letters]
+    for window in sorted({record.window for record in records}):
+        counted.append(warehouse.read(LOADED, [span_us, span_us, layout.topic, window]).cast(pl.Int64))
+    together = pl.concat(counted, how="diagonal")
     return together.group_by("arrived_us").agg(pl.exclude("arrived_us").sum()).sort("arrived_us")
 
 
-def _counted(paths: list[Path], name: str, span_us: int) -> pl.DataFrame:
-    there = [path for path in paths if path.exists()]
-    if not there:
-        return pl.DataFrame(schema={"arrived_us": pl.Int64, name: pl.Int64})
+_NOTHING = pl.DataFrame(schema=dict.fromkeys(("arrived_us", "raw", "dead_letters", "loaded"), pl.Int64))
+
+
+def _counted(path: Path, name: str, span_us: int) -> pl.DataFrame:
+    try:
+        received = pl.read_parquet(path, columns=["kafka_timestamp_us"])
+    except (OSError, pl.exceptions.PolarsError):  # as good as gone: what it held is not counted
+        return _NOTHING
     arrived = (pl.col("kafka_timestamp_us") // span_us * span_us).alias("arrived_us")
-    counts = pl.scan_parquet(there).group_by(arrived).agg(pl.len().cast(pl.Int64).alias(name))
-    return counts.collect()
+    return received.group_by(arrived).agg(pl.len().cast(pl.Int64).alias(name))

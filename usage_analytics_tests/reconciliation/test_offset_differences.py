@@ -62,6 +62,8 @@ def test_a_lost_file_is_a_loss_of_its_messages(damage: str, chain: Chain) -> Non
     if damage == "cut short":
         path.write_bytes(content[:-30])
     assert located(chain)[0] == ("raw", "lost", 0, 0, 9, 10)
+    counts = counts_by_arrival(chain.records, chain.layout, chain.warehouse, MINUTE_US)
+    assert counts.select("raw", "dead_letters", "loaded").rows() == [(30, 8, 32)]
 
 
 def test_counts_by_minute_of_arrival_show_where_a_loss_is(chain: Chain) -> None:

@@ -52,3 +52,9 @@ def test_a_mistyped_window_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("USAGE_ANALYTICS_HOME", str(tmp_path))
     with pytest.raises(UserError, match="window 'noon': expected a local start such as"):
         reconcile("--window", "noon")
+
+
+def test_an_empty_home_has_nothing_to_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USAGE_ANALYTICS_HOME", str(tmp_path))
+    shown, code = reconcile()
+    assert code == 0 and "arrived in the hour of" in shown
