@@ -97,8 +97,9 @@ def loaded_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.M
     window = context.partition_key
     with told_plainly():
         log, warehouse = parts.offset_log(settings), parts.warehouse(settings)
-        chunks = parts.enriched_reader(settings).chunks(log.of_window(window))
-        refuse_lost_records(log, settings.topic, warehouse, window)
+        records = log.of_window(window)
+        chunks = parts.enriched_reader(settings).chunks(records)
+        refuse_lost_records(log, records, settings.topic, warehouse, window)
         receipt = warehouse.load_window(settings.topic, window, chunks)
         freshness = warehouse.freshness(settings.topic, window)
     return dg.MaterializeResult(

@@ -43,13 +43,17 @@ def unfinished_windows(log: OffsetLog, topic: str, warehouse: Warehouse) -> list
     return [w for w in windows if any(_key(r) not in loaded for r in log.of_window(w))]
 
 
-def refuse_lost_records(log: OffsetLog, topic: str, warehouse: Warehouse, window: str | None = None) -> None:
+def refuse_lost_records(
+    log: OffsetLog, records: Iterable[ChunkRecord], topic: str, warehouse: Warehouse, window: str | None = None
+) -> None:
     """`UserError` if a window (or any) was loaded from chunks of which the lake has lost the records.
 
-    What Kafka gave again, and so other records hold, is not lost.
+    ``records``: those of the window (or all). What Kafka gave again, and so other records hold, is not lost.
     """
+    there = {(*_key(record), record.end) for record in records}
     loaded = warehouse.read(LOADED_RANGES, [topic, window, window]).iter_rows()
-    lost = [place for place in loaded if not log.covers(*place[1:])]
+    # Records are searched only for the few places that are not among those at hand: it takes a walk through the log.
+    lost = [place for place in loaded if place not in there and not log.covers(*place[1:])]
     if lost:
         window, partition, start, end = lost[0]
         more = f" (and {len(lost) - 1} chunks more)" if len(lost) > 1 else ""

@@ -142,11 +142,12 @@ def _totals(name: str, counts: Reconciliation, freshness: Freshness | None = Non
 
 def _broken_chains(settings: Settings) -> list[str]:
     log = parts.offset_log(settings)
-    faults = tiling_faults(list(log.all())) + lost_beginnings(log.firsts())
+    records = list(log.all())
+    faults = tiling_faults(records) + lost_beginnings(log.firsts())
     remedy = "the lake has lost offset records: restore them from a copy"
     found = [f"{fault.describe()}: {remedy}" for fault in faults]
     try:
-        refuse_lost_records(log, settings.topic, parts.warehouse(settings))
+        refuse_lost_records(log, records, settings.topic, parts.warehouse(settings))
     except UserError as error:
         found.append(str(error))
     return found

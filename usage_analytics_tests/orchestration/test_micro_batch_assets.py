@@ -224,7 +224,7 @@ def test_a_lost_record_is_a_gap_even_at_the_beginning(lost: int, open_now: Lande
     path = log._path(0, records[lost].start)
     path.unlink()
     with pytest.raises(UserError, match=f"offsets {records[lost].start} to {records[lost].end} of window"):
-        refuse_lost_records(log, TOPIC, parts.warehouse(open_now.settings))
+        refuse_lost_records(log, log.all(), TOPIC, parts.warehouse(open_now.settings))
     faults = tiling_faults(list(log.all())) + lost_beginnings(log.firsts())
     assert [(f.kafka_partition, f.start) for f in faults] == ([(0, 0)] if lost == 0 else [])
 
