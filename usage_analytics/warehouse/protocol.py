@@ -34,7 +34,7 @@ class MartReceipt:
 
 @dataclass(frozen=True)
 class Freshness:
-    """Seconds from a message's arrival on Kafka until it could be queried, of half and of 95 % of a window's events."""
+    """Whole seconds from arrival on Kafka within which half, and 95 %, of a window's events could be queried."""
 
     median_s: float
     p95_s: float
