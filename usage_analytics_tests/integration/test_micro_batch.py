@@ -21,10 +21,10 @@ from confluent_kafka.admin import (
     NewTopic,
     ResourceType,
 )
-from fakes import hire
 
 from usage_analytics import parts
 from usage_analytics.ingestion.offset_log import ChunkRecord
+from usage_analytics.micro_batch import land_window
 from usage_analytics.orchestration import micro_batch_assets
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import close_trading_day
@@ -257,8 +257,6 @@ def assert_landed(produced: Produced, values: list[bytes]) -> list[ChunkRecord]:
 
 def test_two_runs_at_once_land_each_message_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dagster's pools keep runs apart; the lake must not depend on them."""
-    from usage_analytics.ingestion.landing import land
-
     with embedded_platform(monkeypatch, tmp_path, CHUNK_MESSAGES=200, BATCH_MESSAGES=100) as produced:
         settings = produced.settings
         produced.send(3_000, broken_of_each_kind=1)
@@ -268,16 +266,8 @@ def test_two_runs_at_once_land_each_message_once(tmp_path: Path, monkeypatch: py
 
         def race() -> None:
             try:
-                with parts.kafka_source(settings) as source:
-                    barrier.wait()
-                    land(
-                        hire(source),
-                        parts.offset_log(settings),
-                        parts.layout(settings),
-                        window,
-                        parts.limits(settings),
-                        now,
-                    )
+                barrier.wait()
+                land_window(settings, window, now)
             except Exception as error:
                 failures.append(error)
 

@@ -14,10 +14,10 @@ import duckdb
 import polars as pl
 import pytest
 from dagster._core.test_utils import create_run_for_test
-from fakes import hire
 
 from usage_analytics import parts
 from usage_analytics.definitions import defs
+from usage_analytics.micro_batch import land_window
 from usage_analytics.orchestration import schedules, sensors
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.resources import Platform
@@ -78,21 +78,11 @@ def test_empty_topic_waits(produced: Produced, tmp_path: Path) -> None:
 def test_only_what_is_not_in_the_lake_waits(
     produced: Produced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from usage_analytics.ingestion.landing import land
-
     produced.send(THRESHOLD)
     settings, now = produced.settings, at(produced.day, 10, 7)
     first = tick(tmp_path).run_requests[0]
-    with parts.kafka_source(settings) as source:
-        window = settings.calendar.window_at(now)
-        land(
-            hire(source),
-            parts.offset_log(settings),
-            parts.layout(settings),
-            window,
-            parts.limits(settings),
-            now,
-        )
+    window = settings.calendar.window_at(now)
+    land_window(settings, window, now)
     assert tick(tmp_path, cursor="1000 messages waited").skip_message == "0 of 1,000 messages wait"
     produced.send(THRESHOLD)
     assert tick(tmp_path).run_requests[0].run_key != first.run_key
@@ -141,20 +131,10 @@ def test_window_that_ended_unloaded_is_asked_for(
 ) -> None:
     # A run landed messages and was killed; then its window ended and the Dagster database, which would have retried
     # the run, was lost. The messages are in raw, but would never reach the warehouse.
-    from usage_analytics.ingestion.landing import land
-
     produced.send(THRESHOLD)
     settings, now = produced.settings, at(produced.day, 10, 7)
-    with parts.kafka_source(settings) as source:
-        window = settings.calendar.window_at(now)
-        land(
-            hire(source),
-            parts.offset_log(settings),
-            parts.layout(settings),
-            window,
-            parts.limits(settings),
-            now,
-        )
+    window = settings.calendar.window_at(now)
+    land_window(settings, window, now)
     freeze(monkeypatch, at(produced.day, 10, 40), sensors, schedules)
     [request] = tick(tmp_path).run_requests
     assert request.partition_key == window.key

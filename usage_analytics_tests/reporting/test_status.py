@@ -6,12 +6,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from fakes import hire
 from typer.testing import CliRunner
 
 from usage_analytics import cli, parts
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
-from usage_analytics.ingestion.landing import land
+from usage_analytics.micro_batch import land_window
 from usage_analytics.settings import Settings
 from usage_analytics.trading_calendar import Window
 from usage_analytics_tests.integration.platform_under_test import (
@@ -24,11 +23,10 @@ from usage_analytics_tests.integration.platform_under_test import micro_batch as
 
 def micro_batch(produced: Produced, window: Window) -> None:
     """What the job does, without Dagster, as if the window were open."""
-    settings, log, layout = produced.settings, parts.offset_log(produced.settings), parts.layout(produced.settings)
-    with parts.kafka_source(settings) as source:
-        land(hire(source), log, layout, window, parts.limits(settings), window.start)
-    enriched = parts.enricher(settings).enrich(log.of_window(window.key))
-    parts.warehouse(settings).load_window(settings.topic, window.key, enriched.chunks)
+    settings = produced.settings
+    land_window(settings, window, window.start)
+    chunks = parts.enriched_reader(settings).chunks(parts.offset_log(settings).of_window(window.key))
+    parts.warehouse(settings).load_window(settings.topic, window.key, chunks)
 
 
 def status(*options: str) -> tuple[str, int]:
