@@ -19,6 +19,15 @@ def one_at_a_time(path: Path) -> Iterator[None]:
         yield
 
 
+def taken(lock: IO[str]) -> bool:
+    """Take the lock, which is ours until its file is closed; False, at once, if another process has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 @contextmanager
 def alone_in(home: Path, me: str) -> Iterator[IO[str]]:
     """A home folder, made if need be, for me alone among those who ask so; the lock's file, open.
@@ -27,11 +36,9 @@ def alone_in(home: Path, me: str) -> Iterator[IO[str]]:
     """
     home.mkdir(parents=True, exist_ok=True)
     with (home / HOME_LOCK).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not taken(lock):
             lock.seek(0)
-            raise UserError(f"{lock.read().strip() or 'another process'} is at work in {home}") from None
+            raise UserError(f"{lock.read().strip() or 'another process'} is at work in {home}")
         lock.truncate(0)
         print(me, file=lock, flush=True)
         yield lock

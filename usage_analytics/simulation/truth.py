@@ -61,7 +61,7 @@ from usage_analytics.simulation.population import (
 )
 from usage_analytics.simulation.rendering import user_name
 from usage_analytics.simulation.scenario import Scenario
-from usage_analytics.simulation.truth_folder import VERSION, WORLD, day_folder
+from usage_analytics.simulation.truth_folder import WORLD, day_folder, described
 from usage_analytics.simulation.writing import writing
 
 
@@ -111,7 +111,7 @@ def write_day(folder: Path, everyone: Population, market: MarketDay) -> None:
 
 def _world(scenario: Scenario) -> dict[str, Any]:
     return {
-        "scenario": {**asdict(scenario), "version": VERSION},
+        "scenario": described(scenario),
         "personas": [asdict(persona) for persona in PERSONAS],
         "chance_to_start_at_the_favourite": HOME_HABIT,
         "chance_to_go_where_the_instrument_leads": LED_BY_INSTRUMENT,

@@ -5,7 +5,6 @@
 A day was sent whole, and its labels and counts are whole, where the last entry has an end.
 """
 
-import fcntl
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Any
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.files import IN_PROGRESS, publish, temporary_beside
+from usage_analytics.locks import taken
 from usage_analytics.simulation.scenario import Scenario
 from usage_analytics.simulation.writing import writing
 
@@ -24,9 +24,14 @@ WORLD = "world.json"
 VERSION = 2  # raise it whenever the same scenario would give other messages
 
 
+def described(scenario: Scenario) -> dict[str, Any]:
+    """What `world.json` says of a scenario, and of the rules by which messages are made from it."""
+    return {**asdict(scenario), "version": VERSION}
+
+
 def world_folder(home: Path, scenario: Scenario) -> Path:
     """Where the truth of a world stands unless told otherwise: each world, whatever its days, has its own folder."""
-    identity = json.dumps(_identity({**asdict(scenario), "version": VERSION}, scenario.start), sort_keys=True)
+    identity = json.dumps(_identity(described(scenario), scenario.start), sort_keys=True)
     fingerprint = blake2b(identity.encode(), digest_size=4).hexdigest()
     return home / "simulation" / f"seed-{scenario.seed}-{fingerprint}"
 
@@ -47,7 +52,7 @@ def refuse_another_world(folder: Path, scenario: Scenario) -> None:
     except (ValueError, KeyError, TypeError, AttributeError):
         told = "is damaged, or no world of a simulation"
         raise UserError(f"simulation: {path} {told}; remove it, or choose another --truth") from None
-    here = _identity({**asdict(scenario), "version": VERSION}, scenario.start)
+    here = _identity(described(scenario), scenario.start)
     other = [f"{name} {there.get(name)}, now {here[name]}" for name in here if here[name] != there.get(name)]
     if other:
         told = f"{folder} holds the truth of another world ({'; '.join(other)})"
@@ -62,11 +67,9 @@ def owned(folder: Path, scenario: Scenario) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not taken(lock):
             told = f"another simulation writes its truth into {folder} now"
-            raise UserError(f"simulation: {told}; wait for it, or choose another --truth") from None
+            raise UserError(f"simulation: {told}; wait for it, or choose another --truth")
         for place in (folder, *folder.glob("day=*")):
             for left in place.glob(f".*{IN_PROGRESS}"):
                 left.unlink()
