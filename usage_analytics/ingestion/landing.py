@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import TypeVar
 
 from usage_analytics.errors import UserError
@@ -53,7 +54,8 @@ def land(hire: Hire, log: OffsetLog, layout: Layout, window: Window, limits: Lim
             loads = [records[number :: limits.threads] for number in range(limits.threads)]
 
             def verify(worker: Worker, load: list[ChunkRecord], stop: threading.Event) -> list[ChunkRecord]:
-                return verify_chunks(worker.source, layout, load, limits.batch_messages)
+                until_stopped = takewhile(lambda _: not stop.is_set(), load)
+                return verify_chunks(worker.source, layout, until_stopped, limits.batch_messages)
 
             repaired = _in_threads(verify, first, hire, hired, [load for load in loads if load])
             return LandingReport(repaired=repaired, verified=len(records))
