@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from usage_analytics.cli_dead_letters import dead_letters_app
+from usage_analytics.cli_options import Windows, chosen_windows
 from usage_analytics.cli_simulate import simulate_command
 from usage_analytics.errors import UserError
 from usage_analytics.settings import PREFIX, SETTINGS_HELP, load_settings
@@ -111,9 +112,7 @@ def status(
 
 @app.command()
 def reconcile(
-    window: Annotated[
-        list[str] | None, typer.Option(help="Only this window; several times for several (default: all).")
-    ] = None,
+    window: Windows = None,
     by_minute: Annotated[bool, typer.Option("--minutes", help="Count by minute of arrival instead of hour.")] = False,
 ) -> None:
     """Compare every message at every hop: which offsets were lost or doubled, and where; exit code 1 if any.
@@ -122,7 +121,8 @@ def reconcile(
     """
     from usage_analytics.reporting.reconciliation import print_reconciliation
 
-    if not print_reconciliation(load_settings(), window or [], by_minute):
+    settings = load_settings()
+    if not print_reconciliation(settings, chosen_windows(settings, window), by_minute):
         raise typer.Exit(1)
 
 

@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
+from usage_analytics.cli_options import Windows, chosen_windows
 from usage_analytics.settings import load_settings
 
 dead_letters_app = typer.Typer(
     help="Messages that broke the contract: which, why, and judge them again once the mapping is corrected."
 )
-Windows = Annotated[list[str] | None, typer.Option("--window", help="Only this window; several times for several.")]
 
 
 @dead_letters_app.command("list")
@@ -17,7 +17,8 @@ def list_(window: Windows = None) -> None:
     """Count them by reason and field."""
     from usage_analytics.reporting.dead_letters import print_reasons
 
-    print_reasons(load_settings(), window or [])
+    settings = load_settings()
+    print_reasons(settings, chosen_windows(settings, window))
 
 
 @dead_letters_app.command()
@@ -31,7 +32,8 @@ def show(
     """Print single ones: Kafka position, the reason in words, and the message, which may hold personal data."""
     from usage_analytics.reporting.dead_letters import position_of, print_letters
 
-    print_letters(load_settings(), window or [], reason, position_of(at) if at else None, most)
+    settings = load_settings()
+    print_letters(settings, chosen_windows(settings, window), reason, position_of(at) if at else None, most)
 
 
 @dead_letters_app.command()
@@ -44,4 +46,5 @@ def replay(window: Windows = None) -> None:
     """
     from usage_analytics.reporting.dead_letters import print_replay
 
-    print_replay(load_settings(), window or [])
+    settings = load_settings()
+    print_replay(settings, chosen_windows(settings, window))

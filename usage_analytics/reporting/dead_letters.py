@@ -1,14 +1,13 @@
 """What people see of dead letters: counts by reason, single messages, and what became of those judged again."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import polars as pl
 
 from usage_analytics import parts
 from usage_analytics.enrichment.dead_letters import WindowLetters, all_letters, by_reason, letters_by_window
 from usage_analytics.errors import UserError
-from usage_analytics.reporting.terminal import CONSOLE, print_table, progress
+from usage_analytics.reporting.terminal import CONSOLE, instant, print_table, progress
 from usage_analytics.settings import Settings
 
 SHOWN_CHARACTERS = 2_000
@@ -42,7 +41,7 @@ def print_letters(
     rows = [] if letters is None else letters.head(most).collect().to_dicts()
     for row in rows:
         CONSOLE.print(f"topic {row['topic']}, Kafka partition {row['kafka_partition']}, offset {row['kafka_offset']}")
-        CONSOLE.print(f"  window   {row['window']}, received {_instant(row['kafka_timestamp_us'])}")
+        CONSOLE.print(f"  window   {row['window']}, received {instant(row['kafka_timestamp_us'])}")
         CONSOLE.print(f"  reason   {row['reason']}: {row['detail']}")
         CONSOLE.print(f"  key      {printable(row['key'])}")
         CONSOLE.print(f"  message  {printable(row['value'])}\n", soft_wrap=True)
@@ -54,7 +53,6 @@ def print_replay(settings: Settings, windows: Sequence[str]) -> None:
     """Judge dead letters again under the contract of now, with a progress bar, and print what became of them."""
     from usage_analytics.orchestration.replay import outdated_windows, replay
 
-    _refuse_mistyped(settings, windows)
     outdated = outdated_windows(settings, windows)
     if not outdated:
         why = "were judged under the mapping, key and calendar of now already: nothing would change"
@@ -81,21 +79,11 @@ def printable(content: bytes | None) -> str:
 
 
 def _found(settings: Settings, windows: Sequence[str]) -> list[WindowLetters]:
-    _refuse_mistyped(settings, windows)
     return letters_by_window(parts.layout(settings), parts.offset_log(settings), windows)
-
-
-def _refuse_mistyped(settings: Settings, windows: Sequence[str]) -> None:
-    for window in windows:
-        settings.calendar.window_from_key(window)
 
 
 def _where(settings: Settings, windows: Sequence[str]) -> str:
     return f"of topic {settings.topic}" + (f" in window {', '.join(windows)}" if windows else "")
-
-
-def _instant(microseconds: int | None) -> str:
-    return "-" if microseconds is None else f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def position_of(text: str) -> tuple[int, int]:

@@ -1,26 +1,23 @@
 """What people see of a reconciliation: what is not at each hop once, and counts by hour or minute of arrival."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from usage_analytics import parts
 from usage_analytics.reconciliation.arrivals import HOUR_US, MINUTE_US, counts_by_arrival
 from usage_analytics.reconciliation.hop_counts import reconcile, reconcile_window
 from usage_analytics.reconciliation.offset_differences import offset_differences
-from usage_analytics.reporting.terminal import CONSOLE, print_table
+from usage_analytics.reporting.terminal import CONSOLE, instant, print_table
 from usage_analytics.settings import Settings
 
 
 def print_reconciliation(settings: Settings, windows: Sequence[str], by_minute: bool) -> bool:
     """Compare every message of windows at every hop, print what differs and the counts; whether nothing differs."""
     log, layout, warehouse = parts.offset_log(settings), parts.layout(settings), parts.warehouse(settings)
-    for window in windows:
-        settings.calendar.window_from_key(window)  # a mistyped one is told
     records = [record for window in windows for record in log.of_window(window)] if windows else list(log.all())
     span = MINUTE_US if by_minute else HOUR_US
     arrivals = counts_by_arrival(records, layout, warehouse, span)
     rows = [
-        (_instant(arrived), raw, letters, loaded, raw == letters + loaded)
+        (instant(arrived), raw, letters, loaded, raw == letters + loaded)
         for arrived, raw, letters, loaded in arrivals.select("arrived_us", "raw", "dead_letters", "loaded").iter_rows()
     ]
     span_name = "minute" if by_minute else "hour"
@@ -38,9 +35,3 @@ def print_reconciliation(settings: Settings, windows: Sequence[str], by_minute: 
     for sentence in strays:
         CONSOLE.print(sentence)
     return not found and not strays
-
-
-def _instant(microseconds: int | None) -> str:
-    if microseconds is None:
-        return "(no time)"
-    return f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d %H:%M} UTC"

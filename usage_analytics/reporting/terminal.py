@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -37,6 +38,11 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
                 bar.update(task, rate=f"{bar.tasks[0].completed / elapsed:,.0f}/s")
 
         yield advance
+
+
+def instant(microseconds: int | None) -> str:
+    """A time since the epoch as people write it; a dash where there is none."""
+    return "-" if microseconds is None else f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _cell(value: object) -> str:
