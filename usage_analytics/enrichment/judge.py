@@ -17,7 +17,7 @@ from usage_analytics.enrichment.scanning import scanner
 from usage_analytics.trading_calendar import TradingCalendar
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SQL_BYTES = 4 * 2**20  # of messages in one query, which takes some twenty times as much memory
+SQL_BYTES = 16 * 2**20  # of messages in one query, which takes some twenty times as much memory
 
 Place = dict[str, str | int]  # topic and Kafka partition
 POSITION = ["kafka_offset", "kafka_timestamp_us"]
