@@ -9,21 +9,22 @@ from usage_analytics import parts
 from usage_analytics.enrichment.enrich import Enricher
 from usage_analytics.ingestion.chunk_landing import ChunkObserver, Worker
 from usage_analytics.ingestion.landing import LandingReport, land
+from usage_analytics.ingestion.shares import EVERYTHING, Share
 from usage_analytics.settings import Settings
 from usage_analytics.trading_calendar import Window
 
 LOGGER = logging.getLogger(__name__)
 
 
-def land_window(settings: Settings, window: Window, now: datetime) -> LandingReport:
-    """Bring a window up to date: see `land`."""
+def land_window(settings: Settings, window: Window, now: datetime, share: Share = EVERYTHING) -> LandingReport:
+    """Bring a share of a window up to date: see `land`."""
 
     @contextmanager
     def hire() -> Iterator[Worker]:
         with parts.kafka_source(settings) as source:
             yield Worker(source, _Enrichment(settings).observer)
 
-    log, layout = parts.offset_log(settings), parts.layout(settings)
+    log, layout = parts.offset_log(settings, share), parts.layout(settings)
     return land(hire, log, layout, window, parts.limits(settings), now)
 
 

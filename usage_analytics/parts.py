@@ -9,6 +9,7 @@ from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_landing import Limits
 from usage_analytics.ingestion.kafka_source import KafkaSource
 from usage_analytics.ingestion.offset_log import OffsetLog
+from usage_analytics.ingestion.shares import EVERYTHING, Share
 from usage_analytics.lake.layout import Layout
 from usage_analytics.settings import Settings, pseudonym_key
 from usage_analytics.warehouse.duckdb import DuckDBWarehouse
@@ -43,8 +44,8 @@ def layout(settings: Settings) -> Layout:
     return Layout(settings.lake, settings.topic)
 
 
-def offset_log(settings: Settings) -> OffsetLog:
-    return OffsetLog(layout(settings).offsets)
+def offset_log(settings: Settings, share: Share = EVERYTHING) -> OffsetLog:
+    return OffsetLog(layout(settings).offsets, share)
 
 
 def limits(settings: Settings) -> Limits:
@@ -68,5 +69,5 @@ def enriched_reader(settings: Settings) -> EnrichedReader:
     return EnrichedReader(layout(settings), fingerprint)
 
 
-def warehouse(settings: Settings) -> Warehouse:
-    return DuckDBWarehouse(settings.warehouse)
+def warehouse(settings: Settings, wait_s: float = 60.0) -> Warehouse:
+    return DuckDBWarehouse(settings.warehouse, wait_s)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from usage_analytics.contract import Mapping, load_mapping
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.shares import MOST_SHARES
 from usage_analytics.lake.files import create_exclusive
 from usage_analytics.trading_calendar import FIRST_DAY, TradingCalendar, TradingClock, trading_calendar
 
@@ -36,6 +37,7 @@ class Settings:
     chunk_megabytes: int = 128
     batch_messages: int = 25_000
     parallel: int = 2
+    shares: int = 1
     pseudonym_key: bytes | None = field(default=None, repr=False)
     clock: TradingClock = field(default_factory=TradingClock)
     history_start: date = date(2025, 1, 1)
@@ -83,6 +85,7 @@ def load_settings(environment: Environment[str, str] | None = None) -> Settings:
         chunk_megabytes=read.positive("CHUNK_MEGABYTES", defaults.chunk_megabytes),
         batch_messages=read.positive("BATCH_MESSAGES", defaults.batch_messages),
         parallel=read.positive("PARALLEL", defaults.parallel, most=64),
+        shares=read.positive("SHARES", defaults.shares, most=MOST_SHARES),
         pseudonym_key=env[PREFIX + "PSEUDONYM_KEY"].encode() if env.get(PREFIX + "PSEUDONYM_KEY") else None,
         clock=_clock(read),
         history_start=read.day("HISTORY_START", defaults.history_start),
@@ -117,6 +120,7 @@ SETTINGS_HELP = {
     "CHUNK_MEGABYTES": "or so many megabytes of them",
     "BATCH_MESSAGES": "messages parsed at a time; bounds memory",
     "PARALLEL": "threads of a run that land messages, each from some of the Kafka partitions; memory grows with them",
+    "SHARES": "how many runs share the Kafka partitions (by their numbers, modulo this); 1: each run takes all of them",
     "PSEUDONYM_KEY": "secret of the pseudonyms, 16 characters or more (no default with a real cluster)",
     "EXCHANGE": "exchange calendar of the trading days",
     "TIMEZONE": "time zone of the windows",
@@ -134,9 +138,9 @@ def current_values() -> dict[str, str]:
         "HOME": s.home, "TOPIC": s.topic, "MAPPING": s.mapping_name, "KAFKA_TIMEOUT_S": f"{s.kafka_timeout_s:g}",
         "MICRO_BATCH_THRESHOLD": s.micro_batch_threshold, "MAX_MESSAGES_PER_RUN": s.max_messages_per_run,
         "CHUNK_MESSAGES": s.chunk_messages, "CHUNK_MEGABYTES": s.chunk_megabytes, "BATCH_MESSAGES": s.batch_messages,
-        "PARALLEL": s.parallel, "PSEUDONYM_KEY": "(set)" if s.pseudonym_key else "(not set)",
-        "EXCHANGE": s.clock.exchange,
-        "TIMEZONE": s.clock.timezone, "OPENING_HOUR": s.clock.opening_hour, "CLOSING_HOUR": s.clock.closing_hour,
+        "PARALLEL": s.parallel, "SHARES": s.shares, "PSEUDONYM_KEY": "(set)" if s.pseudonym_key else "(not set)",
+        "EXCHANGE": s.clock.exchange, "TIMEZONE": s.clock.timezone,
+        "OPENING_HOUR": s.clock.opening_hour, "CLOSING_HOUR": s.clock.closing_hour,
         "WINDOW_MINUTES": s.clock.window_minutes, "HISTORY_START": s.history_start,
         "KAFKA_BOOTSTRAP_SERVERS": s.bootstrap_servers or "(not set)",
     }  # fmt: skip

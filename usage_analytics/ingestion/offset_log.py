@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.shares import EVERYTHING, Share
 from usage_analytics.lake.files import create_exclusive
 
 OFFSETS_PER_SHARD = 10**9  # keeps folders small enough to list, whatever the age of a topic
@@ -58,13 +59,15 @@ def chunk_name(topic: str, kafka_partition: int, start: int) -> str:
 
 @dataclass(frozen=True)
 class OffsetLog:
-    """The records of one topic, below one folder."""
+    """The records of one topic, below one folder; of a share, only those of its Kafka partitions."""
 
     folder: Path
+    share: Share = EVERYTHING
 
     def kafka_partitions(self) -> list[int]:
         """The Kafka partitions that have records."""
-        return sorted(int(path.name) for path in self.folder.glob("*") if path.name.isdecimal())
+        numbers = (int(path.name) for path in self.folder.glob("*") if path.name.isdecimal())
+        return sorted(filter(self.share.takes, numbers))
 
     def last(self, kafka_partition: int) -> ChunkRecord | None:
         """The newest record of a Kafka partition; its ``end`` is the committed offset."""
@@ -78,6 +81,10 @@ class OffsetLog:
         """The newest record of each Kafka partition that has any."""
         lasts = {partition: self.last(partition) for partition in self.kafka_partitions()}
         return {partition: record for partition, record in lasts.items() if record is not None}
+
+    def topic_ids(self) -> set[str]:
+        """The topics that the newest records are of, whatever the share, by Kafka's own identity."""
+        return {last.topic_id for last in replace(self, share=EVERYTHING).lasts().values()}
 
     def committed(self) -> dict[int, int]:
         """The committed offset of each Kafka partition: everything before it is in the lake."""

@@ -34,14 +34,16 @@ class MessageSource(Protocol):
 
 
 def plan(source: MessageSource, log: OffsetLog, budget: int) -> Ranges:
-    """The offset range to land of each Kafka partition that has waiting messages, the budget shared fairly.
+    """The offset range to land of each Kafka partition of the log that has waiting messages, the budget shared fairly.
 
     Raises `UserError` where Kafka and the lake disagree (topic recreated, retention overtook us).
     """
     lasts = log.lasts()
-    refuse_recreated(source, {last.topic_id for last in lasts.values()})
+    refuse_recreated(source, log.topic_ids())
     waiting = {}
     for kafka_partition, marks in source.watermarks().items():
+        if not log.share.takes(kafka_partition):
+            continue
         start = lasts[kafka_partition].end if kafka_partition in lasts else marks.low
         _refuse_disagreement(source.topic, kafka_partition, start, marks)
         if marks.high > start:

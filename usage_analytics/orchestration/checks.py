@@ -48,9 +48,9 @@ def unread_is_kept(context: dg.AssetCheckExecutionContext, platform: Platform) -
 
 @dg.asset_check(asset=raw_messages, blocking=True)
 def offsets_tile(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
-    """The window's chunks continue those before them without a gap or an overlap, in every Kafka partition."""
+    """The window's chunks continue those before them without a gap or an overlap, in the run's Kafka partitions."""
     with told_plainly():
-        log = parts.offset_log(platform.settings())
+        log = parts.offset_log(platform.settings(), platform.taken_share())
         records = log.chain_into(context.op_execution_context.partition_key)
         faults = tiling_faults(records) + lost_beginnings(log.firsts())
     places = [fault.describe() for fault in faults]
@@ -64,12 +64,13 @@ def offsets_tile(context: dg.AssetCheckExecutionContext, platform: Platform) -> 
 def counts_reconcile(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
     """Raw rows = usage events + dead letters, and usage events = rows in the warehouse, chunk by chunk.
 
-    Nor does the warehouse hold other rows of the window or of its offsets.
+    Nor does the warehouse hold other rows of the window or of its offsets. Only the Kafka partitions of the run are
+    looked at: others may be half-way, in runs of their own.
     """
     settings = platform.settings()
     window = context.op_execution_context.partition_key
     with told_plainly():
-        log, layout = parts.offset_log(settings), parts.layout(settings)
+        log, layout = parts.offset_log(settings, platform.taken_share()), parts.layout(settings)
         warehouse = parts.warehouse(settings)
         counts = reconcile_window(log, layout, warehouse, window)
         located = offset_differences((c.record for c in counts.chunks if not c.balances), layout, warehouse)
@@ -92,7 +93,8 @@ def few_dead_letters(context: dg.AssetCheckExecutionContext, platform: Platform)
     """At most one message in a hundred of the window broke the contract."""
     settings = platform.settings()
     with told_plainly():
-        records = parts.offset_log(settings).of_window(context.op_execution_context.partition_key)
+        log = parts.offset_log(settings, platform.taken_share())
+        records = log.of_window(context.op_execution_context.partition_key)
         report = EnrichmentReport(parts.enriched_reader(settings).chunks(records))
     share = report.dead_letters / max(1, report.rows + report.dead_letters)
     return dg.AssetCheckResult(

@@ -5,14 +5,18 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from usage_analytics import parts
-from usage_analytics.enrichment.enriched_chunk import examine_every_byte, examine_footers
+from usage_analytics.enrichment.enrich import EnrichmentReport
+from usage_analytics.enrichment.enriched_chunk import examine_every_byte, examine_footers, read_enriched
 from usage_analytics.ingestion.landing import has_ended
 from usage_analytics.micro_batch import land_window
-from usage_analytics.orchestration.partitions import WINDOWS
+from usage_analytics.orchestration.partitions import SETTINGS, WINDOWS
 from usage_analytics.orchestration.resources import Platform, told_plainly
 from usage_analytics.reconciliation.hop_counts import refuse_lost_records
 
 OWNERS = ["team:platform"]
+# Runs of different shares must not wait for each other from beginning to end, as a pool would make them: the queue
+# keeps those of one share apart by their tags, and loads wait for their turn at the warehouse.
+LANDING_POOL, LOADING_POOL = ("kafka_ingest", "warehouse") if SETTINGS.shares == 1 else (None, None)
 
 usage_messages = dg.AssetSpec(
     "usage_messages",
@@ -25,20 +29,20 @@ usage_messages = dg.AssetSpec(
 
 @dg.asset(
     partitions_def=WINDOWS, group_name="ingestion", kinds={"kafka", "parquet"}, owners=OWNERS,
-    deps=[usage_messages], pool="kafka_ingest",
+    deps=[usage_messages], pool=LANDING_POOL,
 )  # fmt: skip
 def raw_messages(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Messages exactly as Kafka gave them, in chunks: one row is one message.
 
     The open window takes what waits on Kafka, each offset once. An older window is verified against its
     records, and damaged chunks are read again from Kafka. Messages are enriched on the way, which saves `usage_events`
-    reading them again; whatever goes wrong with that, they land.
+    reading them again; whatever goes wrong with that, they land. A run may take a share of the Kafka partitions.
     """
     settings = platform.settings()
     layout, log = parts.layout(settings), parts.offset_log(settings)
     with told_plainly():
         window = settings.calendar.window_from_key(context.partition_key)
-        report = land_window(settings, window, datetime.now(UTC))
+        report = land_window(settings, window, datetime.now(UTC), platform.taken_share())
     if report.verified:
         context.log.info(f"window {window.key} has ended: verified {report.verified} chunks, cut none")
     records = log.of_window(window.key)
@@ -68,14 +72,20 @@ def usage_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
     with told_plainly():
         window = settings.calendar.window_from_key(context.partition_key)
         examine = examine_every_byte if has_ended(window, datetime.now(UTC)) else examine_footers
-        report = parts.enricher(settings).enrich(parts.offset_log(settings).of_window(window.key), examine=examine)
+        share = platform.taken_share()
+        records = parts.offset_log(settings, share).of_window(window.key)
+        report = parts.enricher(settings).enrich(records, examine=examine)
+        others = [r for r in parts.offset_log(settings).of_window(window.key) if not share.takes(r.kafka_partition)]
     for damage in report.damage:
         context.log.warning(damage)
+    # Of what other shares' runs have landed, that which they have enriched by now.
+    theirs = [chunk for record in others if (chunk := read_enriched(parts.layout(settings), record)) is not None]
+    so_far = EnrichmentReport([*report.chunks, *theirs])
     return dg.MaterializeResult(
         metadata={
-            "dagster/partition_row_count": report.rows,
-            "dead_letters": report.dead_letters,
-            "dead_letters_by_reason": report.reasons,
+            "dagster/partition_row_count": so_far.rows,
+            "dead_letters": so_far.dead_letters,
+            "dead_letters_by_reason": so_far.reasons,
             "chunks_read_again": report.enriched_now,
             "chunks_repaired": len(report.damage),
             "mapping": f"{settings.mapping.name} version {settings.mapping.version}",
@@ -85,22 +95,24 @@ def usage_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
 
 @dg.asset(
     partitions_def=WINDOWS, group_name="warehouse", kinds={"duckdb", "table"}, owners=OWNERS, deps=[usage_events],
-    pool="warehouse",
+    pool=LOADING_POOL,
 )  # fmt: skip
 def loaded_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """The window's usage events in the warehouse table `usage_events`, loaded in bulk: one row is one usage event.
 
     The window's rows and the load ledger change in one transaction; loading again changes nothing. What
-    `usage_events` has not made, or what is damaged, is refused.
+    `usage_events` has not made, or what is damaged, is refused. A run that takes a share of the Kafka partitions leaves
+    those of others as they are.
     """
     settings = platform.settings()
     window = context.partition_key
     with told_plainly():
-        log, warehouse = parts.offset_log(settings), parts.warehouse(settings)
+        share = platform.taken_share()
+        log, warehouse = parts.offset_log(settings, share), parts.warehouse(settings)
         records = log.of_window(window)
         chunks = parts.enriched_reader(settings).chunks(records)
         refuse_lost_records(log, records, settings.topic, warehouse, window)
-        receipt = warehouse.load_window(settings.topic, window, chunks)
+        receipt = warehouse.load_window(settings.topic, window, chunks, share)
         freshness = warehouse.freshness(settings.topic, window)
     return dg.MaterializeResult(
         metadata={

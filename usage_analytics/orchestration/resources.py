@@ -4,16 +4,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+from pydantic import Field
 
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.shares import EVERYTHING, Share, parse_share
 from usage_analytics.settings import Settings, load_settings
 
 
 class Platform(dg.ConfigurableResource):
-    """The platform's settings, read from the environment of the run."""
+    """The platform's settings, read from the environment of the run, and the Kafka partitions that it takes."""
+
+    share: str = Field(
+        default=str(EVERYTHING),
+        description="The Kafka partitions that a micro-batch takes: 0/1 for all of them; 0/2 for those whose number "
+        "modulo 2 is 0, beside which another run may take 1/2.",
+    )
 
     def settings(self) -> Settings:
         return load_settings()
+
+    def taken_share(self) -> Share:
+        """The share that the run takes; `UserError` if its text names none."""
+        return parse_share(self.share)
 
 
 @contextmanager

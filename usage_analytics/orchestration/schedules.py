@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from usage_analytics import parts
+from usage_analytics.ingestion.shares import all_shares
 from usage_analytics.orchestration.jobs import micro_batch, trading_day_close, watch_retention
 from usage_analytics.orchestration.partitions import SETTINGS, TRADING_DAYS, WINDOWS, closing_cron
 from usage_analytics.orchestration.resources import Platform
+from usage_analytics.orchestration.shares import request
 
 TIMEZONE = SETTINGS.clock.timezone
 
@@ -21,11 +23,14 @@ TIMEZONE = SETTINGS.clock.timezone
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Lands what waits at each window's start, however little: nothing waits longer than a window.",
 )
-def flush_window(context: dg.ScheduleEvaluationContext, platform: Platform) -> dg.RunRequest | dg.SkipReason:
-    window = platform.settings().calendar.window_at(context.scheduled_execution_time.astimezone(UTC))
+def flush_window(context: dg.ScheduleEvaluationContext, platform: Platform) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    settings, due = platform.settings(), context.scheduled_execution_time
+    window = settings.calendar.window_at(due.astimezone(UTC))
     if datetime.now(UTC) >= window.end:  # Dagster refuses partitions later than the tick
-        return dg.SkipReason(f"window {window.key} has ended; the tick of the open one flushes")
-    return dg.RunRequest(partition_key=window.key)
+        yield dg.SkipReason(f"window {window.key} has ended; the tick of the open one flushes")
+        return
+    for share in all_shares(settings.shares):
+        yield request(window.key, share, f"{window.key}@{share}@flush@{due.isoformat()}")
 
 
 @dg.schedule(

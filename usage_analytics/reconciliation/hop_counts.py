@@ -18,10 +18,12 @@ SELECT l.load_window, l.kafka_partition, l.start_offset, count(e.kafka_offset) A
 FROM load_ledger l LEFT JOIN usage_events e
   ON e.topic = l.topic AND e.kafka_partition = l.kafka_partition AND e.load_window = l.load_window
  AND e.kafka_offset >= l.start_offset AND e.kafka_offset < l.end_offset
-WHERE l.topic = ?
+WHERE l.topic = ? AND l.kafka_partition % ? = ?
 """
 BY_CHUNK = "GROUP BY l.load_window, l.kafka_partition, l.start_offset, l.row_count, l.offset_sum"
-ROWS_BY_WINDOW = "SELECT load_window, count(*) AS loaded FROM usage_events WHERE topic = ?"
+ROWS_BY_WINDOW = """
+SELECT load_window, count(*) AS loaded FROM usage_events WHERE topic = ? AND kafka_partition % ? = ?
+"""
 OF_OFFSETS = "kafka_partition = ? AND kafka_offset >= ? AND kafka_offset < ?"
 BY_WINDOW = "GROUP BY load_window"
 LOADED_CHUNKS = """
@@ -29,13 +31,13 @@ SELECT load_window, kafka_partition, start_offset FROM load_ledger WHERE topic =
 """
 LOADED_RANGES = """
 SELECT load_window, kafka_partition, start_offset, end_offset FROM load_ledger
-WHERE topic = ? AND (? IS NULL OR load_window = ?) ORDER BY ALL
+WHERE topic = ? AND kafka_partition % ? = ? AND (? IS NULL OR load_window = ?) ORDER BY ALL
 """
 RECENT_WINDOWS = 40  # more than a trading day of them
 
 
 def unfinished_windows(log: OffsetLog, topic: str, warehouse: Warehouse) -> list[str]:
-    """The recent windows with chunks that are in the lake but not in the warehouse: their run died; newest first."""
+    """The recent windows of the log with chunks that are not in the warehouse: their run died; newest first."""
     windows = log.latest_windows(RECENT_WINDOWS)
     if not windows:
         return []
@@ -48,10 +50,10 @@ def refuse_lost_records(
 ) -> None:
     """`UserError` if a window (or any) was loaded from chunks of which the lake has lost the records.
 
-    ``records``: those of the window (or all). What Kafka gave again, and so other records hold, is not lost.
+    ``records``: the log's, of the window (or all). What Kafka gave again, and so other records hold, is not lost.
     """
     there = {(*_key(record), record.end) for record in records}
-    loaded = warehouse.read(LOADED_RANGES, [topic, window, window]).iter_rows()
+    loaded = warehouse.read(LOADED_RANGES, [*_mine(log, topic), window, window]).iter_rows()
     # Records are searched only for the few places that are not among those at hand: it takes a walk through the log.
     lost = [place for place in loaded if place not in there and not log.covers(*place[1:])]
     if lost:
@@ -111,16 +113,20 @@ class Reconciliation:
 
 
 def reconcile_window(log: OffsetLog, layout: Layout, warehouse: Warehouse, window: str) -> Reconciliation:
-    """One window's chunks against the rows it loaded and those that others loaded from the same offsets."""
+    """One window's chunks against the rows it loaded and those that others loaded from the same offsets.
+
+    Of a share's log, only its Kafka partitions: how far another run has come with the others is not asked.
+    """
     records = log.of_window(window)  # what another run lands and loads meanwhile is its own to answer for
     which = ["load_window = ?"]
     parameters: list[object] = [window]
     for partition in {record.kafka_partition for record in records}:
-        mine = [record for record in records if record.kafka_partition == partition]
+        of_partition = [record for record in records if record.kafka_partition == partition]
         which.append(OF_OFFSETS)
-        parameters += [partition, min(r.start for r in mine), max(r.end for r in mine)]
-    rows = warehouse.read(f"{ROWS_BY_WINDOW} AND ({' OR '.join(which)}) {BY_WINDOW}", [layout.topic, *parameters])
-    loaded = warehouse.read(f"{ROWS_BY_CHUNK} AND l.load_window = ? {BY_CHUNK}", [layout.topic, window])
+        parameters += [partition, min(r.start for r in of_partition), max(r.end for r in of_partition)]
+    mine = _mine(log, layout.topic)
+    rows = warehouse.read(f"{ROWS_BY_WINDOW} AND ({' OR '.join(which)}) {BY_WINDOW}", [*mine, *parameters])
+    loaded = warehouse.read(f"{ROWS_BY_CHUNK} AND l.load_window = ? {BY_CHUNK}", [*mine, window])
     counts = _reconciled(log.of_window(window), layout, loaded, rows)
     return Reconciliation([count for count in counts.chunks if count.record in records], counts.unexplained)
 
@@ -128,8 +134,8 @@ def reconcile_window(log: OffsetLog, layout: Layout, warehouse: Warehouse, windo
 def reconcile(log: OffsetLog, layout: Layout, warehouse: Warehouse) -> Reconciliation:
     """All chunks against all rows of the topic; what stands in the warehouse is counted, not believed."""
     # Rows first, records last: what is loaded meanwhile is then a chunk without all its rows, not rows without a chunk.
-    rows = warehouse.read(f"{ROWS_BY_WINDOW} {BY_WINDOW}", [layout.topic])
-    loaded = warehouse.read(f"{ROWS_BY_CHUNK} {BY_CHUNK}", [layout.topic])
+    rows = warehouse.read(f"{ROWS_BY_WINDOW} {BY_WINDOW}", _mine(log, layout.topic))
+    loaded = warehouse.read(f"{ROWS_BY_CHUNK} {BY_CHUNK}", _mine(log, layout.topic))
     return _reconciled(log.all(), layout, loaded, rows)
 
 
@@ -145,6 +151,10 @@ def _reconciled(
         counts.append(HopCounts(record, enriched, letters, *loaded_rows.get(_key(record), (None, False))))
         unexplained[record.window] -= counts[-1].loaded or 0
     return Reconciliation(counts, {window: left for window, left in sorted(unexplained.items()) if left > 0})
+
+
+def _mine(log: OffsetLog, topic: str) -> list[object]:
+    return [topic, log.share.of, log.share.number]
 
 
 def _key(record: ChunkRecord) -> tuple[str, int, int]:

@@ -14,6 +14,7 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from usage_analytics.enrichment.enriched_chunk import EnrichedChunk
+from usage_analytics.ingestion.shares import EVERYTHING, Share
 from usage_analytics.warehouse.duckdb_file import opened, rebuild, sql
 from usage_analytics.warehouse.protocol import MARTS, PLAN, Freshness, LoadReceipt, MartReceipt
 from usage_analytics.warehouse.window_loading import duckdb_of, load
@@ -36,15 +37,18 @@ class DuckDBWarehouse:
 
     path: Path
     wait_s: float = 60.0
+    turn_s: float = 300.0  # a writer waits longer: for the loads of other shares, and marts
     memory_limit: str = "768MB"
 
     @property
     def rebuild(self) -> str:
         return rebuild(self.path)
 
-    def load_window(self, topic: str, window: str, chunks: Sequence[EnrichedChunk]) -> LoadReceipt:
+    def load_window(
+        self, topic: str, window: str, chunks: Sequence[EnrichedChunk], share: Share = EVERYTHING
+    ) -> LoadReceipt:
         with self._transaction() as connection:
-            return load(connection, self.path, topic, window, chunks)
+            return load(connection, self.path, topic, window, chunks, share)
 
     def freshness(self, topic: str, window: str) -> Freshness | None:
         median, p95 = self.read(sql("freshness"), [topic, window]).row(0)
@@ -115,17 +119,17 @@ class DuckDBWarehouse:
         return self.read(query, [user_id, user_id, count]).get_column("mini_app").to_list()[::-1]
 
     def read(self, query: str, parameters: Sequence[object] = ()) -> pl.DataFrame:
-        with self._connection() as connection:
+        with self._connection(self.wait_s) as connection:
             rows = duckdb_of(connection).sql(query, params=list(parameters)).to_arrow_table()
         return pl.DataFrame(pl.from_arrow(rows))
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with self._connection() as connection, connection.begin():
+        with self._connection(self.turn_s) as connection, connection.begin():
             yield connection
 
-    def _connection(self) -> AbstractContextManager[Connection]:
-        return opened(self.path, self.wait_s, self.memory_limit)
+    def _connection(self, wait_s: float) -> AbstractContextManager[Connection]:
+        return opened(self.path, wait_s, self.memory_limit)
 
 
 BUSIEST_TRANSITIONS = """

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from usage_analytics.errors import UserError
+from usage_analytics.warehouse.protocol import WarehouseInUse
 
 IN_USE = "Could not set lock"
 # What DuckDB says of a file that it cannot make sense of; of a full disk or a missing permission it speaks otherwise.
@@ -22,7 +23,7 @@ SIGNS_OF_DAMAGE = ("orrupt", "not a valid DuckDB", "Could not read enough bytes"
 def opened(path: Path, wait_s: float, memory_limit: str) -> Iterator[Connection]:
     """A connection to the warehouse in a file, with all its tables.
 
-    UserError: a file that is damaged, cannot be opened, or is in use for longer than ``wait_s``.
+    UserError: a file that is damaged or cannot be opened; `WarehouseInUse`: for longer than ``wait_s``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     spill = {"memory_limit": memory_limit, "temp_directory": f"{path}.spill"}
@@ -54,7 +55,7 @@ def _patiently(path: Path, wait_s: float, connect: Callable[[], Connection]) -> 
             if IN_USE not in str(error.orig):
                 raise
             if time.monotonic() > deadline:
-                raise UserError(f"warehouse {path} has been in use for {wait_s:g} s: {error.orig}") from None
+                raise WarehouseInUse(f"warehouse {path} has been in use for {wait_s:g} s: {error.orig}") from None
             time.sleep(0.1)
 
 

@@ -8,14 +8,20 @@ from typing import Protocol
 import polars as pl
 
 from usage_analytics.enrichment.enriched_chunk import EnrichedChunk
+from usage_analytics.errors import UserError
+from usage_analytics.ingestion.shares import EVERYTHING, Share
 
 MARTS = ("user_sessions", "app_transitions")
 PLAN = "preload_plan"
 
 
+class WarehouseInUse(UserError):
+    """Another process has had the warehouse for as long as was waited."""
+
+
 @dataclass(frozen=True)
 class LoadReceipt:
-    """What loading a window did: rows of the window now, and chunks that were loaded, replaced or already there."""
+    """What loading did: all rows of the window now, and the chunks that were loaded, replaced or already there."""
 
     rows: int
     chunks_loaded: int
@@ -48,8 +54,10 @@ class Warehouse(Protocol):
         """How to make it again from the lake, as a person is told."""
         ...
 
-    def load_window(self, topic: str, window: str, chunks: Sequence[EnrichedChunk]) -> LoadReceipt:
-        """Make the window's rows equal to its chunks', in one transaction with the ledger.
+    def load_window(
+        self, topic: str, window: str, chunks: Sequence[EnrichedChunk], share: Share = EVERYTHING
+    ) -> LoadReceipt:
+        """Make the window's rows, of a share, equal to its chunks', in one transaction with the ledger.
 
         `UserError`, and nothing has changed: a damaged events file among those to load; offsets that other windows
         have loaded, or chunks that would take the window's beginning away.

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 
 from usage_analytics.enrichment.enriched_chunk import EVENT_SCHEMA, EnrichedChunk, verify_events
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.shares import Share
 from usage_analytics.warehouse.duckdb_file import rebuild
 from usage_analytics.warehouse.protocol import LoadReceipt
 
@@ -35,12 +36,16 @@ ORDER BY load_window, start_offset
 """
 
 
-def load(connection: Connection, path: Path, topic: str, window: str, chunks: Sequence[EnrichedChunk]) -> LoadReceipt:
-    """Replace what differs between the ledger and the window's chunks, in the transaction that is open."""
+def load(
+    connection: Connection, path: Path, topic: str, window: str, chunks: Sequence[EnrichedChunk], share: Share
+) -> LoadReceipt:
+    """Replace what differs between the ledger and a share of the window's chunks, in the transaction that is open."""
+    if any(not share.takes(chunk.record.kafka_partition) for chunk in chunks):
+        raise ValueError(f"chunks of other shares than {share}")
     _refuse_overlaps(connection, path, topic, window, chunks)
-    loaded = _ledger(connection, topic, window)
+    loaded = _ledger(connection, topic, window, share)
     wanted = {(c.record.kafka_partition, c.record.start): c for c in chunks}
-    altered = _altered(connection, topic, window)
+    altered = _altered(connection, topic, window, share)
     stale = [
         key
         for key, known in loaded.items()
@@ -54,10 +59,10 @@ def load(connection: Connection, path: Path, topic: str, window: str, chunks: Se
     _record(connection, window, new, loaded)
     for day in days:
         connection.execute(text(NEXT_VERSION), {"day": day})
-    rows, expected = _count(connection, topic, window), sum(chunk.rows for chunk in chunks)
-    if rows != expected:
+    (rows, mine), expected = _count(connection, topic, window, share), sum(chunk.rows for chunk in chunks)
+    if mine != expected:
         where = f"topic {topic!r}, window {window}"
-        why = f"the warehouse holds {rows} rows after loading, its chunks {expected}: rows were changed by other means"
+        why = f"the warehouse holds {mine} rows after loading, its chunks {expected}: rows were changed by other means"
         raise UserError(f"{where}: {why}; {rebuild(path)}")
     return LoadReceipt(rows, len(new), len(chunks) - len(new), tuple(sorted(days)))
 
@@ -108,27 +113,31 @@ class _Loaded:
         return self.end, self.rows, self.fingerprint
 
 
-def _ledger(connection: Connection, topic: str, window: str) -> dict[tuple[int, int], _Loaded]:
-    """The loaded chunks of a window, by Kafka partition and start."""
+def _ledger(connection: Connection, topic: str, window: str, share: Share) -> dict[tuple[int, int], _Loaded]:
+    """The loaded chunks of a share of a window, by Kafka partition and start."""
     query = """
     SELECT kafka_partition, start_offset, end_offset, row_count, fingerprint, loaded_at FROM load_ledger
-    WHERE load_window = :window AND topic = :topic
+    WHERE load_window = :window AND topic = :topic AND kafka_partition % :of = :number
     """
-    rows = connection.execute(text(query), {"window": window, "topic": topic})
+    rows = connection.execute(text(query), _place(topic, window, share))
     return {(row[0], row[1]): _Loaded(*row[2:]) for row in rows}
 
 
-def _altered(connection: Connection, topic: str, window: str) -> set[tuple[int, int]]:
+def _altered(connection: Connection, topic: str, window: str, share: Share) -> set[tuple[int, int]]:
     """Chunks whose rows in the warehouse are no longer those that were loaded, by Kafka partition and start."""
     query = """
     SELECT l.kafka_partition, l.start_offset FROM load_ledger l LEFT JOIN usage_events e
       ON e.topic = l.topic AND e.kafka_partition = l.kafka_partition AND e.load_window = l.load_window
      AND e.kafka_offset >= l.start_offset AND e.kafka_offset < l.end_offset
-    WHERE l.load_window = :window AND l.topic = :topic
+    WHERE l.load_window = :window AND l.topic = :topic AND l.kafka_partition % :of = :number
     GROUP BY l.kafka_partition, l.start_offset, l.row_count, l.offset_sum
     HAVING count(e.kafka_offset) <> l.row_count OR sum(e.kafka_offset) <> l.offset_sum
     """
-    return {(row[0], row[1]) for row in connection.execute(text(query), {"window": window, "topic": topic})}
+    return {(row[0], row[1]) for row in connection.execute(text(query), _place(topic, window, share))}
+
+
+def _place(topic: str, window: str, share: Share) -> dict[str, object]:
+    return {"topic": topic, "window": window, "of": share.of, "number": share.number}
 
 
 def _identity(chunk: EnrichedChunk) -> tuple[int, int, str]:
@@ -176,6 +185,11 @@ def _record(
         raw.execute("INSERT INTO load_ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
-def _count(connection: Connection, topic: str, window: str) -> int:
-    query = text("SELECT count(*) FROM usage_events WHERE load_window = :window AND topic = :topic")
-    return connection.execute(query, {"window": window, "topic": topic}).scalar_one()
+def _count(connection: Connection, topic: str, window: str, share: Share) -> tuple[int, int]:
+    """Rows of a window, and those of them that are of the share."""
+    query = """
+    SELECT count(*), count(*) FILTER (kafka_partition % :of = :number) FROM usage_events
+    WHERE load_window = :window AND topic = :topic
+    """
+    rows, mine = connection.execute(text(query), _place(topic, window, share)).one()
+    return rows, mine
