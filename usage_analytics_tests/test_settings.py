@@ -17,6 +17,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert settings.lake == settings.home / "lake"
     assert settings.topic == "usage-messages"
     assert settings.bootstrap_servers is None
+    assert settings.shares == 1
     assert settings.mapping.name == "usage_event"
     assert settings.calendar.clock.windows_per_day == 36
 
@@ -27,13 +28,14 @@ def test_values_are_typed() -> None:
         "MICRO_BATCH_THRESHOLD": "5", "MAX_MESSAGES_PER_RUN": "6", "CHUNK_MESSAGES": "7", "CHUNK_MEGABYTES": "8",
         "BATCH_MESSAGES": "9", "PSEUDONYM_KEY": "0123456789abcdef", "EXCHANGE": "XLON", "TIMEZONE": "Europe/London",
         "OPENING_HOUR": "7", "CLOSING_HOUR": "18", "WINDOW_MINUTES": "30", "HISTORY_START": "2026-02-03",
-        "PARALLEL": "4",
+        "PARALLEL": "4", "SHARES": "3",
     }  # fmt: skip
     assert set(values) == set(SETTINGS_HELP)  # a new setting is read, described and tested
     s = load_settings({PREFIX + name: value for name, value in values.items()})
     assert (s.home, s.topic, s.mapping.name, s.kafka_timeout_s) == (Path("/data/ua"), "t", "wikipedia_app_events", 3)
     assert (s.micro_batch_threshold, s.max_messages_per_run, s.chunk_messages) == (5, 6, 7)
     assert (s.chunk_megabytes, s.batch_messages, s.history_start, s.parallel) == (8, 9, date(2026, 2, 3), 4)
+    assert s.shares == 3
     assert (s.clock.exchange, s.clock.timezone, s.clock.windows_per_day) == ("XLON", "Europe/London", 22)
 
 
@@ -49,6 +51,9 @@ def test_values_are_typed() -> None:
         ("KAFKA_TIMEOUT_S", "3601", "at most 3,600, found '3601'"),
         ("MAX_MESSAGES_PER_RUN", "9" * 5_000, "at most 1,000,000,000, found '99999999999999999999'"),
         ("OPENING_HOUR", "9" * 5_000, "at most 1,000,000,000, found '99999999999999999999'"),
+        ("SHARES", "0", "whole number from 1 on, found '0'"),
+        ("SHARES", "0/2", "whole number from 1 on, found '0/2'"),
+        ("SHARES", "65", "at most 64, found '65'"),
         ("HOME", "~nosuchuser/x", "a user whose home folder is not known, found '~nosuchuser/x'"),
         ("HISTORY_START", "last year", "a day such as 2026-01-01, found 'last year'"),
     ],

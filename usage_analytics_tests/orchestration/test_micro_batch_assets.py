@@ -17,6 +17,7 @@ from usage_analytics import parts
 from usage_analytics.definitions import defs
 from usage_analytics.enrichment import enriched_chunk
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.shares import parse_share
 from usage_analytics.ingestion.verification import lost_beginnings, tiling_faults
 from usage_analytics.orchestration.run_now import QUIET
 from usage_analytics.reconciliation.hop_counts import refuse_lost_records, unfinished_windows
@@ -44,10 +45,11 @@ class Landed:
             self.kafka.produce(kafka_partition, *values, b"broken")
         land_all(self.kafka, self.layout, self.window)
 
-    def materialize(self, *assets: str) -> dg.ExecuteInProcessResult:
+    def materialize(self, *assets: str, share: str = "0/1") -> dg.ExecuteInProcessResult:
+        config = {"resources": {"platform": {"config": {"share": share}}}}
         with dg.DagsterInstance.ephemeral() as instance:
             return defs.resolve_job_def("micro_batch").execute_in_process(
-                instance=instance, partition_key=self.window.key, run_config=QUIET, raise_on_error=False,
+                instance=instance, partition_key=self.window.key, run_config=QUIET | config, raise_on_error=False,
                 asset_selection=[dg.AssetKey(name) for name in assets],
             )  # fmt: skip
 
@@ -56,9 +58,9 @@ class Landed:
         (event,) = self.materialize("usage_events").asset_materializations_for_node("usage_events")
         return {name: value.value for name, value in event.metadata.items()}
 
-    def refusal(self, asset: str) -> str:
+    def refusal(self, asset: str, share: str = "0/1") -> str:
         """The sentence with which materializing an asset fails."""
-        result = self.materialize(asset)
+        result = self.materialize(asset, share=share)
         assert not result.success
         failure = next(event for event in result.all_events if event.is_step_failure)
         return str(failure.step_failure_data.user_failure_data.description)  # type: ignore[union-attr]
@@ -239,3 +241,47 @@ def test_rows_that_another_window_left_at_the_windows_offsets_fail_the_check(old
     told = {name: value.value for name, value in check.metadata.items()}
     stray = "the warehouse holds 19 rows, loaded from window 2026-01-05T1000, that no chunk explains"
     assert told == {"raw": 40, "dead_letters": 2, "loaded": 57, "differences": stray, "offsets": "none"}
+
+
+def told(result: dg.ExecuteInProcessResult, asset: str, name: str) -> Any:
+    (event,) = result.asset_materializations_for_node(asset)
+    return event.metadata[name].value
+
+
+def test_a_share_is_loaded_while_another_is_half_way(open_now: Landed) -> None:
+    # Both have landed; the run of share 0 enriches and loads before that of share 1 has enriched anything.
+    first = open_now.materialize("usage_events", "loaded_events", share="0/2")
+    checks = {check.check_name: check.passed for check in first.get_asset_check_evaluations()}
+    assert first.success and checks == {"few_dead_letters": False, "counts_reconcile": True}
+    assert told(first, "loaded_events", "dagster/partition_row_count") == 19
+    left = parts.offset_log(open_now.settings, parse_share("1/2")).of_window(open_now.window.key)
+    remedy = f"materialize usage_events of window {open_now.window.key} first"
+    assert open_now.refusal("loaded_events", share="1/2") == f"chunk {left[0].name} is not enriched: {remedy}"
+    # Share 0 goes on, then share 1 catches up; neither takes away what the other has loaded.
+    open_now.land()
+    assert open_now.materialize("usage_events", "loaded_events", share="0/2").success
+    second = open_now.materialize("usage_events", "loaded_events", share="1/2")
+    assert second.success
+    assert told(second, "usage_events", "dagster/partition_row_count") == 76
+    assert told(second, "usage_events", "dead_letters") == 4
+    assert told(second, "loaded_events", "dagster/partition_row_count") == 76
+    rows = open_now.loaded()
+    assert open_now.materialize("loaded_events").success  # all shares together: nothing is to be done
+    assert open_now.loaded().equals(rows)
+
+
+@pytest.mark.parametrize(("share", "passed"), [("0/2", True), ("1/2", False), ("0/1", False)])
+def test_rows_that_no_chunk_explains_are_found_by_the_share_they_are_of(
+    share: str, passed: bool, older: Landed
+) -> None:
+    assert older.materialize("usage_events", "loaded_events").success
+    with duckdb.connect(str(older.settings.warehouse)) as warehouse:
+        copy = "SELECT * REPLACE ('2026-01-05T1000' AS load_window) FROM usage_events WHERE kafka_partition = 1"
+        warehouse.execute(f"INSERT INTO usage_events {copy}")
+    (check,) = older.materialize("loaded_events", share=share).get_asset_check_evaluations()
+    assert (check.check_name, check.passed) == ("counts_reconcile", passed)
+
+
+def test_a_share_that_is_none_fails_the_run_with_a_sentence(open_now: Landed) -> None:
+    for asset in ("raw_messages", "usage_events", "loaded_events"):
+        assert open_now.refusal(asset, share="2/2").startswith("share '2/2' is none: it is written number/of")

@@ -3,14 +3,20 @@
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from fakes import KEY, OPEN, TOPIC, FakeKafka, land_all, message
 from whole_chain import Chain
 
 from usage_analytics.contract import load_mapping
 from usage_analytics.enrichment.enrich import Enricher
+from usage_analytics.errors import UserError
 from usage_analytics.ingestion.offset_log import OffsetLog
+from usage_analytics.ingestion.shares import all_shares
 from usage_analytics.lake.layout import Layout
 from usage_analytics.reconciliation.hop_counts import (
+    reconcile,
+    reconcile_window,
+    refuse_lost_records,
     unfinished_windows,
 )
 from usage_analytics.trading_calendar import Window, trading_calendar
@@ -66,6 +72,26 @@ def test_rows_of_no_chunk_are_told_by_the_window_that_loaded_them(chain: Chain) 
         assert (counts.loaded, counts.unexplained) == (32 + rows, {"2026-11-20T1000": rows})
         told = f"the warehouse holds {rows} rows, loaded from window 2026-11-20T1000, that no chunk explains"
         assert counts.differences() == [told]
+
+
+def test_a_share_answers_for_its_own_kafka_partitions(chain: Chain) -> None:
+    chain.plant("DELETE FROM usage_events WHERE kafka_partition = 1 AND kafka_offset = 13")
+    columns = "* REPLACE ('2026-11-20T1000' AS load_window)"
+    chain.plant(f"INSERT INTO usage_events SELECT {columns} FROM usage_events WHERE kafka_partition = 1")
+    for share, differences in zip(all_shares(2), (0, 2), strict=True):
+        log = OffsetLog(chain.layout.offsets, share)
+        for counts in (
+            reconcile_window(log, chain.layout, chain.warehouse, OPEN.key),
+            reconcile(log, chain.layout, chain.warehouse),
+        ):
+            assert {count.record.kafka_partition for count in counts.chunks} == {share.number}
+            assert len(counts.differences()) == differences
+        refuse_lost_records(log, log.all(), TOPIC, chain.warehouse)
+    next(chain.layout.offsets.joinpath("001").rglob("*.json")).unlink()
+    even, odd = (OffsetLog(chain.layout.offsets, share) for share in all_shares(2))
+    refuse_lost_records(even, even.all(), TOPIC, chain.warehouse)
+    with pytest.raises(UserError, match="the lake has lost their records"):
+        refuse_lost_records(odd, odd.all(), TOPIC, chain.warehouse)
 
 
 def test_windows_whose_run_died_before_loading_are_unfinished(memory_path: Path) -> None:

@@ -17,6 +17,7 @@ from fakes import TOPIC, enriched_chunk
 
 from usage_analytics.enrichment.enriched_chunk import EnrichedChunk, EnrichedDamaged
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.shares import all_shares
 from usage_analytics.serving.preload_plan import PLAN_SCHEMA
 from usage_analytics.warehouse.duckdb import DuckDBWarehouse
 from usage_analytics.warehouse.protocol import MARTS
@@ -82,6 +83,27 @@ def test_windows_and_topics_do_not_touch_each_other(warehouse: DuckDBWarehouse, 
 
 def offsets(warehouse: DuckDBWarehouse) -> list[int]:
     return warehouse.read(EVENTS).get_column("kafka_offset").to_list()
+
+
+def test_shares_of_a_window_do_not_touch_each_other(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
+    even, odd = all_shares(2)
+    mine, theirs, later = (
+        enriched_chunk(memory_path, WINDOWS[0], number, 0, events(rows)) for number, rows in ((0, 2), (1, 3), (2, 1))
+    )
+    assert warehouse.load_window(TOPIC, WINDOWS[0], [theirs], odd).rows == 3
+    receipt = warehouse.load_window(TOPIC, WINDOWS[0], [mine], even)
+    assert (receipt.rows, receipt.chunks_loaded, receipt.chunks_kept) == (5, 1, 0)
+    ledger = warehouse.read(LEDGER).rows()
+    # What was changed by other means is another share's to find, and to make good.
+    with duckdb.connect(str(warehouse.path)) as connection:
+        connection.execute("DELETE FROM usage_events WHERE kafka_partition = 1 AND kafka_offset = 0")
+    assert warehouse.load_window(TOPIC, WINDOWS[0], [mine, later], even).rows == 5
+    assert warehouse.read(LEDGER).rows() == [*ledger, (2, 0, 1, 1, 0, "f1")]
+    assert warehouse.load_window(TOPIC, WINDOWS[0], [theirs], odd).chunks_loaded == 1
+    assert warehouse.load_window(TOPIC, WINDOWS[0], [], even).rows == 3  # a share without chunks holds no rows
+    with pytest.raises(ValueError, match="chunks of other shares than 0/2"):
+        warehouse.load_window(TOPIC, WINDOWS[0], [mine, theirs], even)
+    assert warehouse.load_window(TOPIC, WINDOWS[0], [mine, theirs, later]).rows == 6
 
 
 def test_offsets_that_another_window_loaded_are_refused_and_the_remedy_helps(
