@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -17,12 +19,13 @@ from dagster._core.test_utils import create_run_for_test
 
 from usage_analytics import parts
 from usage_analytics.definitions import defs
+from usage_analytics.ingestion.shares import parse_share
 from usage_analytics.micro_batch import land_window
 from usage_analytics.orchestration import schedules, sensors
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.resources import Platform
 from usage_analytics.serving.preload_plan import PLAN_SCHEMA
-from usage_analytics.settings import load_settings
+from usage_analytics.settings import PREFIX, load_settings
 from usage_analytics.warehouse.protocol import MARTS
 from usage_analytics_tests.integration.platform_under_test import (
     Produced,
@@ -103,6 +106,85 @@ def test_one_micro_batch_at_a_time(produced: Produced, tmp_path: Path, status: d
         create_run_for_test(instance, job_name="micro_batch", status=dg.DagsterRunStatus.FAILURE)
         create_run_for_test(instance, job_name="trading_day_close", status=status)
     assert len(tick(tmp_path).run_requests) == 1
+
+
+def test_each_share_is_asked_for_by_its_own_messages(
+    produced: Produced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PREFIX + "SHARES", "2")
+    produced.send(1_800)
+    waiting = waiting_by_share(produced, 2)
+    assert waiting[0] >= THRESHOLD > waiting[1] > 0
+    [request] = tick(tmp_path).run_requests
+    config = {"resources": {"platform": {"config": {"share": "0/2"}}}}
+    assert (request.partition_key, request.run_config) == (f"{produced.day}T1000", config)
+    assert request.tags["usage_analytics/share"] == "0/2"
+    monkeypatch.setenv(PREFIX + "MICRO_BATCH_THRESHOLD", str(THRESHOLD + 1_000))
+    told = "; ".join(f"share {n}/2: {count:,} of 2,000 messages wait" for n, count in enumerate(waiting))
+    assert tick(tmp_path).skip_message == told
+
+    produced.send(2_500)
+    monkeypatch.setenv(PREFIX + "MICRO_BATCH_THRESHOLD", str(THRESHOLD))
+    requests = tick(tmp_path).run_requests
+    assert [r.tags["usage_analytics/share"] for r in requests] == ["0/2", "1/2"]
+    assert len({r.run_key for r in (request, *requests)}) == 3
+
+
+def waiting_by_share(produced: Produced, count: int) -> list[int]:
+    with parts.kafka_source(produced.settings) as source:
+        ends = {number: marks.high for number, marks in source.watermarks().items()}
+    return [sum(end for number, end in ends.items() if number % count == share) for share in range(count)]
+
+
+def test_a_share_with_an_active_run_does_not_hold_up_others(
+    produced: Produced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PREFIX + "SHARES", "2")
+    monkeypatch.setenv(PREFIX + "MICRO_BATCH_THRESHOLD", "100")
+    produced.send(600)
+    asked: dict[str, list[str]] = {"0/2": ["1/2"], "1/4": ["0/2"], "0/3": [], "": [], "by hand": []}
+    with open_instance(tmp_path) as instance:
+        for active, expected in asked.items():
+            tags = {"usage_analytics/share": active} if active else {}
+            status = dg.DagsterRunStatus.STARTED
+            run = create_run_for_test(instance, job_name="micro_batch", status=status, tags=tags)
+            data = tick(tmp_path)
+            assert [request.tags["usage_analytics/share"] for request in data.run_requests] == expected
+            instance.delete_run(run.run_id)
+    even, odd = waiting_by_share(produced, 2)
+    busy = "messages wait; a micro-batch is running"
+    assert data.skip_message == f"share 0/2: {even} {busy}; share 1/2: {odd} {busy}"
+
+
+def test_a_share_that_died_after_landing_is_asked_for_alone(
+    produced: Produced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PREFIX + "SHARES", "2")
+    produced.send(900)
+    settings, now = produced.settings, at(produced.day, 10, 7)
+    window = settings.calendar.window_at(now)
+    land_window(settings, window, now, parse_share("1/2"))
+    freeze(monkeypatch, at(produced.day, 10, 40), sensors, schedules)
+    [request] = tick(tmp_path).run_requests
+    assert (request.partition_key, request.tags["usage_analytics/share"]) == (window.key, "1/2")
+
+
+def test_a_warehouse_in_use_holds_up_no_micro_batch(
+    produced: Produced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensors, "WAREHOUSE_WAIT_S", 0.1)
+    produced.send(THRESHOLD)
+    settings, now = produced.settings, at(produced.day, 10, 7)
+    land_window(settings, settings.calendar.window_at(now), now)
+    produced.send(THRESHOLD)
+    parts.warehouse(settings).stale_days()  # makes the file
+    held = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", held, str(settings.warehouse)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        asked = tick(tmp_path).run_requests
+        other.kill()
+    assert len(asked) == 1
 
 
 def test_cursor_and_dagster_database_do_not_matter(produced: Produced, tmp_path: Path) -> None:
@@ -192,6 +274,17 @@ def test_flush_goes_to_the_open_window(
     freeze(monkeypatch, at(day, *evaluated), sensors, schedules)
     data = scheduled(schedules.flush_window, tmp_path, at(day, *due))
     assert [request.partition_key for request in data.run_requests] == [f"{day}{window}"]
+
+
+def test_flush_asks_for_every_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean_environment(monkeypatch, tmp_path, SHARES=3)
+    day = load_settings().calendar.latest_closed_day(datetime.now(UTC))
+    freeze(monkeypatch, at(day, 10, 15, 1), sensors, schedules)
+    requests = scheduled(schedules.flush_window, tmp_path, at(day, 10, 15)).run_requests
+    later = scheduled(schedules.flush_window, tmp_path, at(day, 10, 15) - timedelta(days=7)).run_requests
+    assert [request.partition_key for request in requests] == [f"{day}T1015"] * 3
+    assert [request.tags["usage_analytics/share"] for request in requests] == ["0/3", "1/3", "2/3"]
+    assert later == [] and len({request.run_key for request in requests}) == 3
 
 
 def test_late_flush_leaves_the_open_window_to_its_own_tick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
