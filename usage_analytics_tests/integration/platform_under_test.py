@@ -165,8 +165,8 @@ def open_window(settings: Settings) -> str:
     return settings.calendar.window_at(datetime.now(UTC)).key
 
 
-def micro_batch(settings: Settings, window: str) -> dg.ExecuteInProcessResult:
-    """One run of the job into a window, recorded in the home folder's Dagster instance.
+def micro_batch(settings: Settings, window: str, share: str = "0/1") -> dg.ExecuteInProcessResult:
+    """One run of the job into a window, of a share, recorded in the home folder's Dagster instance.
 
     Tests take the window once, at their start, so that a window's end meanwhile does not matter.
     """
@@ -174,7 +174,8 @@ def micro_batch(settings: Settings, window: str) -> dg.ExecuteInProcessResult:
 
     with open_instance(settings.home) as instance:
         job = defs.resolve_job_def("micro_batch")
-        return job.execute_in_process(instance=instance, partition_key=window, run_config=QUIET)
+        config = QUIET | {"resources": {"platform": {"config": {"share": share}}}}
+        return job.execute_in_process(instance=instance, partition_key=window, run_config=config)
 
 
 def messages_landed(result: dg.ExecuteInProcessResult) -> int:
