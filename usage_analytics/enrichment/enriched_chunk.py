@@ -5,14 +5,14 @@ dead letters there must be. So existence, sizes and footers together tell whethe
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.offset_log import ChunkRecord
+from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
 from usage_analytics.lake.files import publish, remove
 from usage_analytics.lake.layout import Layout
 from usage_analytics.lake.sealed_parquet import Damaged, Footer, read_footer, verify_sealed, write_sealed
@@ -127,6 +127,10 @@ class EnrichedReader:
     def chunks(self, records: Iterable[ChunkRecord]) -> list[EnrichedChunk]:
         """What became of chunks; `NotEnriched` at the first that is not as enrichment would leave it now."""
         return [self._chunk(record) for record in records]
+
+    def of_window(self, log: OffsetLog, window: str) -> Iterator[EnrichedChunk]:
+        """As `chunks`, of the records that a window has when the first is asked for."""
+        yield from map(self._chunk, log.of_window(window))
 
     def _chunk(self, record: ChunkRecord) -> EnrichedChunk:
         chunk = examine_footers(self.layout, record)

@@ -109,9 +109,8 @@ def loaded_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.M
     with told_plainly():
         share = platform.taken_share()
         log, warehouse = parts.offset_log(settings, share), parts.warehouse(settings)
-        records = log.of_window(window)
-        chunks = parts.enriched_reader(settings).chunks(records)
-        refuse_lost_records(log, records, settings.topic, warehouse, window)
+        refuse_lost_records(log, log.of_window(window), settings.topic, warehouse, window)
+        chunks = parts.enriched_reader(settings).of_window(log, window)
         receipt = warehouse.load_window(settings.topic, window, chunks, share)
         freshness = warehouse.freshness(settings.topic, window)
     return dg.MaterializeResult(

@@ -4,7 +4,7 @@ DuckDB lets one process write at a time, so connections are short and a busy fil
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -45,10 +45,10 @@ class DuckDBWarehouse:
         return rebuild(self.path)
 
     def load_window(
-        self, topic: str, window: str, chunks: Sequence[EnrichedChunk], share: Share = EVERYTHING
+        self, topic: str, window: str, chunks: Iterable[EnrichedChunk], share: Share = EVERYTHING
     ) -> LoadReceipt:
         with self._transaction() as connection:
-            return load(connection, self.path, topic, window, chunks, share)
+            return load(connection, self.path, topic, window, list(chunks), share)
 
     def freshness(self, topic: str, window: str) -> Freshness | None:
         median, p95 = self.read(sql("freshness"), [topic, window]).row(0)

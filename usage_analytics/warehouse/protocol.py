@@ -1,6 +1,6 @@
 """What the platform asks of a column store."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
@@ -55,10 +55,12 @@ class Warehouse(Protocol):
         ...
 
     def load_window(
-        self, topic: str, window: str, chunks: Sequence[EnrichedChunk], share: Share = EVERYTHING
+        self, topic: str, window: str, chunks: Iterable[EnrichedChunk], share: Share = EVERYTHING
     ) -> LoadReceipt:
         """Make the window's rows, of a share, equal to its chunks', in one transaction with the ledger.
 
+        ``chunks`` is gone through when no other run can load any more: what others have loaded before is then in a lazy
+        one, and is not taken out as if the lake had lost it.
         `UserError`, and nothing has changed: a damaged events file among those to load; offsets that other windows
         have loaded, or chunks that would take the window's beginning away.
         """

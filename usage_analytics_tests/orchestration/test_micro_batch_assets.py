@@ -19,6 +19,7 @@ from usage_analytics.enrichment import enriched_chunk
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.shares import parse_share
 from usage_analytics.ingestion.verification import lost_beginnings, tiling_faults
+from usage_analytics.orchestration import micro_batch_assets
 from usage_analytics.orchestration.run_now import QUIET
 from usage_analytics.reconciliation.hop_counts import refuse_lost_records, unfinished_windows
 from usage_analytics.settings import PREFIX, load_settings
@@ -268,6 +269,24 @@ def test_a_share_is_loaded_while_another_is_half_way(open_now: Landed) -> None:
     rows = open_now.loaded()
     assert open_now.materialize("loaded_events").success  # all shares together: nothing is to be done
     assert open_now.loaded().equals(rows)
+
+
+def test_what_another_run_loads_meanwhile_is_not_taken_out(open_now: Landed, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whatever the queue does: between this run's look at the records and its turn at the warehouse, another passes by.
+    def another(*arguments: Any) -> None:
+        monkeypatch.undo()
+        refuse_lost_records(*arguments)
+        monkeypatch.setenv(PREFIX + "HOME", str(open_now.settings.home))
+        monkeypatch.setenv(PREFIX + "TOPIC", TOPIC)
+        open_now.land()
+        assert open_now.materialize("usage_events", "loaded_events").success
+
+    assert open_now.materialize("usage_events").success
+    monkeypatch.setattr(micro_batch_assets, "refuse_lost_records", another)
+    result = open_now.materialize("loaded_events")
+    assert result.success
+    assert told(result, "loaded_events", "chunks_kept") == 4
+    assert len(open_now.loaded()) == 76
 
 
 @pytest.mark.parametrize(("share", "passed"), [("0/2", True), ("1/2", False), ("0/1", False)])
