@@ -28,7 +28,7 @@ class ChunkRecord:
 
     ``topic_id`` is Kafka's own identity of the topic, new whenever one is created; empty where it tells none.
     ``follows`` is set by the commit: the start of the record before it, -1 if it begins its chain, None in records of
-    before.
+    before. ``accepted_loss``: Kafka deleted these offsets before they were landed; who accepted that, when and why.
     """
 
     topic: str
@@ -41,6 +41,7 @@ class ChunkRecord:
     checksum: str
     topic_id: str = ""
     follows: int | None = field(default=None, compare=False)
+    accepted_loss: str | None = None
 
     @property
     def name(self) -> str:
@@ -173,8 +174,15 @@ def _record_files(shard: Path) -> list[Path]:
 
 
 def _content(record: ChunkRecord) -> bytes:
-    fields = asdict(record)
+    fields = _fields(record)
     return json.dumps({"format": FORMAT, **fields, "crc": _crc(fields)}).encode()
+
+
+def _fields(record: ChunkRecord) -> dict[str, Any]:
+    fields = asdict(record)
+    if record.accepted_loss is None:  # as records were written before there was such a thing
+        del fields["accepted_loss"]
+    return fields
 
 
 def _crc(fields: dict[str, Any]) -> str:
@@ -188,7 +196,7 @@ def _read(path: Path) -> ChunkRecord:
             raise UserError(f"offset record {path}: written by another version of the platform")
         crc = fields.pop("crc", None)  # records of before have none
         record = ChunkRecord(**fields)
-        if crc is not None and crc != _crc(asdict(record)):
+        if crc is not None and crc != _crc(_fields(record)):
             raise ValueError("it is not as it was written")
         return record
     except (ValueError, TypeError, KeyError, AttributeError) as error:

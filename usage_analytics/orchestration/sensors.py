@@ -7,7 +7,7 @@ import dagster as dg
 from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.kafka_source import NoTopic
-from usage_analytics.ingestion.planning import plan
+from usage_analytics.ingestion.planning import plan_what_agrees
 from usage_analytics.orchestration.jobs import micro_batch
 from usage_analytics.orchestration.resources import Platform
 from usage_analytics.reconciliation.hop_counts import unfinished_windows
@@ -28,7 +28,10 @@ def waiting_messages(context: dg.SensorEvaluationContext, platform: Platform) ->
     settings = platform.settings()
     try:
         with parts.kafka_source(settings) as source:
-            ranges = plan(source, parts.offset_log(settings), budget=2**62)
+            planned = plan_what_agrees(source, parts.offset_log(settings), budget=2**62)
+        ranges = planned.ranges
+        if planned.refusals and not ranges:
+            raise UserError(planned.refusals[0])
     except (parts.NoKafka, NoTopic) as error:
         return dg.SkipReason(str(error))
     except UserError as error:
