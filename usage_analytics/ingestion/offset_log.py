@@ -99,6 +99,29 @@ class OffsetLog:
         if not create_exclusive(self._path(record.kafka_partition, record.start), _content(linked)):
             raise OffsetConflict(record.name)
 
+    def is_sound(self, kafka_partition: int, start: int) -> bool:
+        """Whether the record that begins at an offset is there, as it was written."""
+        try:
+            return _read(self._path(kafka_partition, start)).start == start
+        except (FileNotFoundError, UserError):
+            return False
+
+    def around(self, kafka_partition: int, start: int) -> tuple[ChunkRecord | None, ChunkRecord | None]:
+        """The records before and behind the one that begins, or would begin, at an offset."""
+        paths = [path for shard in self._shards(kafka_partition) for path in _record_files(shard)]
+        position = bisect_left(paths, start, key=lambda path: int(path.stem))
+        behind = next((path for path in paths[position:] if int(path.stem) > start), None)
+        return _read(paths[position - 1]) if position else None, _read(behind) if behind else None
+
+    def restore(self, record: ChunkRecord, before: ChunkRecord | None) -> None:
+        """Write a lost record again; a damaged one is renamed to ``….damaged`` first. For `rebuild_record` only."""
+        path = self._path(record.kafka_partition, record.start)
+        if path.exists():
+            path.rename(path.with_name(f"{path.name}.damaged"))
+        linked = replace(record, follows=None if before is None else before.start)
+        if not create_exclusive(path, _content(linked)):
+            raise OffsetConflict(record.name)
+
     def of_window(self, window: str) -> list[ChunkRecord]:
         """The records of a window, by Kafka partition and offset."""
         return [record for p in self.kafka_partitions() for record in self._run(p, window, 0)]
@@ -178,6 +201,11 @@ def _content(record: ChunkRecord) -> bytes:
     return json.dumps({"format": FORMAT, **fields, "crc": _crc(fields)}).encode()
 
 
+def _remedy(path: Path) -> str:
+    place = f"--kafka-partition {path.parent.parent.name.lstrip('0') or '0'} --from {path.stem.lstrip('0') or '0'}"
+    return f"restore it from a copy of the lake, or from its chunk: usage-analytics rebuild-offset-record {place}"
+
+
 def _fields(record: ChunkRecord) -> dict[str, Any]:
     fields = asdict(record)
     if record.accepted_loss is None:  # as records were written before there was such a thing
@@ -200,4 +228,4 @@ def _read(path: Path) -> ChunkRecord:
             raise ValueError("it is not as it was written")
         return record
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"offset record {path} is damaged: {error}; restore it from a copy of the lake") from None
+        raise UserError(f"offset record {path} is damaged: {error}; {_remedy(path)}") from None

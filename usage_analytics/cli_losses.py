@@ -1,4 +1,4 @@
-"""The command `usage-analytics accept-loss`."""
+"""The commands for what was lost: `usage-analytics accept-loss` and `rebuild-offset-record`."""
 
 import getpass
 from datetime import UTC, datetime
@@ -34,3 +34,17 @@ def accept_loss_command(
         accepted = f"{reason} (accepted by {getpass.getuser()} at {now.isoformat(timespec='seconds')})"
         accept_loss(source, log, parts.layout(settings), window, kafka_partition, start, end, accepted)
     print(f"{place}: accepted as lost, in window {window}; the next micro-batch goes on at {end}")
+
+
+def rebuild_offset_record_command(
+    kafka_partition: Annotated[int, typer.Option(help="Kafka partition of the record.")],
+    start: Annotated[int, typer.Option("--from", help="First offset of the record.")],
+) -> None:
+    """Make a lost or damaged offset record again from its chunk, if chunk and neighbouring records prove it."""
+    from usage_analytics import parts
+    from usage_analytics.ingestion.record_rebuilding import rebuild_record
+
+    settings = load_settings()
+    made = rebuild_record(parts.offset_log(settings), parts.layout(settings), kafka_partition, start)
+    offsets = f"offsets {made.start} to {made.end}, window {made.window}"
+    print(f"Kafka partition {kafka_partition}: record of {offsets}, rebuilt")

@@ -61,3 +61,40 @@ def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(kafka: FakeK
     assert told in str(tiles.metadata["accepted_losses"].value)
     with pytest.raises(UserError, match="there is no loss to accept"):
         command(*LOSS, "--yes")
+
+
+@pytest.mark.parametrize("what_happened", ["lost", "damaged"])
+def test_a_record_is_made_again_from_its_chunk(what_happened: str, kafka: FakeKafka) -> None:
+    settings, window = load_settings(), open_window(load_settings())
+    log = parts.offset_log(settings)
+    kafka.kafka_partitions[0].low = 5
+    micro_batch(settings, window)
+    whole = list(log.all())
+    again = ["rebuild-offset-record", "--kafka-partition", "0", "--from", "0"]
+    with pytest.raises(UserError, match="offset 0: its offset record is there and sound"):
+        command(*again)
+    path = log._path(0, 0)
+    if what_happened == "lost":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes().replace(b'"rows": 5', b'"rows": 6'))
+        with pytest.raises(UserError, match="usage-analytics rebuild-offset-record --kafka-partition 0 --from 0"):
+            list(log.all())
+    assert f"record of offsets 0 to 5, window {window}, rebuilt" in command(*again)
+    assert list(log.all()) == whole
+
+
+def test_a_record_that_its_chunk_does_not_prove_is_not_made(kafka: FakeKafka) -> None:
+    settings = load_settings()
+    log, layout = parts.offset_log(settings), parts.layout(settings)
+    kafka.kafka_partitions[0].low = 5
+    micro_batch(settings, open_window(settings))
+    [first, *_] = log.all()
+    log._path(0, 0).unlink()
+    chunk = layout.raw_chunk(first.window, first.file)
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 8] ^= 1
+    chunk.write_bytes(content)
+    with pytest.raises(UserError, match="0 sound chunks begin there, one would prove the record"):
+        command("rebuild-offset-record", "--kafka-partition", "0", "--from", "0")
+    assert not log._path(0, 0).exists()
