@@ -1,4 +1,4 @@
-"""`usage-analytics accept-loss`: what Kafka deleted unread is given up by a person, never by itself, and stays told."""
+"""What was lost: Kafka's unread messages are given up by a person only, records are made again from proved chunks."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -61,6 +61,9 @@ def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(kafka: FakeK
     assert told in str(tiles.metadata["accepted_losses"].value)
     with pytest.raises(UserError, match="there is no loss to accept"):
         command(*LOSS, "--yes")
+    parts.offset_log(settings)._path(0, 5).unlink()
+    command("rebuild-offset-record", "--kafka-partition", "0", "--from", "5")
+    assert "the disk was full (accepted by" in command("reconcile")
 
 
 @pytest.mark.parametrize("what_happened", ["lost", "damaged"])

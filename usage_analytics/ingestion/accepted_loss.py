@@ -37,7 +37,7 @@ def accept_loss(
         raise UserError(f"Kafka partition {kafka_partition} has chunks in window {last.window}: the clock stepped back")
     writer = ChunkWriter(layout.raw_chunk(window, f"{name}+{uuid.uuid4().hex[:8]}.parquet"))
     try:
-        checksum, topic_id = writer.close(end), source.topic_id()
+        checksum, topic_id = writer.close(end, accepted_loss=accepted), source.topic_id()
         place = (source.topic, kafka_partition, start, end, 0, window, writer.path.name)
         record = ChunkRecord(*place, checksum, topic_id, accepted_loss=accepted)
         log.commit(record)

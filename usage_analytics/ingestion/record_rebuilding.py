@@ -1,5 +1,6 @@
 """Rebuilds a lost or damaged offset record from its chunk, whose footer says what the record said."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -47,6 +48,7 @@ def _proved(
     facts = {key.decode(): text.decode() for key, text in (pq.read_metadata(path).metadata or {}).items()}
     end, rows, checksum = int(facts["end_offset"]), int(facts["rows"]), facts["checksum"]
     record = ChunkRecord(topic, kafka_partition, start, end, rows, window, path.name, checksum, topic_id)
+    record = replace(record, accepted_loss=facts.get("accepted_loss"))
     for batch in read_chunk(path, record):
         offsets = batch.column("kafka_offset")
         if offsets[0].as_py() < start or offsets[-1].as_py() >= end:
