@@ -53,15 +53,15 @@ def plan(source: MessageSource, log: OffsetLog, budget: int) -> Ranges:
 
 
 def plan_what_agrees(source: MessageSource, log: OffsetLog, budget: int) -> Plan:
-    """As `plan`, but a Kafka partition that disagrees with the lake does not keep the others waiting."""
+    """As `plan`, but a Kafka partition that lost what was not landed does not keep the others waiting."""
     lasts = log.lasts()
     refuse_recreated(source, {last.topic_id for last in lasts.values()})
     waiting, refusals = {}, []
     for kafka_partition, marks in source.watermarks().items():
         start = lasts[kafka_partition].end if kafka_partition in lasts else marks.low
-        disagreement = _disagreement(source.topic, kafka_partition, start, marks)
-        if disagreement is not None:
-            refusals.append(disagreement)
+        _refuse_foreign(source.topic, kafka_partition, start, marks)
+        if marks.low > start:
+            refusals.append(_overtaken(source.topic, kafka_partition, start, marks.low))
         elif marks.high > start:
             waiting[kafka_partition] = (start, marks.high)
     ranges = {}
@@ -86,17 +86,20 @@ def refuse_recreated(source: MessageSource, known: set[str]) -> None:
         )
 
 
-def _disagreement(topic: str, kafka_partition: int, committed: int, marks: Watermarks) -> str | None:
+def _refuse_foreign(topic: str, kafka_partition: int, committed: int, marks: Watermarks) -> None:
+    # Then nothing may land: what the other Kafka partitions hold is of another topic too.
     place = f"topic {topic!r}, Kafka partition {kafka_partition}"
     if marks.high < committed:
-        return (
+        raise UserError(
             f"{place}: the lake holds messages up to offset {committed}, but Kafka ends at {marks.high}; the topic was "
             "created again or this is another cluster (give it its own USAGE_ANALYTICS_TOPIC or USAGE_ANALYTICS_HOME)"
         )
-    if marks.low > committed:
-        lost = f"--kafka-partition {kafka_partition} --from {committed} --to {marks.low}"
-        return (
-            f"{place}: Kafka deleted offsets {committed} to {marks.low} before they were landed; nothing was skipped "
-            f"(to go on without them: usage-analytics accept-loss {lost})"
-        )
-    return None
+
+
+def _overtaken(topic: str, kafka_partition: int, committed: int, low: int) -> str:
+    place = f"topic {topic!r}, Kafka partition {kafka_partition}"
+    lost = f"--kafka-partition {kafka_partition} --from {committed} --to {low}"
+    return (
+        f"{place}: Kafka deleted offsets {committed} to {low} before they were landed; nothing was skipped "
+        f"(to go on without them: usage-analytics accept-loss {lost})"
+    )
