@@ -32,6 +32,7 @@ def test_values_are_typed() -> None:
     assert set(values) == set(SETTINGS_HELP)  # a new setting is read, described and tested
     s = load_settings({PREFIX + name: value for name, value in values.items()})
     assert (s.home, s.topic, s.mapping.name, s.kafka_timeout_s) == (Path("/data/ua"), "t", "wikipedia_app_events", 3)
+    assert s.sensor_interval_s == 11
     assert (s.micro_batch_threshold, s.max_messages_per_run, s.chunk_messages) == (5, 6, 7)
     assert (s.chunk_megabytes, s.batch_messages, s.history_start, s.parallel) == (8, 9, date(2026, 2, 3), 4)
     assert (s.clock.exchange, s.clock.timezone, s.clock.windows_per_day) == ("XLON", "Europe/London", 22)

@@ -9,6 +9,7 @@ from usage_analytics.errors import UserError
 from usage_analytics.ingestion.kafka_source import NoTopic
 from usage_analytics.ingestion.planning import plan_what_agrees
 from usage_analytics.orchestration.jobs import micro_batch
+from usage_analytics.orchestration.partitions import SETTINGS
 from usage_analytics.orchestration.resources import Platform
 from usage_analytics.reconciliation.hop_counts import unfinished_windows
 
@@ -20,7 +21,7 @@ RETRY_MINUTES = 5  # a run that failed is tried again after so long even if no m
 
 
 @dg.sensor(
-    job=micro_batch, minimum_interval_seconds=15, default_status=dg.DefaultSensorStatus.RUNNING,
+    job=micro_batch, minimum_interval_seconds=SETTINGS.sensor_interval_s, default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts a micro-batch when enough messages wait, measured against what is in the lake.",
 )  # fmt: skip
 def waiting_messages(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
