@@ -27,7 +27,7 @@ def test_values_are_typed() -> None:
         "MICRO_BATCH_THRESHOLD": "5", "MAX_MESSAGES_PER_RUN": "6", "CHUNK_MESSAGES": "7", "CHUNK_MEGABYTES": "8",
         "BATCH_MESSAGES": "9", "PSEUDONYM_KEY": "0123456789abcdef", "EXCHANGE": "XLON", "TIMEZONE": "Europe/London",
         "OPENING_HOUR": "7", "CLOSING_HOUR": "18", "WINDOW_MINUTES": "30", "HISTORY_START": "2026-02-03",
-        "PARALLEL": "4",
+        "PARALLEL": "4", "SENSOR_INTERVAL_S": "11",
     }  # fmt: skip
     assert set(values) == set(SETTINGS_HELP)  # a new setting is read, described and tested
     s = load_settings({PREFIX + name: value for name, value in values.items()})
