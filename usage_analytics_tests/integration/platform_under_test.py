@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from usage_analytics.settings import PREFIX, Settings, load_settings
 from usage_analytics.simulation.lanes import Lane
 from usage_analytics.simulation.recorded import send
 from usage_analytics.simulation.scenario import NO_TROUBLE, Scenario
+from usage_analytics_tests.integration.apache_kafka import ApacheKafka
 
 PARTITIONS = 3
 EVENT = {"event_id": "b-1", "event_time": "2026-03-02T15:00:00Z", "user": "u", "mini_app": "quotes"}
@@ -211,3 +213,12 @@ def embedded_platform(monkeypatch: pytest.MonkeyPatch, home: Path, **chosen: obj
     settings = load_settings()
     with EmbeddedBroker.start(settings.broker_directory):
         yield Produced(settings, settings.calendar.latest_closed_day(datetime.now(UTC)))
+
+
+def on_apache(monkeypatch: pytest.MonkeyPatch, home: Path, kafka: ApacheKafka, **chosen: object) -> Produced:
+    """A topic of its own on Apache Kafka, and settings in the environment."""
+    topic = f"usage-messages-{uuid.uuid4().hex[:8]}"
+    clean_environment(monkeypatch, home, TOPIC=topic, PSEUDONYM_KEY="a key for tests only", **chosen)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap_servers)
+    settings = load_settings()
+    return Produced(settings, settings.calendar.latest_closed_day(datetime.now(UTC)))
