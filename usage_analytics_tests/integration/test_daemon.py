@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,8 +12,10 @@ import dagster as dg
 import pytest
 
 from usage_analytics import parts
+from usage_analytics.ingestion.broker_process import last_lines
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 from usage_analytics.orchestration.instance import dagster_home, open_instance
+from usage_analytics_tests.integration.daemon_under_test import daemon_log, running_daemon
 from usage_analytics_tests.integration.platform_under_test import Produced, embedded_platform
 
 DEADLINE_S = 150
@@ -30,18 +30,9 @@ def produced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Produc
 
 
 @pytest.fixture
-def daemon(produced: Produced, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The daemon in a process group of its own."""
-    log_file = tmp_path / "daemon.log"
-    command = [sys.executable, "-m", "dagster._daemon", "run", "-m", "usage_analytics.definitions"]
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
-    try:
+def daemon(produced: Produced) -> Iterator[subprocess.Popen[bytes]]:
+    with running_daemon(produced.settings.home) as process:
         yield process
-    finally:
-        # Its code server and runs are of the same group; started from a script, they may ignore gentler signals.
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def await_runs(
@@ -55,10 +46,7 @@ def await_runs(
         if landed == waiting and all(run.is_finished for run in runs):
             return list(runs)
         if time.monotonic() > deadline or daemon.poll() is not None:
-            log_file = produced.settings.home / "daemon.log"
-            pytest.fail(
-                f"{landed} of {waiting} messages, {runs}\n" + "\n".join(log_file.read_text().splitlines()[-40:])
-            )
+            pytest.fail(f"{landed} of {waiting} messages, {runs}\n{last_lines(daemon_log(produced.settings.home), 40)}")
         time.sleep(0.5)
 
 
