@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 from fakes import flip
 
 from usage_analytics import parts
+from usage_analytics.cli_losses import accept_loss_command
 from usage_analytics.orchestration import micro_batch_assets
 from usage_analytics.trading_calendar import Window
 from usage_analytics_tests.faults.failing_runs import sentence_of_failure
@@ -97,20 +98,30 @@ def test_a_chunk_that_kafka_deleted_is_named_and_its_record_kept(
 
 @pytest.mark.apache_kafka
 @pytest.mark.parametrize("platform", ["apache"], indirect=True)
-def test_messages_that_kafka_deleted_before_they_were_landed_are_named(produced: Produced) -> None:
+def test_messages_that_kafka_deleted_before_they_were_landed_are_named_and_their_loss_accepted(
+    produced: Produced,
+) -> None:
     settings, window = produced.settings, open_window(produced.settings)
     produced.send(600)
     assert messages_landed(micro_batch(settings, window)) == 600
-    committed = parts.offset_log(settings).committed()[1]
+    start = parts.offset_log(settings).committed()[1]
+    end = start + 7
     produced.send(600)
-    delete_before(produced, 1, committed + 7)
-    before = list(parts.offset_log(settings).all())
+    delete_before(produced, 1, end)
     told = sentence_of_failure(settings, window)
     assert told == (
-        f"topic '{settings.topic}', Kafka partition 1: Kafka deleted offsets {committed} to {committed + 7} before "
-        "they were landed; nothing was skipped"
+        f"topic '{settings.topic}', Kafka partition 1: Kafka deleted offsets {start} to {end} before they were landed; "
+        "nothing was skipped (to go on without them: usage-analytics accept-loss --kafka-partition 1 "
+        f"--from {start} --to {end})"
     )
-    assert list(parts.offset_log(settings).all()) == before
+    assert parts.offset_log(settings).committed()[1] == start
+
+    accept_loss_command(kafka_partition=1, start=start, end=end, yes=True)
+    assert micro_batch(settings, window).success
+    assert sum(record.rows for record in parts.offset_log(settings).all()) == 1_200 - 7
+    query = "SELECT kafka_offset FROM usage_events WHERE kafka_partition = 1"
+    loaded = set(parts.warehouse(settings).read(query)["kafka_offset"])
+    assert loaded == set(range(parts.offset_log(settings).committed()[1])) - set(range(start, end))
 
 
 def delete_before(produced: Produced, kafka_partition: int, offset: int) -> None:
