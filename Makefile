@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 DEMO_HOME ?= .usage_analytics_demo
 MESSAGES ?= 1000000
 TIMES ?= 1
@@ -9,7 +10,7 @@ TESTS_NEED := With Java and Maven the first run fetches Apache Kafka, 44 MB, by 
 What is missing skips its tests: their reasons stand at the end, before DuckDB tells of leaks at its exit (harmless).
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-faults check ui clean
+.PHONY: help demo test test-slow test-faults bench-ingestion check ui clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +36,11 @@ test-faults: $(VENV)/.installed-dev ## Kill, cut off, fill up, damage; prove tha
 	@echo "About 8 minutes a round. $(TESTS_NEED)"
 	@for round in $$(seq $(TIMES)); do echo "Round $$round of $(TIMES)"; $(BIN)/python -m pytest -m faults -rs || exit 1; done
 
+bench-ingestion: $(VENV)/.installed $(PEERS)/.installed benchmarks/peers/spark_connector ## Measure ingestion beside its peers (an hour)
+	@echo "About an hour on 2 cores, 16 GB of memory; nothing else should run. BENCH='--messages 3000000' takes fewer messages."
+	$(BIN)/python benchmarks/ingestion.py --peers $(PEERS)/bin/python $(BENCH)
+	$(BIN)/python benchmarks/roofline.py
+
 check: ## Say whether this machine has what set-up needs
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed, as '$(PYTHON)' (Debian: apt-get install python3.11; or make PYTHON=/path/to/python3.11)"; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "'$(PYTHON)' is not Python 3.11: set make PYTHON=..."; exit 2; }
@@ -51,5 +57,17 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e ".[dev]"
 	@touch $@
 
-clean: ## Remove the virtual environment and the demo's folder
-	rm -rf $(VENV) $(DEMO_HOME) $(wildcard usage_analytics/*/*.so)
+$(PEERS)/.installed: benchmarks/peers/requirements.txt | check
+	@echo "Setting up: the peers of the benchmark in $(PEERS), some 60 Python packages (1 to 3 minutes)"
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	@touch $@
+
+benchmarks/peers/spark_connector: benchmarks/peers/spark_connector.xml
+	@command -v java mvn >/dev/null || { echo "Java 17 and Maven are needed (Debian: apt-get install openjdk-17-jre-headless maven)"; exit 2; }
+	@echo "Setting up: Spark's Kafka connector, by Maven"
+	mvn -q -B -f $< dependency:copy-dependencies
+	@touch $@
+
+clean: ## Remove the virtual environments and the demo's folder
+	rm -rf $(VENV) $(PEERS) benchmarks/peers/spark_connector $(DEMO_HOME) $(wildcard usage_analytics/*/*.so)

@@ -1,117 +1,119 @@
-"""What each hop from Kafka to the warehouse costs per million messages: CPU, wall time, memory.
+"""What it costs to bring messages from Kafka to columns on disk: the platform hop by hop, and beside its peers.
 
-    .venv/bin/python benchmarks/ingestion.py --messages 5000000
+    make bench-ingestion                                     # 30 million messages, all peers; about half an hour
+    .venv/bin/python benchmarks/ingestion.py --messages 3000000
 
-A simulated trading desktop sends its messages to an embedded broker on the same machine; then each hop goes over all of
-them, in a process of its own, so that its peak of memory is its own (some 200 MB of it are libraries):
+A simulated trading desktop sends its messages to an embedded broker on the same machine. Each hop goes over all of
+them, in a process of its own; whole processes are measured, with their start (about 2 CPU seconds, mostly imports):
 
   consume   messages out of Kafka as Arrow columns, dropped
   land      the same, into raw chunks on disk, committed
   enrich    raw chunks to usage events and dead letters on disk, as after a changed mapping
-  ingest    land, and enrich on the way, as a micro-batch does
   load      usage events into DuckDB
+  ingest    land, and enrich on the way, as a micro-batch does
+
+With --peers, programs of benchmarks/peers/ read the same messages from the same broker; slow ones read a topic with
+fewer, and stand beside the platform's ingest of just these, in the same run. A peer does less: it writes events as
+columns (Pathway as JSON lines), but keeps no raw copy, no dead letters, no pseudonyms and no offsets.
 """
 
 import argparse
 import os
+import shutil
+import sys
 import tempfile
-import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
 from datetime import UTC, datetime
-from multiprocessing import get_context
-from resource import RUSAGE_SELF, getrusage
+from pathlib import Path
 
-from usage_analytics import parts
-from usage_analytics.ingestion.chunk_landing import Worker
+from whole_process import Cost, cost_of
+
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
-from usage_analytics.ingestion.landing import land
 from usage_analytics.ingestion.topics import create_topic
-from usage_analytics.micro_batch import land_window
 from usage_analytics.settings import PREFIX, load_settings
 from usage_analytics.simulation.run import simulate
 from usage_analytics.simulation.scenario import Scenario
 from usage_analytics.simulation.targets import KafkaTarget
 
+HERE = Path(__file__).parent
+TOPICS = {"whole": "usage-messages", "part": "usage-messages-part"}
+HOPS = ("consume", "land", "enrich", "load", "ingest")
+PEERS = {  # and the topic each reads: of the whole one the slow would take hours
+    "plain_loop": "whole",
+    "quixstreams_sink": "part",
+    "bytewax_flow": "part",
+    "pathway_table": "part",
+    "mq_bridge_route": "whole",
+    "spark_stream": "whole",
+}
+
 
 def main() -> None:
-    """Send the messages, run the hops, print their figures."""
+    """Send the messages, run the hops and the peers, print their figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--messages", type=int, default=5_000_000)
+    parser.add_argument("--messages", type=int, default=26_200_000, help="of an ordinary day; some more are sent")
+    parser.add_argument("--part", type=int, default=2_600_000, help="the same for peers that are slow")
     parser.add_argument("--partitions", type=int, default=8)
+    parser.add_argument("--peers", type=Path, help="Python that has the packages of benchmarks/peers/requirements.txt")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         os.environ |= {PREFIX + "HOME": home, PREFIX + "MAX_MESSAGES_PER_RUN": str(10**9)}
         os.environ.pop("KAFKA_BOOTSTRAP_SERVERS", None)  # the hops read from the broker that is started here
-        settings = load_settings()
-        day = settings.calendar.latest_closed_day(datetime.now(UTC))
-        users = max(1, chosen.messages // 50)
-        scenario = Scenario((day,), messages_per_day=chosen.messages, users=users, lanes=chosen.partitions)
-        with EmbeddedBroker.start(settings.broker_directory) as broker:
-            client = {"bootstrap.servers": broker.bootstrap_servers}
-            create_topic(client, settings.topic, chosen.partitions)
-            sent = simulate(scenario, KafkaTarget(client, settings.topic), None, processes=2)
-            each = sent.bytes / sent.messages
-            print(f"{sent.messages:,} messages of {each:.0f} bytes, {chosen.partitions} Kafka partitions\n")
-            print(f"{'hop':<8}{'CPU s/million':>15}{'wall s/million':>16}{'messages/s':>13}{'peak MB':>9}")
-            for hop in (consume, land_all, enrich, load, ingest):
-                report(hop, sent.messages)
+        with EmbeddedBroker.start(load_settings().broker_directory) as broker:
+            whole = send(broker.bootstrap_servers, TOPICS["whole"], chosen.messages, chosen.partitions)
+            print(HEADING.format("hop", ""))
+            costs = {hop: measured(hop, TOPICS["whole"], whole) for hop in HOPS}
+            if chosen.peers is not None:
+                part = send(broker.bootstrap_servers, TOPICS["part"], chosen.part, chosen.partitions)
+                sent = {"whole": whole, "part": part}
+                ours = {"whole": costs["ingest"], "part": measured("ingest", TOPICS["part"], part)}
+                beside_peers(chosen.peers, broker.bootstrap_servers, sent, ours, Path(home))
 
 
-def report(hop: Callable[[], int], messages: int) -> None:
-    """Run a hop in a process of its own, and print its line."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        done, cpu, wall, peak = pool.submit(measured, hop).result()
-    assert done == messages, f"{hop.__name__}: {done:,} of {messages:,} messages"
-    name = hop.__name__.removesuffix("_all")
-    print(f"{name:<8}{cpu / done * 1e6:>15.2f}{wall / done * 1e6:>16.2f}{done / wall:>13,.0f}{peak:>9.0f}", flush=True)
+HEADING = f"{{:<18}}{'messages':>12}{'CPU s/million':>15}{'messages/s':>12}{'peak MB':>9}{{}}"
 
 
-def measured(hop: Callable[[], int]) -> tuple[int, float, float, float]:
-    """Messages, CPU seconds, wall seconds, and peak memory in MB of a hop."""
-    cpu, wall = time.process_time(), time.monotonic()
-    done = hop()
-    cpu, wall = time.process_time() - cpu, time.monotonic() - wall
-    return done, cpu, wall, getrusage(RUSAGE_SELF).ru_maxrss / 1024
+def send(servers: str, topic: str, messages: int, partitions: int) -> int:
+    """Send a simulated day into a topic of its own; how many messages it has."""
+    client = {"bootstrap.servers": servers}
+    create_topic(client, topic, partitions)
+    day = load_settings().calendar.latest_closed_day(datetime.now(UTC))
+    scenario = Scenario((day,), messages_per_day=messages, users=max(1, messages // 50), lanes=partitions)
+    sent = simulate(scenario, KafkaTarget(client, topic), None, processes=2)
+    size = sent.bytes / sent.messages
+    print(
+        f"\n{sent.messages:,} messages of {size:.0f} bytes, {partitions} Kafka partitions, topic {topic}\n", flush=True
+    )
+    return sent.messages
 
 
-def consume() -> int:
-    settings = load_settings()
-    with parts.kafka_source(settings) as source:
-        ranges = {partition: (marks.low, marks.high) for partition, marks in source.watermarks().items()}
-        batches = (source.read(partition, *ends, settings.batch_messages) for partition, ends in ranges.items())
-        return sum(batch.num_rows for each in batches for batch in each)
+def measured(hop: str, topic: str, messages: int) -> Cost:
+    """Run a hop over a topic, and print its line."""
+    os.environ[PREFIX + "TOPIC"] = topic
+    if hop in ("land", "ingest"):  # all messages wait once more
+        shutil.rmtree(load_settings().lake, ignore_errors=True)
+    cost = cost_of([sys.executable, str(HERE / "ingestion_hops.py"), hop])
+    if cost.said["read"] != messages:
+        sys.exit(f"{hop}: {cost.said['read']:,} of {messages:,} messages")
+    print(line(hop, messages, cost), flush=True)
+    return cost
 
 
-def land_all() -> int:
-    settings = load_settings()
-    with parts.kafka_source(settings) as source:
-        now = datetime.now(UTC)
-        window = settings.calendar.window_at(now)
-        log, layout = parts.offset_log(settings), parts.layout(settings)
-        return land(lambda: nullcontext(Worker(source)), log, layout, window, parts.limits(settings), now).messages
+def beside_peers(python: Path, servers: str, sent: dict[str, int], ours: dict[str, Cost], home: Path) -> None:
+    """Run the peers, and print for each how many times the platform's CPU seconds it took."""
+    print("\n" + HEADING.format("peer", f"{'written':>12}{'times ours':>12}"))
+    for peer, which in PEERS.items():
+        folder, messages = home / peer, sent[which]
+        cost = cost_of(
+            [str(python), str(HERE / f"peers/{peer}.py"), servers, TOPICS[which], str(messages), str(folder)]
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        times = cost.cpu_s / ours[which].cpu_s
+        print(line(peer, cost.said["read"], cost) + f"{cost.said['written']:>12,}{times:>12.1f}", flush=True)
 
 
-def enrich() -> int:
-    settings = load_settings()
-    report = parts.enricher(settings).enrich(parts.offset_log(settings).all())
-    return report.rows + report.dead_letters
-
-
-def load() -> int:
-    settings = load_settings()
-    records = list(parts.offset_log(settings).all())
-    chunks = parts.enricher(settings).enrich(records).chunks
-    parts.warehouse(settings).load_window(settings.topic, records[0].window, chunks)
-    return sum(chunk.rows + chunk.dead_letters for chunk in chunks)
-
-
-def ingest() -> int:
-    settings = load_settings()
-    settings.lake.rename(settings.home / "lake of the hops before")  # so that all messages wait once more
-    now = datetime.now(UTC)
-    return land_window(settings, settings.calendar.window_at(now), now).messages
+def line(name: str, messages: int, cost: Cost) -> str:
+    each = cost.cpu_s / messages * 1e6
+    return f"{name:<18}{messages:>12,}{each:>15.2f}{messages / cost.wall_s:>12,.0f}{cost.peak_mb:>9.0f}"
 
 
 if __name__ == "__main__":
