@@ -14,10 +14,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from usage_analytics.contract_checks import Check, parse_check
 from usage_analytics.errors import UserError
 
 KINDS = ("string", "scalar", "number", "instant")
 TIME_FORMATS = ("iso8601", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns")
+OTHERWISE = {"event_id": "position", "event_time": "received"}  # what Kafka knows of a message that lacks them
 SHIPPED = ("usage_event", "wikipedia_app_events")
 
 
@@ -55,6 +57,7 @@ class MappedField:
     required: bool
     pseudonymise: bool = False
     default: str | None = None
+    otherwise: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,18 @@ class Mapping:
     timezone: str = "UTC"
     earliest: date = date(2010, 1, 1)
     future_tolerance_s: int = 86_400
+    checks: tuple[Check, ...] = ()
 
     @property
     def fingerprint(self) -> str:
         """Changes whenever the mapping would read a message differently."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=str).encode()).hexdigest()[:16]
+        facts = asdict(self)
+        for field in facts["fields"] + facts["properties"]:
+            if field["otherwise"] is None:  # a mapping that does not use what came later reads as it did before
+                del field["otherwise"]
+        if not facts["checks"]:
+            del facts["checks"]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     @property
     def earliest_us(self) -> int:
@@ -105,7 +115,7 @@ def parse_mapping(text: str, place: str) -> Mapping:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"mapping {place}: not valid TOML: {error}") from None
-    _refuse_unknown(document, {"name", "version", "time", "fields", "properties"}, place)
+    _refuse_unknown(document, {"name", "version", "time", "fields", "properties", "checks"}, place)
     fields = _table(document, "fields", place)
     known = {canonical.name: canonical for canonical in CANONICAL_FIELDS}
     _refuse_unknown(fields, set(known), f"{place} [fields]")
@@ -115,6 +125,9 @@ def parse_mapping(text: str, place: str) -> Mapping:
     _refuse_same_name(properties, f"{place} [properties]")
     if whole is not None:
         _check_pointer(whole, f"{place} [properties] all_of")
+    checks = document.get("checks", [])
+    if not isinstance(checks, list):
+        raise UserError(f"mapping {place}: [[checks]] is a list of tables, found {checks!r}")
     mapping = Mapping(
         name=_required(document, "name", str, place),
         version=_required(document, "version", int, place),
@@ -123,6 +136,7 @@ def parse_mapping(text: str, place: str) -> Mapping:
         ),
         properties=tuple(_property(name, entry, place) for name, entry in properties.items()),
         properties_object=whole,
+        checks=tuple(parse_check(entry, f"{place} [[checks]] {n}") for n, entry in enumerate(checks, start=1)),
         **clock,
     )
     _refuse_leaks(mapping, place)
@@ -142,7 +156,7 @@ def _canonical_field(canonical: CanonicalField, entry: Any, place: str) -> Mappe
         raise UserError(f"mapping {where}: kind {mapped.kind!r} does not fit, {canonical.name} is a {canonical.kind}")
     secret = mapped.pseudonymise or canonical.name == ALWAYS_PSEUDONYMISED
     required = (canonical.required or mapped.required) and mapped.default is None
-    return MappedField(canonical.name, mapped.pointers, mapped.kind, required, secret, mapped.default)
+    return MappedField(canonical.name, mapped.pointers, mapped.kind, required, secret, mapped.default, mapped.otherwise)
 
 
 def _property(name: str, entry: Any, place: str) -> MappedField:
@@ -156,10 +170,14 @@ def _mapped_field(name: str, entry: Any, kind: str, where: str) -> MappedField:
     entry = {"pointer": entry} if isinstance(entry, str | list) else entry
     if not isinstance(entry, dict):
         raise UserError(f"mapping {where}: expected a JSON pointer or a table with one, found {entry!r}")
-    _refuse_unknown(entry, {"pointer", "kind", "required", "pseudonymise", "default"}, where)
-    pointers = entry.get("pointer")
+    _refuse_unknown(entry, {"pointer", "kind", "required", "pseudonymise", "default", "otherwise"}, where)
+    otherwise = entry.get("otherwise")
+    if otherwise is not None and otherwise != OTHERWISE.get(name):
+        known = ", ".join(f"{value!r} of {field}" for field, value in OTHERWISE.items())
+        raise UserError(f"mapping {where}: otherwise is {known}, found {otherwise!r}")
+    pointers = entry.get("pointer", [] if otherwise else None)
     pointers = [pointers] if isinstance(pointers, str) else pointers
-    if not isinstance(pointers, list) or not pointers:
+    if not isinstance(pointers, list) or not (pointers or otherwise):
         raise UserError(f'mapping {where}: pointer is missing (such as "/user/id", or a list of them)')
     for pointer in pointers:
         _check_pointer(pointer, where)
@@ -176,7 +194,7 @@ def _mapped_field(name: str, entry: Any, kind: str, where: str) -> MappedField:
     secret, required = entry.get("pseudonymise", False), entry.get("required", False)
     if secret and not is_text:
         raise UserError(f"mapping {where}: a {kind} cannot be pseudonymised; its kind would have to be scalar")
-    return MappedField(name, tuple(pointers), kind, required, secret, default)
+    return MappedField(name, tuple(pointers), kind, required, secret, default, otherwise)
 
 
 def _refuse_leaks(mapping: Mapping, place: str) -> None:

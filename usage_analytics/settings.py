@@ -32,6 +32,7 @@ class Settings:
     kafka_client: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     kafka_timeout_s: float = 10.0
     micro_batch_threshold: int = 100_000
+    sensor_interval_s: int = 15
     max_messages_per_run: int = 2_000_000
     chunk_messages: int = 250_000
     chunk_megabytes: int = 128
@@ -80,6 +81,7 @@ def load_settings(environment: Environment[str, str] | None = None) -> Settings:
         kafka_client=_kafka_client(env),
         kafka_timeout_s=read.positive("KAFKA_TIMEOUT_S", int(defaults.kafka_timeout_s), most=3_600),
         micro_batch_threshold=read.positive("MICRO_BATCH_THRESHOLD", defaults.micro_batch_threshold),
+        sensor_interval_s=read.positive("SENSOR_INTERVAL_S", defaults.sensor_interval_s, most=3_600),
         max_messages_per_run=read.positive("MAX_MESSAGES_PER_RUN", defaults.max_messages_per_run),
         chunk_messages=read.positive("CHUNK_MESSAGES", defaults.chunk_messages),
         chunk_megabytes=read.positive("CHUNK_MEGABYTES", defaults.chunk_megabytes),
@@ -115,6 +117,7 @@ SETTINGS_HELP = {
     "MAPPING": "shipped mapping or TOML file that reads the messages",
     "KAFKA_TIMEOUT_S": "how long a broker may take to answer, in seconds",
     "MICRO_BATCH_THRESHOLD": "waiting messages that make the sensor start a micro-batch",
+    "SENSOR_INTERVAL_S": "how often the sensor looks, in seconds; read when the code is loaded",
     "MAX_MESSAGES_PER_RUN": "most messages one micro-batch takes",
     "CHUNK_MESSAGES": "a raw chunk is closed once it holds so many messages",
     "CHUNK_MEGABYTES": "or so many megabytes of them",
@@ -136,7 +139,8 @@ def current_values() -> dict[str, str]:
     s = load_settings()
     values = {
         "HOME": s.home, "TOPIC": s.topic, "MAPPING": s.mapping_name, "KAFKA_TIMEOUT_S": f"{s.kafka_timeout_s:g}",
-        "MICRO_BATCH_THRESHOLD": s.micro_batch_threshold, "MAX_MESSAGES_PER_RUN": s.max_messages_per_run,
+        "MICRO_BATCH_THRESHOLD": s.micro_batch_threshold, "SENSOR_INTERVAL_S": s.sensor_interval_s,
+        "MAX_MESSAGES_PER_RUN": s.max_messages_per_run,
         "CHUNK_MESSAGES": s.chunk_messages, "CHUNK_MEGABYTES": s.chunk_megabytes, "BATCH_MESSAGES": s.batch_messages,
         "PARALLEL": s.parallel, "SHARES": s.shares, "PSEUDONYM_KEY": "(set)" if s.pseudonym_key else "(not set)",
         "EXCHANGE": s.clock.exchange, "TIMEZONE": s.clock.timezone,

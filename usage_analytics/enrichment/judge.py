@@ -72,6 +72,10 @@ class Judge:
         columns = {name: good.column(name) for name in ("kafka_offset", "kafka_timestamp_us")}
         for mapped in self._mapping.fields:
             columns[mapped.name] = self._column(good, FIELD_PREFIX, mapped)
+        if any(mapped.name == "event_id" and mapped.otherwise for mapped in self._mapping.fields):
+            prefix = f"{place['topic']}+{place['kafka_partition']}+"
+            position = pc.binary_join_element_wise(prefix, good.column("kafka_offset").cast(pa.string()), "")
+            columns["event_id"] = pc.coalesce(columns["event_id"], position.combine_chunks())
         columns["user_id"], columns["event_time_us"] = columns.pop("user"), columns.pop("event_time")
         columns["trading_day"], columns["phase"] = self._trading_time(columns["event_time_us"].to_numpy())
         columns["properties"] = self._properties(good)
@@ -124,6 +128,7 @@ class Judge:
             "not_an_object": f"expected a JSON object, found {found}",
             "missing_field": f"{name} is missing: {found or 'nothing'} at {place}",
             "wrong_type": f"{name} at {place}: expected {wanted}, found {found}",
+            "broken_check": f"what the mapping asks of {name} does not hold: found {found or 'nothing'} there",
             "absurd_time": f"{name} {found} is before {self._mapping.earliest} or far after Kafka received the message",
             "no_trading_day": f"{name} {found} is in no trading day known of {self._calendar.clock.exchange}",
         }[reason]

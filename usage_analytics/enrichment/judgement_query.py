@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time
 
 from usage_analytics.contract import MappedField, Mapping
+from usage_analytics.enrichment.check_conditions import broken, found
 from usage_analytics.trading_calendar import LAST_DAY, TradingCalendar
 
 # What json_type answers, by the words a person would use.
@@ -89,6 +90,8 @@ def _expressions(field: MappedField, position: dict[str, int], mapping: Mapping)
     value, fits = _typed(field, text, kind, mapping)
     if field.default is not None:
         value = f"coalesce({value}, {_quote(field.default)})"
+    if field.otherwise == "received":
+        value = f"CASE WHEN {text} IS NULL THEN kafka_timestamp_us ELSE {value} END"
     return _Expressions(field, text, kind, value, fits)
 
 
@@ -123,15 +126,18 @@ def _rules(
         ("shape <> 'OBJECT'", "not_an_object", "", "shape"),
     ]
     for e in expressions:
-        name, found = e.field.name, f"{e.kind} || ' ' || left({e.text}, 60)"
-        if e.field.required:
+        name, shown = e.field.name, f"{e.kind} || ' ' || left({e.text}, 60)"
+        if e.field.otherwise == "received":
+            rules.append((f"{e.text} IS NULL AND kafka_timestamp_us IS NULL", "missing_field", name, "NULL"))
+        elif e.field.required and e.field.otherwise is None:
             rules.append((f"{e.text} IS NULL", "missing_field", name, "NULL"))
             rules.append((f"{e.text} = ''", "missing_field", name, "'an empty string'"))
-        rules.append((f"{e.text} IS NOT NULL AND NOT coalesce({e.fits}, false)", "wrong_type", name, found))
+        rules.append((f"{e.text} IS NOT NULL AND NOT coalesce({e.fits}, false)", "wrong_type", name, shown))
     if mapping.properties_object:
         shape, text = f"t[{position}]", f"x[{position}]"
         condition = f"{text} IS NOT NULL AND {shape} <> 'OBJECT'"
         rules.append((condition, "wrong_type", "properties", f"{shape} || ' ' || left({text}, 60)"))
+    rules += [(broken(c, "document"), "broken_check", c.at, found(c, "document")) for c in mapping.checks]
     instant = f"{FIELD_PREFIX}event_time"
     tolerance = mapping.future_tolerance_s * 1_000_000
     text = next(e.text for e in expressions if e.field.name == "event_time")
@@ -160,6 +166,8 @@ def _case(branches: list[tuple[str, str]], name: str) -> str:
 
 def _first(expressions: Iterable[str]) -> str:
     parts = list(expressions)
+    if not parts:
+        return "NULL::VARCHAR"
     return parts[0] if len(parts) == 1 else f"coalesce({', '.join(parts)})"
 
 

@@ -138,7 +138,9 @@ def scanner(mapping: Mapping, calendar: TradingCalendar) -> Scanner | None:
     pointers += [mapping.properties_object] if mapping.properties_object else []
     tokens = [token for pointer in pointers for token in pointer[1:].split("/")]
     # A number may be a place in a list, and an empty key is one that DuckDB reads differently.
-    if library is None or any(token.isdecimal() or not token for token in tokens):
+    if library is None or mapping.checks or not all(f.pointers for f in mapping.fields):
+        return None
+    if any(token.isdecimal() or not token for token in tokens):
         return None
     return Scanner(library, mapping, calendar)
 
@@ -169,7 +171,9 @@ def _compile(fields: Sequence[tuple[MappedField, str, int]], mapping: Mapping) -
     places: list[_Field] = []
     pointers: list[int] = []
     for field, _, kind in fields:
-        places.append(_Field(kind, int(field.required), len(pointers), len(field.pointers)))
+        places.append(
+            _Field(kind, int(field.required or field.otherwise is not None), len(pointers), len(field.pointers))
+        )
         pointers += [slots[_tokens(pointer)] for pointer in field.pointers]
     arrays = (
         (_Node * len(nodes))(*(_Node(*node) for node in nodes)),

@@ -80,10 +80,10 @@ class ChunkWriter:
         self.bytes += batch.nbytes
         self._checksum.update(batch)
 
-    def close(self, end: int) -> str:
-        """Finish the file, wait until it is on disk, and return its checksum; ``end`` goes into its footer."""
+    def close(self, end: int, **noted: str) -> str:
+        """Finish the file, wait until it is on disk, and return its checksum; ``end`` and notes go into its footer."""
         checksum = self._checksum.hexdigest()
-        facts = {"end_offset": end, "rows": self.rows, "checksum": checksum}
+        facts = {"end_offset": end, "rows": self.rows, "checksum": checksum, **noted}
         self._writer.add_key_value_metadata({name: str(value) for name, value in facts.items()})
         self._writer.close()
         sync(self.path)

@@ -13,7 +13,7 @@ from typing import TypeVar
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_landing import Lander, Limits, Worker
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetConflict, OffsetLog
-from usage_analytics.ingestion.planning import Ranges, plan
+from usage_analytics.ingestion.planning import Ranges, plan_what_agrees
 from usage_analytics.ingestion.range_reader import Undeliverable
 from usage_analytics.ingestion.verification import verify_chunks
 from usage_analytics.lake.layout import Layout
@@ -62,12 +62,15 @@ def land(hire: Hire, log: OffsetLog, layout: Layout, window: Window, limits: Lim
         if now < window.end:
             _refuse_future(log, window)
         topic_id = first.source.topic_id()
-        ranges = plan(first.source, log, limits.messages_per_run)
+        planned = plan_what_agrees(first.source, log, limits.messages_per_run)
 
         def take(worker: Worker, load: Ranges, stop: threading.Event) -> list[ChunkRecord]:
             return _land_ranges(Lander(worker, log, layout, window.key, limits, topic_id, stop), load)
 
-        return LandingReport(landed=_in_threads(take, first, hire, hired, _assigned(ranges, limits.threads)))
+        landed = _in_threads(take, first, hire, hired, _assigned(planned.ranges, limits.threads))
+        if planned.refusals:  # told only after the other Kafka partitions have landed
+            raise UserError("; ".join(planned.refusals))
+        return LandingReport(landed=landed)
 
 
 def has_ended(window: Window, now: datetime) -> bool:

@@ -29,7 +29,7 @@ class ChunkRecord:
 
     ``topic_id`` is Kafka's own identity of the topic, new whenever one is created; empty where it tells none.
     ``follows`` is set by the commit: the start of the record before it, -1 if it begins its chain, None in records of
-    before.
+    before. ``accepted_loss``: Kafka deleted these offsets before they were landed; who accepted that, when and why.
     """
 
     topic: str
@@ -42,6 +42,7 @@ class ChunkRecord:
     checksum: str
     topic_id: str = ""
     follows: int | None = field(default=None, compare=False)
+    accepted_loss: str | None = None
 
     @property
     def name(self) -> str:
@@ -103,6 +104,29 @@ class OffsetLog:
             raise ValueError(f"{record.name} in window {record.window} does not continue {last}")
         linked = replace(record, follows=BEGINS if last is None else last.start)
         if not create_exclusive(self._path(record.kafka_partition, record.start), _content(linked)):
+            raise OffsetConflict(record.name)
+
+    def is_sound(self, kafka_partition: int, start: int) -> bool:
+        """Whether the record that begins at an offset is there, as it was written."""
+        try:
+            return _read(self._path(kafka_partition, start)).start == start
+        except (FileNotFoundError, UserError):
+            return False
+
+    def around(self, kafka_partition: int, start: int) -> tuple[ChunkRecord | None, ChunkRecord | None]:
+        """The records before and behind the one that begins, or would begin, at an offset."""
+        paths = [path for shard in self._shards(kafka_partition) for path in _record_files(shard)]
+        position = bisect_left(paths, start, key=lambda path: int(path.stem))
+        behind = next((path for path in paths[position:] if int(path.stem) > start), None)
+        return _read(paths[position - 1]) if position else None, _read(behind) if behind else None
+
+    def restore(self, record: ChunkRecord, before: ChunkRecord | None) -> None:
+        """Write a lost record again; a damaged one is renamed to ``….damaged`` first. For `rebuild_record` only."""
+        path = self._path(record.kafka_partition, record.start)
+        if path.exists():
+            path.rename(path.with_name(f"{path.name}.damaged"))
+        linked = replace(record, follows=None if before is None else before.start)
+        if not create_exclusive(path, _content(linked)):
             raise OffsetConflict(record.name)
 
     def of_window(self, window: str) -> list[ChunkRecord]:
@@ -180,8 +204,20 @@ def _record_files(shard: Path) -> list[Path]:
 
 
 def _content(record: ChunkRecord) -> bytes:
-    fields = asdict(record)
+    fields = _fields(record)
     return json.dumps({"format": FORMAT, **fields, "crc": _crc(fields)}).encode()
+
+
+def _remedy(path: Path) -> str:
+    place = f"--kafka-partition {path.parent.parent.name.lstrip('0') or '0'} --from {path.stem.lstrip('0') or '0'}"
+    return f"restore it from a copy of the lake, or from its chunk: usage-analytics rebuild-offset-record {place}"
+
+
+def _fields(record: ChunkRecord) -> dict[str, Any]:
+    fields = asdict(record)
+    if record.accepted_loss is None:  # as records were written before there was such a thing
+        del fields["accepted_loss"]
+    return fields
 
 
 def _crc(fields: dict[str, Any]) -> str:
@@ -195,8 +231,8 @@ def _read(path: Path) -> ChunkRecord:
             raise UserError(f"offset record {path}: written by another version of the platform")
         crc = fields.pop("crc", None)  # records of before have none
         record = ChunkRecord(**fields)
-        if crc is not None and crc != _crc(asdict(record)):
+        if crc is not None and crc != _crc(_fields(record)):
             raise ValueError("it is not as it was written")
         return record
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"offset record {path} is damaged: {error}; restore it from a copy of the lake") from None
+        raise UserError(f"offset record {path} is damaged: {error}; {_remedy(path)}") from None

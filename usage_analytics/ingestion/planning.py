@@ -33,20 +33,38 @@ class MessageSource(Protocol):
     def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]: ...
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What to land of each Kafka partition, and the sentences that say why others are left alone."""
+
+    ranges: Ranges
+    refusals: list[str]
+
+
 def plan(source: MessageSource, log: OffsetLog, budget: int) -> Ranges:
     """The offset range to land of each Kafka partition of the log that has waiting messages, the budget shared fairly.
 
     Raises `UserError` where Kafka and the lake disagree (topic recreated, retention overtook us).
     """
+    planned = plan_what_agrees(source, log, budget)
+    if planned.refusals:
+        raise UserError(planned.refusals[0])
+    return planned.ranges
+
+
+def plan_what_agrees(source: MessageSource, log: OffsetLog, budget: int) -> Plan:
+    """As `plan`, but a Kafka partition that lost what was not landed does not keep the others waiting."""
     lasts = log.lasts()
     refuse_recreated(source, log.topic_ids())
-    waiting = {}
+    waiting, refusals = {}, []
     for kafka_partition, marks in source.watermarks().items():
         if not log.share.takes(kafka_partition):
             continue
         start = lasts[kafka_partition].end if kafka_partition in lasts else marks.low
-        _refuse_disagreement(source.topic, kafka_partition, start, marks)
-        if marks.high > start:
+        _refuse_foreign(source.topic, kafka_partition, start, marks)
+        if marks.low > start:
+            refusals.append(_overtaken(source.topic, kafka_partition, start, marks.low))
+        elif marks.high > start:
             waiting[kafka_partition] = (start, marks.high)
     ranges = {}
     by_size = sorted(waiting.items(), key=lambda item: item[1][1] - item[1][0])
@@ -54,7 +72,7 @@ def plan(source: MessageSource, log: OffsetLog, budget: int) -> Ranges:
         end = min(high, start + max(1, budget // (len(by_size) - position)))
         budget = max(0, budget - (end - start))
         ranges[kafka_partition] = (start, end)
-    return dict(sorted(ranges.items()))
+    return Plan(dict(sorted(ranges.items())), refusals)
 
 
 def refuse_recreated(source: MessageSource, known: set[str]) -> None:
@@ -70,14 +88,20 @@ def refuse_recreated(source: MessageSource, known: set[str]) -> None:
         )
 
 
-def _refuse_disagreement(topic: str, kafka_partition: int, committed: int, marks: Watermarks) -> None:
+def _refuse_foreign(topic: str, kafka_partition: int, committed: int, marks: Watermarks) -> None:
+    # Then nothing may land: what the other Kafka partitions hold is of another topic too.
     place = f"topic {topic!r}, Kafka partition {kafka_partition}"
     if marks.high < committed:
         raise UserError(
             f"{place}: the lake holds messages up to offset {committed}, but Kafka ends at {marks.high}; the topic was "
             "created again or this is another cluster (give it its own USAGE_ANALYTICS_TOPIC or USAGE_ANALYTICS_HOME)"
         )
-    if marks.low > committed:
-        raise UserError(
-            f"{place}: Kafka deleted offsets {committed} to {marks.low} before they were landed; nothing was skipped"
-        )
+
+
+def _overtaken(topic: str, kafka_partition: int, committed: int, low: int) -> str:
+    place = f"topic {topic!r}, Kafka partition {kafka_partition}"
+    lost = f"--kafka-partition {kafka_partition} --from {committed} --to {low}"
+    return (
+        f"{place}: Kafka deleted offsets {committed} to {low} before they were landed; nothing was skipped "
+        f"(to go on without them: usage-analytics accept-loss {lost})"
+    )

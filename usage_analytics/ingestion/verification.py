@@ -77,6 +77,16 @@ def tiling_faults(records: list[ChunkRecord]) -> list[TilingFault]:
     return faults
 
 
+def accepted_losses(records: Iterable[ChunkRecord]) -> list[str]:
+    """The losses that someone accepted, in words."""
+    return [
+        f"Kafka partition {r.kafka_partition}, offsets {r.start} to {r.end}, window {r.window}: an accepted loss, "
+        f"{r.accepted_loss}"
+        for r in records
+        if r.accepted_loss is not None
+    ]
+
+
 def lost_beginnings(firsts: Iterable[ChunkRecord]) -> list[TilingFault]:
     """Where the oldest record of a Kafka partition follows one that is no longer there."""
     return [

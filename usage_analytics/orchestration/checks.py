@@ -9,7 +9,7 @@ from usage_analytics.enrichment.enrich import EnrichmentReport
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.kafka_source import NoTopic
 from usage_analytics.ingestion.retention import deadlines, topic_retention
-from usage_analytics.ingestion.verification import lost_beginnings, tiling_faults
+from usage_analytics.ingestion.verification import accepted_losses, lost_beginnings, tiling_faults
 from usage_analytics.orchestration.micro_batch_assets import loaded_events, raw_messages, usage_events, usage_messages
 from usage_analytics.orchestration.partitions import trading_day_of
 from usage_analytics.orchestration.resources import Platform, told_plainly
@@ -56,7 +56,12 @@ def offsets_tile(context: dg.AssetCheckExecutionContext, platform: Platform) -> 
     places = [fault.describe() for fault in faults]
     return dg.AssetCheckResult(
         passed=not faults,
-        metadata={"chunks": len(records), "faults": len(faults), "places": "; ".join(places[:SHOWN]) or "none"},
+        metadata={
+            "chunks": len(records),
+            "faults": len(faults),
+            "places": "; ".join(places[:SHOWN]) or "none",
+            "accepted_losses": "; ".join(accepted_losses(records)[:SHOWN]) or "none",
+        },
     )
 
 

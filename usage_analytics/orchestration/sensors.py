@@ -7,9 +7,10 @@ import dagster as dg
 from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.kafka_source import NoTopic
-from usage_analytics.ingestion.planning import Ranges, plan
+from usage_analytics.ingestion.planning import Ranges, plan_what_agrees
 from usage_analytics.ingestion.shares import Share, all_shares
 from usage_analytics.orchestration.jobs import micro_batch
+from usage_analytics.orchestration.partitions import SETTINGS
 from usage_analytics.orchestration.resources import Platform
 from usage_analytics.orchestration.shares import active_shares, request
 from usage_analytics.reconciliation.hop_counts import unfinished_windows
@@ -21,7 +22,7 @@ WAREHOUSE_WAIT_S = 10.0  # a tick must end within 60 s
 
 
 @dg.sensor(
-    job=micro_batch, minimum_interval_seconds=15, default_status=dg.DefaultSensorStatus.RUNNING,
+    job=micro_batch, minimum_interval_seconds=SETTINGS.sensor_interval_s, default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts a micro-batch when enough messages wait, measured against what is in the lake.",
 )  # fmt: skip
 def waiting_messages(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
@@ -29,7 +30,10 @@ def waiting_messages(context: dg.SensorEvaluationContext, platform: Platform) ->
     settings = platform.settings()
     try:
         with parts.kafka_source(settings) as source:
-            ranges = plan(source, parts.offset_log(settings), budget=2**62)
+            planned = plan_what_agrees(source, parts.offset_log(settings), budget=2**62)
+        ranges = planned.ranges
+        if planned.refusals and not ranges:
+            raise UserError(planned.refusals[0])
     except (parts.NoKafka, NoTopic) as error:
         return dg.SkipReason(str(error))
     except UserError as error:

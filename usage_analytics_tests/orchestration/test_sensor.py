@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -354,3 +355,10 @@ def test_close_asks_for_each_stale_day(tmp_path: Path, monkeypatch: pytest.Monke
     again = scheduled(schedules.close_trading_day, tmp_path, evening - timedelta(days=1))
     keys = [request.run_key for request in (*data.run_requests, *again.run_requests)]
     assert len(set(keys)) == 4
+
+
+def test_how_often_it_looks_is_a_setting(tmp_path: Path) -> None:
+    shows = "from usage_analytics.orchestration.sensors import waiting_messages as s; print(s.minimum_interval_seconds)"
+    environment = {**os.environ, "USAGE_ANALYTICS_SENSOR_INTERVAL_S": "4", "USAGE_ANALYTICS_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", shows], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "4"

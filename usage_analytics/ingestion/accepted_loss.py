@@ -1,0 +1,47 @@
+"""Accepts that Kafka deleted messages before they were landed, so that landing goes on after them.
+
+A loss is a chunk without messages whose record says who accepted it, when and why: it stands in the chain for ever.
+"""
+
+import uuid
+
+from usage_analytics.errors import UserError
+from usage_analytics.ingestion.chunk_file import ChunkWriter
+from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetConflict, OffsetLog, chunk_name
+from usage_analytics.ingestion.planning import MessageSource, refuse_recreated
+from usage_analytics.lake.layout import Layout
+
+
+def refuse_unless_lost(source: MessageSource, log: OffsetLog, kafka_partition: int, start: int, end: int) -> None:
+    """`UserError` unless offsets ``[start, end)`` are exactly those that Kafka deleted before they were landed."""
+    last, marks = log.last(kafka_partition), source.watermarks().get(kafka_partition)
+    refuse_recreated(source, {known.topic_id for known in log.lasts().values()})
+    place = f"topic {source.topic!r}, Kafka partition {kafka_partition}"
+    if last is None or marks is None or marks.low <= last.end:
+        raise UserError(f"{place}: Kafka has deleted nothing that was not landed; there is no loss to accept")
+    if (start, end) != (last.end, marks.low):
+        raise UserError(f"{place}: Kafka deleted offsets {last.end} to {marks.low}, not {start} to {end}")
+
+
+def accept_loss(
+    source: MessageSource, log: OffsetLog, layout: Layout, window: str, kafka_partition: int, start: int, end: int,
+    accepted: str,
+) -> ChunkRecord:  # fmt: skip
+    """Commit the loss into a window; ``accepted`` says who accepted it, when and why.
+
+    `UserError` as `refuse_unless_lost`, or where a run landed or accepted them meanwhile.
+    """
+    refuse_unless_lost(source, log, kafka_partition, start, end)
+    last, name = log.last(kafka_partition), chunk_name(source.topic, kafka_partition, start)
+    if last is not None and last.window > window:
+        raise UserError(f"Kafka partition {kafka_partition} has chunks in window {last.window}: the clock stepped back")
+    writer = ChunkWriter(layout.raw_chunk(window, f"{name}+{uuid.uuid4().hex[:8]}.parquet"))
+    try:
+        checksum, topic_id = writer.close(end, accepted_loss=accepted), source.topic_id()
+        place = (source.topic, kafka_partition, start, end, 0, window, writer.path.name)
+        record = ChunkRecord(*place, checksum, topic_id, accepted_loss=accepted)
+        log.commit(record)
+    except OffsetConflict:
+        writer.path.unlink(missing_ok=True)
+        raise UserError(f"{name}: another run has just committed this offset; nothing was changed") from None
+    return record

@@ -1,0 +1,103 @@
+"""What was lost: Kafka's unread messages are given up by a person only, records are made again from proved chunks."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+from fakes import FakeKafka
+from typer.testing import CliRunner
+
+from usage_analytics import cli, parts
+from usage_analytics.errors import UserError
+from usage_analytics.settings import load_settings
+from usage_analytics_tests.integration.platform_under_test import clean_environment, micro_batch, open_window
+
+LOSS = ["accept-loss", "--kafka-partition", "0", "--from", "5", "--to", "7"]
+
+
+@pytest.fixture
+def kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeKafka]:
+    """Five messages landed; of three more, Kafka has deleted two. The other Kafka partition has new messages."""
+    clean_environment(monkeypatch, tmp_path)
+    kafka = FakeKafka.of(2)
+    kafka.topic = load_settings().topic
+    monkeypatch.setattr(parts, "kafka_source", lambda settings: nullcontext(kafka))
+    kafka.produce(0, *[b"{}"] * 5)
+    micro_batch(load_settings(), open_window(load_settings()))
+    kafka.produce(0, *[b"{}"] * 3)
+    kafka.kafka_partitions[0].low = 7
+    kafka.produce(1, *[b"{}"] * 4)
+    yield kafka
+
+
+def command(*arguments: str) -> str:
+    return " ".join(CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False).stdout.split())
+
+
+def test_the_other_kafka_partitions_land_before_the_run_fails(kafka: FakeKafka) -> None:
+    with pytest.raises(Exception, match=r"deleted offsets 5 to 7 .*accept-loss --kafka-partition 0 --from 5 --to 7"):
+        micro_batch(load_settings(), open_window(load_settings()))
+    assert parts.offset_log(load_settings()).committed() == {0: 5, 1: 4}
+
+
+def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(kafka: FakeKafka) -> None:
+    settings, window = load_settings(), open_window(load_settings())
+    with pytest.raises(UserError, match=r"Kafka partition 0: Kafka deleted offsets 5 to 7, not 5 to 8"):
+        command(*LOSS[:-1], "8", "--yes")
+    with pytest.raises(UserError, match=r"Kafka partition 1: Kafka has deleted nothing that was not landed"):
+        command(*LOSS[:2], "1", *LOSS[3:], "--yes")
+    assert "are lost; with --yes, window" in command(*LOSS)
+    assert parts.offset_log(settings).committed() == {0: 5}
+    assert "accepted as lost" in command(*LOSS, "--reason", "the disk was full", "--yes")
+    checked = micro_batch(settings, window)
+    assert parts.offset_log(settings).committed() == {0: 8, 1: 4}
+    told = "Kafka partition 0, offsets 5 to 7"
+    assert checked.success and f"{told}, window {window}: an accepted loss, the disk was full (accepted by" in command(
+        "reconcile"
+    )
+    assert told in command("status", "--all")
+    [tiles] = [c for c in checked.get_asset_check_evaluations() if c.check_name == "offsets_tile"]
+    assert told in str(tiles.metadata["accepted_losses"].value)
+    with pytest.raises(UserError, match="there is no loss to accept"):
+        command(*LOSS, "--yes")
+    parts.offset_log(settings)._path(0, 5).unlink()
+    command("rebuild-offset-record", "--kafka-partition", "0", "--from", "5")
+    assert "the disk was full (accepted by" in command("reconcile")
+
+
+@pytest.mark.parametrize("what_happened", ["lost", "damaged"])
+def test_a_record_is_made_again_from_its_chunk(what_happened: str, kafka: FakeKafka) -> None:
+    settings, window = load_settings(), open_window(load_settings())
+    log = parts.offset_log(settings)
+    kafka.kafka_partitions[0].low = 5
+    micro_batch(settings, window)
+    whole = list(log.all())
+    again = ["rebuild-offset-record", "--kafka-partition", "0", "--from", "0"]
+    with pytest.raises(UserError, match="offset 0: its offset record is there and sound"):
+        command(*again)
+    path = log._path(0, 0)
+    if what_happened == "lost":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes().replace(b'"rows": 5', b'"rows": 6'))
+        with pytest.raises(UserError, match="usage-analytics rebuild-offset-record --kafka-partition 0 --from 0"):
+            list(log.all())
+    assert f"record of offsets 0 to 5, window {window}, rebuilt" in command(*again)
+    assert list(log.all()) == whole
+
+
+def test_a_record_that_its_chunk_does_not_prove_is_not_made(kafka: FakeKafka) -> None:
+    settings = load_settings()
+    log, layout = parts.offset_log(settings), parts.layout(settings)
+    kafka.kafka_partitions[0].low = 5
+    micro_batch(settings, open_window(settings))
+    [first, *_] = log.all()
+    log._path(0, 0).unlink()
+    chunk = layout.raw_chunk(first.window, first.file)
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 8] ^= 1
+    chunk.write_bytes(content)
+    with pytest.raises(UserError, match="0 sound chunks begin there, one would prove the record"):
+        command("rebuild-offset-record", "--kafka-partition", "0", "--from", "0")
+    assert not log._path(0, 0).exists()
