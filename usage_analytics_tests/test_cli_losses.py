@@ -1,15 +1,19 @@
 """What was lost: Kafka's unread messages are given up by a person only, records are made again from proved chunks."""
 
+import re
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
+import dagster as dg
 import pytest
-from fakes import FakeKafka
+from fakes import FakeKafka, message
 from typer.testing import CliRunner
 
 from usage_analytics import cli, parts
 from usage_analytics.errors import UserError
+from usage_analytics.orchestration.instance import open_instance
+from usage_analytics.orchestration.run_now import run_micro_batch
 from usage_analytics.settings import load_settings
 from usage_analytics_tests.integration.platform_under_test import clean_environment, micro_batch, open_window
 
@@ -35,10 +39,22 @@ def command(*arguments: str) -> str:
     return " ".join(CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False).stdout.split())
 
 
-def test_the_other_kafka_partitions_land_before_the_run_fails(kafka: FakeKafka) -> None:
-    with pytest.raises(Exception, match=r"deleted offsets 5 to 7 .*accept-loss --kafka-partition 0 --from 5 --to 7"):
-        micro_batch(load_settings(), open_window(load_settings()))
-    assert parts.offset_log(load_settings()).committed() == {0: 5, 1: 4}
+def test_the_other_kafka_partitions_are_loaded_before_the_run_fails(kafka: FakeKafka) -> None:
+    settings = load_settings()
+    kafka.produce(1, message())
+    told = r"deleted offsets 5 to 7 before .* \(to go on .* accept-loss --kafka-partition 0 --from 5 --to 7\)"
+    with open_instance(settings.home) as instance, pytest.raises(UserError, match=told):
+        run_micro_batch(settings, instance)
+    assert parts.offset_log(settings).committed() == {0: 5, 1: 5}
+    loaded = parts.warehouse(settings).read("SELECT kafka_partition, kafka_offset FROM usage_events")
+    assert loaded.rows() == [(1, 4)]
+    with open_instance(settings.home) as instance:
+        key = dg.AssetCheckKey(dg.AssetKey("raw_messages"), "nothing_deleted_unread")
+        [looked, *_] = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+        assert looked.event is not None
+        evaluation = looked.event.get_dagster_event().asset_check_evaluation_data
+    assert re.search("Of one Kafka partition, nothing can be landed: .* " + told, command("status"))
+    assert not evaluation.passed and re.search(told, str(evaluation.description))
 
 
 def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(kafka: FakeKafka) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.offset_log import OffsetLog
-from usage_analytics.ingestion.planning import MessageSource, plan
+from usage_analytics.ingestion.planning import MessageSource, plan_what_agrees
 from usage_analytics.ingestion.verification import accepted_losses, lost_beginnings, tiling_faults
 from usage_analytics.reconciliation.hop_counts import Reconciliation, reconcile, reconcile_window, refuse_lost_records
 from usage_analytics.reporting.terminal import CONSOLE, print_table
@@ -32,10 +32,11 @@ class KafkaPartitionStatus:
 
 @dataclass(frozen=True)
 class KafkaStatus:
-    """The Kafka partitions of the topic, and the sentence with which landing would refuse them, if it would."""
+    """The Kafka partitions of the topic, and why landing would refuse all of them, or single ones, if it would."""
 
     kafka_partitions: list[KafkaPartitionStatus]
     refusal: str | None
+    losses: list[str]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def print_status(settings: Settings, windows: int, everything: bool) -> bool:
         columns = ("Kafka partition", "low watermark", "committed offset", "high watermark", "lag")
         print_table(f"Topic {settings.topic}", columns, rows)
         refused = [f"Nothing can be landed: {kafka.refusal}"] if kafka.refusal else []
+        refused += [f"Of one Kafka partition, nothing can be landed: {loss}" for loss in kafka.losses]
     except UserError as error:
         unreachable = error
     totals = window_totals(settings, windows) + ([hop_totals(settings)] if everything else [])
@@ -94,14 +96,14 @@ def print_status(settings: Settings, windows: int, everything: bool) -> bool:
 
 def kafka_status(settings: Settings) -> KafkaStatus:
     """Each Kafka partition of the topic."""
-    log, refusal = parts.offset_log(settings), None
+    log, refusal, losses = parts.offset_log(settings), None, []
     with parts.kafka_source(settings) as source:
         found = _kafka_partitions(source, log)
         try:
-            plan(source, log, budget=0)
+            losses = plan_what_agrees(source, log, budget=0).refusals
         except UserError as error:
             refusal = str(error)
-    return KafkaStatus(found, refusal)
+    return KafkaStatus(found, refusal, losses)
 
 
 def messages_waiting(settings: Settings) -> int:
