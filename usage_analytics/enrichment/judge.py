@@ -20,6 +20,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SQL_BYTES = 16 * 2**20  # of messages in one query, which takes some twenty times as much memory
 
 Place = dict[str, str | int]  # topic and Kafka partition
+USER, USER_ID = "user", "user_id"  # in the mapping, and among usage events
 POSITION = ["kafka_offset", "kafka_timestamp_us"]
 
 
@@ -71,12 +72,12 @@ class Judge:
             return EVENT_SCHEMA.empty_table()
         columns = {name: good.column(name) for name in ("kafka_offset", "kafka_timestamp_us")}
         for mapped in self._mapping.fields:
-            columns[mapped.name] = self._column(good, FIELD_PREFIX, mapped)
+            columns[mapped.name] = good.column(FIELD_PREFIX + mapped.name).combine_chunks()
         if any(mapped.name == "event_id" and mapped.otherwise for mapped in self._mapping.fields):
             prefix = f"{place['topic']}+{place['kafka_partition']}+"
             position = pc.binary_join_element_wise(prefix, good.column("kafka_offset").cast(pa.string()), "")
             columns["event_id"] = pc.coalesce(columns["event_id"], position.combine_chunks())
-        columns["user_id"], columns["event_time_us"] = columns.pop("user"), columns.pop("event_time")
+        columns[USER_ID], columns["event_time_us"] = columns.pop(USER), columns.pop("event_time")
         columns["trading_day"], columns["phase"] = self._trading_time(columns["event_time_us"].to_numpy())
         columns["properties"] = self._properties(good)
         columns |= {name: pa.repeat(value, good.num_rows) for name, value in place.items()}
@@ -84,13 +85,21 @@ class Judge:
         return pa.table([columns.get(name, nothing).cast(EVENT_SCHEMA.field(name).type) for name in EVENT_SCHEMA.names],
                         schema=EVENT_SCHEMA)  # fmt: skip
 
-    def _column(self, table: pa.Table, prefix: str, mapped: MappedField) -> pa.Array:
-        column = table.column(prefix + mapped.name).combine_chunks()
-        return pseudonymise(self._key, column) if mapped.pseudonymise else column
+    def under_pseudonyms(self, events: pa.Table) -> pa.Table:
+        """Usage events that still hold identifiers of users, with their pseudonyms instead.
+
+        For many events at once: each costs by the users there are, most of whom come back in every batch.
+        """
+        for mapped in self._mapping.fields:
+            if mapped.pseudonymise:
+                name = USER_ID if mapped.name == USER else mapped.name
+                column = pseudonymise(self._key, events.column(name).combine_chunks())
+                events = events.set_column(events.schema.get_field_index(name), events.schema.field(name), column)
+        return events
 
     def _properties(self, good: pa.Table) -> pa.Array:
         names = [f.name for f in self._mapping.properties]
-        picked = [self._column(good, PROPERTY_PREFIX, f) for f in self._mapping.properties]
+        picked = [self._property(good.column(PROPERTY_PREFIX + f.name), f) for f in self._mapping.properties]
         if not picked:
             return good.column("properties")
         columns = [f"c{number}" for number in range(len(names))]  # a property may be named as a word of SQL
@@ -98,6 +107,9 @@ class Judge:
         pairs = ", ".join(f"'{name}', {column}" for name, column in zip(names, columns, strict=True))
         query = f"SELECT json_merge_patch(coalesce(whole, '{{}}'), json_object({pairs})) AS p FROM picked"
         return self._connection.sql(query).to_arrow_table().column("p").combine_chunks()
+
+    def _property(self, column: pa.ChunkedArray, mapped: MappedField) -> pa.Array:
+        return pseudonymise(self._key, column.combine_chunks()) if mapped.pseudonymise else column.combine_chunks()
 
     def _trading_time(self, times: np.ndarray) -> tuple[pa.Array, pa.Array]:
         first, last = (EPOCH + timedelta(microseconds=int(t)) for t in (times.min(), times.max()))
@@ -163,7 +175,7 @@ class Judging:
         good = pa.concat_tables([*self._events, *self._late_events])
         if len(self._events) > 1 and any(table.num_rows for table in self._late_events):
             good = good.sort_by("kafka_offset")
-        return good, pa.concat_tables(self._letters)
+        return self.judge.under_pseudonyms(good), pa.concat_tables(self._letters)
 
     def _settle(self) -> None:
         # What the scanner leaves is gathered until it is worth a query, and large messages are not put into one.
