@@ -1,6 +1,7 @@
 """The commands for what was lost: `usage-analytics accept-loss` and `rebuild-offset-record`."""
 
 import getpass
+import os
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -31,7 +32,7 @@ def accept_loss_command(
             refuse_unless_lost(source, log, kafka_partition, start, end)
             print(f"{place} are lost; with --yes, window {window} would hold them as an accepted loss")
             return
-        accepted = f"{reason} (accepted by {getpass.getuser()} at {now.isoformat(timespec='seconds')})"
+        accepted = f"{reason} (accepted by {_who()} at {now.isoformat(timespec='seconds')})"
         accept_loss(source, log, parts.layout(settings), window, kafka_partition, start, end, accepted)
     print(f"{place}: accepted as lost, in window {window}; the next micro-batch goes on at {end}")
 
@@ -48,3 +49,10 @@ def rebuild_offset_record_command(
     made = rebuild_record(parts.offset_log(settings), parts.layout(settings), kafka_partition, start)
     offsets = f"offsets {made.start} to {made.end}, window {made.window}"
     print(f"Kafka partition {kafka_partition}: record of {offsets}, rebuilt")
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container, a number may be all there is
+        return f"user {os.getuid()}"

@@ -1,5 +1,6 @@
 """What was lost: Kafka's unread messages are given up by a person only, records are made again from proved chunks."""
 
+import getpass
 import re
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -12,9 +13,12 @@ from typer.testing import CliRunner
 
 from usage_analytics import cli, parts
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.landing import GRACE
+from usage_analytics.micro_batch import land_window
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import run_micro_batch
-from usage_analytics.settings import load_settings
+from usage_analytics.reconciliation.hop_counts import HopCounts, reconcile
+from usage_analytics.settings import Settings, load_settings
 from usage_analytics_tests.integration.platform_under_test import clean_environment, micro_batch, open_window
 
 LOSS = ["accept-loss", "--kafka-partition", "0", "--from", "5", "--to", "7"]
@@ -28,11 +32,16 @@ def kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeKafka
     kafka.topic = load_settings().topic
     monkeypatch.setattr(parts, "kafka_source", lambda settings: nullcontext(kafka))
     kafka.produce(0, *[b"{}"] * 5)
-    micro_batch(load_settings(), open_window(load_settings()))
+    land_now(load_settings())
     kafka.produce(0, *[b"{}"] * 3)
     kafka.kafka_partitions[0].low = 7
     kafka.produce(1, *[b"{}"] * 4)
     yield kafka
+
+
+def land_now(settings: Settings) -> None:
+    window = settings.calendar.window_from_key(open_window(settings))
+    land_window(settings, window, window.start)
 
 
 def command(*arguments: str) -> str:
@@ -69,10 +78,13 @@ def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(kafka: FakeK
     checked = micro_batch(settings, window)
     assert parts.offset_log(settings).committed() == {0: 8, 1: 4}
     told = "Kafka partition 0, offsets 5 to 7"
-    assert checked.success and f"{told}, window {window}: an accepted loss, the disk was full (accepted by" in command(
-        "reconcile"
+    assert checked.success
+    sentence = (
+        f"{told} (2), window {window}: an accepted loss, the disk was full (accepted by {getpass.getuser()} at 20"
     )
-    assert told in command("status", "--all")
+    for shown in (["reconcile"], ["reconcile", "--window", window], ["status"], ["status", "--all"]):
+        assert sentence in command(*shown), shown
+    assert [f"{c.record.start}: {c.balances}" for c in _counts(settings) if c.record.accepted_loss] == ["5: True"]
     [tiles] = [c for c in checked.get_asset_check_evaluations() if c.check_name == "offsets_tile"]
     assert told in str(tiles.metadata["accepted_losses"].value)
     with pytest.raises(UserError, match="there is no loss to accept"):
@@ -82,12 +94,33 @@ def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(kafka: FakeK
     assert "the disk was full (accepted by" in command("reconcile")
 
 
+@pytest.mark.parametrize("damage", ["gone", "cut short"])
+def test_a_window_with_an_accepted_loss_is_verified_without_kafka(damage: str, kafka: FakeKafka) -> None:
+    settings = load_settings()
+    command(*LOSS, "--yes")
+    [loss] = parts.offset_log(settings).accepted_losses()
+    path = parts.layout(settings).raw_chunk(loss.window, loss.file)
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "cut short":
+        path.write_bytes(content[: len(content) // 2])
+    kafka.kafka_partitions.pop(0)
+    window = settings.calendar.window_from_key(loss.window)
+    report = land_window(settings, window, window.end + GRACE)
+    assert (report.repaired, report.verified) == ([loss], 2)
+    assert path.read_bytes() == content
+
+
+def _counts(settings: Settings) -> list[HopCounts]:
+    return reconcile(parts.offset_log(settings), parts.layout(settings), parts.warehouse(settings)).chunks
+
+
 @pytest.mark.parametrize("what_happened", ["lost", "damaged"])
 def test_a_record_is_made_again_from_its_chunk(what_happened: str, kafka: FakeKafka) -> None:
     settings, window = load_settings(), open_window(load_settings())
     log = parts.offset_log(settings)
     kafka.kafka_partitions[0].low = 5
-    micro_batch(settings, window)
+    land_now(settings)
     whole = list(log.all())
     again = ["rebuild-offset-record", "--kafka-partition", "0", "--from", "0"]
     with pytest.raises(UserError, match="offset 0: its offset record is there and sound"):
@@ -107,7 +140,7 @@ def test_a_record_that_its_chunk_does_not_prove_is_not_made(kafka: FakeKafka) ->
     settings = load_settings()
     log, layout = parts.offset_log(settings), parts.layout(settings)
     kafka.kafka_partitions[0].low = 5
-    micro_batch(settings, open_window(settings))
+    land_now(settings)
     [first, *_] = log.all()
     log._path(0, 0).unlink()
     chunk = layout.raw_chunk(first.window, first.file)

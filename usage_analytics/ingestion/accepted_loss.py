@@ -1,14 +1,18 @@
 """Accepts that Kafka deleted messages before they were landed, so that landing goes on after them.
 
-A loss is a chunk without messages whose record says who accepted it, when and why: it stands in the chain for ever.
+A loss is a chunk without messages whose record says who accepted it, when and why: it stands in the chain for ever. It
+has a file, so that enrichment, loading and rebuilding its record treat it as any chunk.
 """
 
 import uuid
+from collections.abc import Iterable
+from pathlib import Path
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_file import ChunkWriter
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetConflict, OffsetLog, chunk_name
 from usage_analytics.ingestion.planning import MessageSource, refuse_recreated
+from usage_analytics.lake.files import publish, temporary_beside
 from usage_analytics.lake.layout import Layout
 
 
@@ -45,3 +49,20 @@ def accept_loss(
         writer.path.unlink(missing_ok=True)
         raise UserError(f"{name}: another run has just committed this offset; nothing was changed") from None
     return record
+
+
+def write_again(path: Path, record: ChunkRecord) -> None:
+    """The file of a loss, as its record says, without Kafka: it holds nothing that could be read again."""
+    writer = ChunkWriter(temporary_beside(path))
+    writer.close(record.end, accepted_loss=str(record.accepted_loss))
+    publish(writer.path, path)
+
+
+def in_words(records: Iterable[ChunkRecord]) -> list[str]:
+    """The losses among records, in words."""
+    return [
+        f"Kafka partition {r.kafka_partition}, offsets {r.start} to {r.end} ({r.end - r.start:,}), window {r.window}: "
+        f"an accepted loss, {r.accepted_loss}"
+        for r in records
+        if r.accepted_loss is not None
+    ]

@@ -21,6 +21,7 @@ from usage_analytics.lake.files import create_exclusive
 OFFSETS_PER_SHARD = 10**9  # keeps folders small enough to list, whatever the age of a topic
 FORMAT = 1
 BEGINS = -1
+LOSSES = "losses"  # beside the folders of Kafka partitions: empty files that mark where records of losses are
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class OffsetLog:
         if last is not None and (record.start != last.end or record.window < last.window):
             raise ValueError(f"{record.name} in window {record.window} does not continue {last}")
         linked = replace(record, follows=BEGINS if last is None else last.start)
+        self._mark_loss(record)
         if not create_exclusive(self._path(record.kafka_partition, record.start), _content(linked)):
             raise OffsetConflict(record.name)
 
@@ -126,6 +128,7 @@ class OffsetLog:
         if path.exists():
             path.rename(path.with_name(f"{path.name}.damaged"))
         linked = replace(record, follows=None if before is None else before.start)
+        self._mark_loss(record)
         if not create_exclusive(path, _content(linked)):
             raise OffsetConflict(record.name)
 
@@ -155,6 +158,13 @@ class OffsetLog:
             for shard in self._shards(partition):
                 yield from map(_read, _record_files(shard))
 
+    def accepted_losses(self) -> list[ChunkRecord]:
+        """The records of accepted losses, by Kafka partition and offset, without a walk through all records."""
+        marks = (path.name.split("+") for path in sorted((self.folder / LOSSES).glob("*+*")))
+        places = [(int(partition), int(start)) for partition, start in marks if self.share.takes(int(partition))]
+        records = [_read(path) for path in (self._path(*place) for place in places) if path.exists()]
+        return [record for record in records if record.accepted_loss is not None]
+
     def firsts(self) -> list[ChunkRecord]:
         """The oldest record of each Kafka partition."""
         found = []
@@ -176,6 +186,11 @@ class OffsetLog:
                 if end <= start:
                     return True
         return False
+
+    def _mark_loss(self, record: ChunkRecord) -> None:
+        # Before the record: a mark without one is passed over, a record without one would be found by a walk only.
+        if record.accepted_loss is not None:
+            create_exclusive(self.folder / LOSSES / f"{record.kafka_partition:03d}+{record.start:020d}", b"")
 
     def _run(self, kafka_partition: int, window: str, before: int) -> list[ChunkRecord]:
         # Windows never step back along a chain, so a window's records are one run of it: two binary searches.

@@ -8,11 +8,12 @@ import dagster as dg
 from usage_analytics import parts
 from usage_analytics.enrichment.enrich import EnrichmentReport
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.accepted_loss import in_words
 from usage_analytics.ingestion.kafka_source import NoTopic
 from usage_analytics.ingestion.landing import has_ended
 from usage_analytics.ingestion.planning import plan_what_agrees
 from usage_analytics.ingestion.retention import deadlines, topic_retention
-from usage_analytics.ingestion.verification import accepted_losses, lost_beginnings, tiling_faults
+from usage_analytics.ingestion.verification import lost_beginnings, tiling_faults
 from usage_analytics.orchestration.micro_batch_assets import loaded_events, raw_messages, usage_events, usage_messages
 from usage_analytics.orchestration.partitions import trading_day_of
 from usage_analytics.orchestration.resources import Platform, told_plainly
@@ -63,7 +64,7 @@ def offsets_tile(context: dg.AssetCheckExecutionContext, platform: Platform) -> 
             "chunks": len(records),
             "faults": len(faults),
             "places": "; ".join(places[:SHOWN]) or "none",
-            "accepted_losses": "; ".join(accepted_losses(records)[:SHOWN]) or "none",
+            "accepted_losses": "; ".join(in_words(records)[:SHOWN]) or "none",
         },
     )
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from usage_analytics import parts
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.accepted_loss import in_words
 from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.ingestion.planning import MessageSource, plan_what_agrees
-from usage_analytics.ingestion.verification import accepted_losses, lost_beginnings, tiling_faults
+from usage_analytics.ingestion.verification import lost_beginnings, tiling_faults
 from usage_analytics.reconciliation.hop_counts import Reconciliation, reconcile, reconcile_window, refuse_lost_records
 from usage_analytics.reporting.terminal import CONSOLE, print_table
 from usage_analytics.settings import Settings
@@ -78,9 +79,9 @@ def print_status(settings: Settings, windows: int, everything: bool) -> bool:
         hops = [(t.name, t.raw, t.enriched, t.dead_letters, t.loaded, t.balances, _fresh(t.freshness)) for t in totals]
         ledger = ("window", "raw", "enriched", "dead letters", "loaded", "balances", "to query, p50 / p95")
         print_table("Ledger", ledger, hops)
-    if everything:
-        for loss in accepted_losses(parts.offset_log(settings).all()):
-            CONSOLE.print(loss)
+    log = parts.offset_log(settings)
+    for loss in in_words(log.all() if everything else log.accepted_losses()):
+        CONSOLE.print(loss)
     matters = (
         refused
         + _not_enriching(settings)
