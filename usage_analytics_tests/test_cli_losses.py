@@ -1,6 +1,7 @@
 """What was lost: Kafka's unread messages are given up by a person only, records are made again from proved chunks."""
 
 import getpass
+import json
 import re
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from usage_analytics import cli, parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.landing import GRACE
+from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.micro_batch import land_window
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import run_micro_batch
@@ -90,7 +92,7 @@ def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(kafka: FakeK
     with pytest.raises(UserError, match="there is no loss to accept"):
         command(*LOSS, "--yes")
     parts.offset_log(settings)._path(0, 5).unlink()
-    command("rebuild-offset-record", "--kafka-partition", "0", "--from", "5")
+    command("rebuild-offset-records", "--kafka-partition", "0", "--from", "5")
     assert "the disk was full (accepted by" in command("reconcile")
 
 
@@ -122,7 +124,7 @@ def test_a_record_is_made_again_from_its_chunk(what_happened: str, kafka: FakeKa
     kafka.kafka_partitions[0].low = 5
     land_now(settings)
     whole = list(log.all())
-    again = ["rebuild-offset-record", "--kafka-partition", "0", "--from", "0"]
+    again = ["rebuild-offset-records", "--kafka-partition", "0", "--from", "0"]
     with pytest.raises(UserError, match="offset 0: its offset record is there and sound"):
         command(*again)
     path = log._path(0, 0)
@@ -130,10 +132,84 @@ def test_a_record_is_made_again_from_its_chunk(what_happened: str, kafka: FakeKa
         path.unlink()
     else:
         path.write_bytes(path.read_bytes().replace(b'"rows": 5', b'"rows": 6'))
-        with pytest.raises(UserError, match="usage-analytics rebuild-offset-record --kafka-partition 0 --from 0"):
+        with pytest.raises(UserError, match="usage-analytics rebuild-offset-records --kafka-partition 0 --from 0"):
             list(log.all())
     assert f"record of offsets 0 to 5, window {window}, rebuilt" in command(*again)
     assert list(log.all()) == whole
+
+
+@pytest.fixture
+def chain(kafka: FakeKafka) -> OffsetLog:
+    """Records at offsets 0, 5, 8, 9 and 10 of Kafka partition 0, which Kafka gives no more."""
+    settings = load_settings()
+    kafka.kafka_partitions[0].low = 5
+    for _ in range(3):
+        land_now(settings)
+        kafka.produce(0, b"{}")
+    land_now(settings)
+    kafka.kafka_partitions[0].low = kafka.kafka_partitions[0].high
+    log = parts.offset_log(settings)
+    assert [r.start for r in log.all() if r.kafka_partition == 0] == [0, 5, 8, 9, 10]
+    return log
+
+
+def rebuild(start: int) -> str:
+    return command("rebuild-offset-records", "--kafka-partition", "0", "--from", str(start))
+
+
+def content(log: OffsetLog) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(log.folder.rglob("*.json"))}
+
+
+def test_neighbouring_records_are_made_again_as_they_were(chain: OffsetLog) -> None:
+    whole = content(chain)
+    chain._path(0, 5).unlink()
+    chain._path(0, 8).write_bytes(b"{}")
+    chain._path(0, 9).unlink()
+    with pytest.raises(UserError, match=r"offset 9: the record before it ends at 5; rebuild from there"):
+        rebuild(9)
+    told = rebuild(5)
+    assert all(f"record of offsets {place}, window" in told for place in ("5 to 8", "8 to 9", "9 to 10"))
+    assert content(chain) == whole
+    assert chain._path(0, 8).with_name(f"{chain._path(0, 8).name}.damaged").read_bytes() == b"{}"
+
+
+def test_lost_records_are_told_with_the_command_that_makes_them_again(chain: OffsetLog) -> None:
+    chain._path(0, 0).unlink()
+    chain._path(0, 5).unlink()
+    told = (
+        "Kafka partition 0: gap {} to {}: the lake has lost offset records: restore them from a copy of the lake, or "
+    )
+    told += "make them again from their chunks: usage-analytics rebuild-offset-records --kafka-partition 0 --from {}"
+    assert told.format(5, 8, 5) in command("status", "--all")
+    rebuild(5)
+    assert told.format(0, 5, 0) in command("status", "--all"), "a loss further back shows too"
+    rebuild(0)
+    assert "gap" not in command("status", "--all")
+    chain._path(0, 8).unlink()
+    assert told.format(8, 9, 8) in command("status", "--all")
+
+
+def test_a_record_that_joins_no_other_is_not_made(chain: OffsetLog) -> None:
+    chain._path(0, 5).unlink()
+    chain._path(0, 8).unlink()
+    later = chain._path(0, 9)
+    record = json.loads(later.read_bytes()) | {"follows": 7}
+    del record["crc"]
+    later.write_bytes(json.dumps(record).encode())
+    with pytest.raises(UserError, match=r"offset 5: the next record follows 7, not 8"):
+        rebuild(5)
+    assert not chain._path(0, 5).exists()
+
+
+def test_no_loss_is_accepted_of_what_the_lake_still_has(chain: OffsetLog) -> None:
+    chain._path(0, 10).unlink()
+    lost = ["accept-loss", "--kafka-partition", "0", "--from", "10", "--to", "11"]
+    remedy = "usage-analytics rebuild-offset-records --kafka-partition 0 --from 10"
+    for yes in ([], ["--yes"]):
+        with pytest.raises(UserError, match=f"the lake still has offsets 10 to 11, without a record: {remedy}"):
+            command(*lost, *yes)
+    assert "record of offsets 10 to 11" in rebuild(10)
 
 
 def test_a_record_that_its_chunk_does_not_prove_is_not_made(kafka: FakeKafka) -> None:
@@ -148,5 +224,5 @@ def test_a_record_that_its_chunk_does_not_prove_is_not_made(kafka: FakeKafka) ->
     content[len(content) // 8] ^= 1
     chunk.write_bytes(content)
     with pytest.raises(UserError, match="0 sound chunks begin there, one would prove the record"):
-        command("rebuild-offset-record", "--kafka-partition", "0", "--from", "0")
+        command("rebuild-offset-records", "--kafka-partition", "0", "--from", "0")
     assert not log._path(0, 0).exists()

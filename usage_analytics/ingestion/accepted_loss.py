@@ -12,12 +12,18 @@ from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_file import ChunkWriter
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetConflict, OffsetLog, chunk_name
 from usage_analytics.ingestion.planning import MessageSource, refuse_recreated
+from usage_analytics.ingestion.record_rebuilding import sound_chunks
 from usage_analytics.lake.files import publish, temporary_beside
 from usage_analytics.lake.layout import Layout
 
 
-def refuse_unless_lost(source: MessageSource, log: OffsetLog, kafka_partition: int, start: int, end: int) -> None:
-    """`UserError` unless offsets ``[start, end)`` are exactly those that Kafka deleted before they were landed."""
+def refuse_unless_lost(
+    source: MessageSource, log: OffsetLog, layout: Layout, kafka_partition: int, start: int, end: int
+) -> None:
+    """`UserError` unless offsets ``[start, end)`` are exactly those that Kafka deleted before they were landed.
+
+    Nor if the lake still has a chunk of them, of which only the record was lost or never written.
+    """
     last, marks = log.last(kafka_partition), source.watermarks().get(kafka_partition)
     refuse_recreated(source, {known.topic_id for known in log.lasts().values()})
     place = f"topic {source.topic!r}, Kafka partition {kafka_partition}"
@@ -25,6 +31,10 @@ def refuse_unless_lost(source: MessageSource, log: OffsetLog, kafka_partition: i
         raise UserError(f"{place}: Kafka has deleted nothing that was not landed; there is no loss to accept")
     if (start, end) != (last.end, marks.low):
         raise UserError(f"{place}: Kafka deleted offsets {last.end} to {marks.low}, not {start} to {end}")
+    kept, _ = sound_chunks(layout, kafka_partition, start)
+    if len(kept) == 1:
+        again = f"usage-analytics rebuild-offset-records --kafka-partition {kafka_partition} --from {start}"
+        raise UserError(f"{place}: the lake still has offsets {start} to {kept[0].end}, without a record: {again}")
 
 
 def accept_loss(
@@ -35,7 +45,7 @@ def accept_loss(
 
     `UserError` as `refuse_unless_lost`, or where a run landed or accepted them meanwhile.
     """
-    refuse_unless_lost(source, log, kafka_partition, start, end)
+    refuse_unless_lost(source, log, layout, kafka_partition, start, end)
     last, name = log.last(kafka_partition), chunk_name(source.topic, kafka_partition, start)
     if last is not None and last.window > window:
         raise UserError(f"Kafka partition {kafka_partition} has chunks in window {last.window}: the clock stepped back")

@@ -9,7 +9,7 @@ windows never step back. A chunk file that no record names was never committed.
 import json
 import zlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -116,20 +116,20 @@ class OffsetLog:
             return False
 
     def around(self, kafka_partition: int, start: int) -> tuple[ChunkRecord | None, ChunkRecord | None]:
-        """The records before and behind the one that begins, or would begin, at an offset."""
+        """The nearest sound records before and behind the one that begins, or would begin, at an offset."""
         paths = [path for shard in self._shards(kafka_partition) for path in _record_files(shard)]
-        position = bisect_left(paths, start, key=lambda path: int(path.stem))
-        behind = next((path for path in paths[position:] if int(path.stem) > start), None)
-        return _read(paths[position - 1]) if position else None, _read(behind) if behind else None
+        starts = [int(path.stem) for path in paths]
+        before = reversed(starts[: bisect_left(starts, start)])
+        behind = starts[bisect_right(starts, start) :]
+        return self._first_sound(kafka_partition, before), self._first_sound(kafka_partition, behind)
 
-    def restore(self, record: ChunkRecord, before: ChunkRecord | None) -> None:
-        """Write a lost record again; a damaged one is renamed to ``….damaged`` first. For `rebuild_record` only."""
+    def restore(self, record: ChunkRecord, follows: int | None) -> None:
+        """Write a lost record again; a damaged one is renamed to ``….damaged`` first. For `rebuild_records` only."""
         path = self._path(record.kafka_partition, record.start)
         if path.exists():
             path.rename(path.with_name(f"{path.name}.damaged"))
-        linked = replace(record, follows=None if before is None else before.start)
         self._mark_loss(record)
-        if not create_exclusive(path, _content(linked)):
+        if not create_exclusive(path, _content(replace(record, follows=follows))):
             raise OffsetConflict(record.name)
 
     def of_window(self, window: str) -> list[ChunkRecord]:
@@ -187,6 +187,10 @@ class OffsetLog:
                     return True
         return False
 
+    def _first_sound(self, kafka_partition: int, starts: Iterable[int]) -> ChunkRecord | None:
+        found = (self._path(kafka_partition, start) for start in starts if self.is_sound(kafka_partition, start))
+        return next(map(_read, found), None)
+
     def _mark_loss(self, record: ChunkRecord) -> None:
         # Before the record: a mark without one is passed over, a record without one would be found by a walk only.
         if record.accepted_loss is not None:
@@ -225,7 +229,7 @@ def _content(record: ChunkRecord) -> bytes:
 
 def _remedy(path: Path) -> str:
     place = f"--kafka-partition {path.parent.parent.name.lstrip('0') or '0'} --from {path.stem.lstrip('0') or '0'}"
-    return f"restore it from a copy of the lake, or from its chunk: usage-analytics rebuild-offset-record {place}"
+    return f"restore it from a copy of the lake, or from its chunk: usage-analytics rebuild-offset-records {place}"
 
 
 def _fields(record: ChunkRecord) -> dict[str, Any]:

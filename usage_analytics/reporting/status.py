@@ -7,7 +7,7 @@ from usage_analytics.errors import UserError
 from usage_analytics.ingestion.accepted_loss import in_words
 from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.ingestion.planning import MessageSource, plan_what_agrees
-from usage_analytics.ingestion.verification import lost_beginnings, tiling_faults
+from usage_analytics.ingestion.verification import TilingFault, lost_beginnings, tiling_faults
 from usage_analytics.reconciliation.hop_counts import Reconciliation, reconcile, reconcile_window, refuse_lost_records
 from usage_analytics.reporting.terminal import CONSOLE, print_table
 from usage_analytics.settings import Settings
@@ -150,13 +150,21 @@ def _broken_chains(settings: Settings) -> list[str]:
     log = parts.offset_log(settings)
     records = list(log.all())
     faults = tiling_faults(records) + lost_beginnings(log.firsts())
-    remedy = "the lake has lost offset records: restore them from a copy"
-    found = [f"{fault.describe()}: {remedy}" for fault in faults]
+    found = [f"{fault.describe()}: {_remedy(fault)}" for fault in faults]
     try:
         refuse_lost_records(log, records, settings.topic, parts.warehouse(settings))
     except UserError as error:
         found.append(str(error))
     return found
+
+
+def _remedy(fault: TilingFault) -> str:
+    copy = "restore them from a copy of the lake"
+    if fault.kind != "gap":
+        return f"the lake's offset records were changed: {copy}"
+    place = f"--kafka-partition {fault.kafka_partition} --from {fault.start}"
+    again = f"make them again from their chunks: usage-analytics rebuild-offset-records {place}"
+    return f"the lake has lost offset records: {copy}, or {again}"
 
 
 def _not_enriching(settings: Settings) -> list[str]:
