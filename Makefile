@@ -4,14 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_HOME ?= .usage_analytics_demo
 MESSAGES ?= 1000000
+TIMES ?= 1
 TESTS_NEED := With Java and Maven the first run fetches Apache Kafka, 44 MB, by Maven: into .usage_analytics_kafka and ~/.m2. \
 What is missing skips its tests: their reasons stand at the end, before DuckDB tells of leaks at its exit (harmless).
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check ui clean
+.PHONY: help demo test test-slow test-faults check ui clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## Run one trading day through the whole chain, in a folder of its own
 	$(BIN)/usage-analytics demo --home $(DEMO_HOME) --messages $(MESSAGES)
@@ -28,7 +29,11 @@ test: $(VENV)/.installed-dev ## Check style and types, run the everyday tests (7
 
 test-slow: $(VENV)/.installed-dev ## Run the tests that take longer (some minutes more)
 	@echo "Some minutes. $(TESTS_NEED)"
-	$(BIN)/python -m pytest -m slow -rs
+	$(BIN)/python -m pytest -m "slow and not faults" -rs
+
+test-faults: $(VENV)/.installed-dev ## Kill, cut off, fill up, damage; prove that all heals (TIMES=20: so often in a row)
+	@echo "About 8 minutes a round. $(TESTS_NEED)"
+	@for round in $$(seq $(TIMES)); do echo "Round $$round of $(TIMES)"; $(BIN)/python -m pytest -m faults -rs || exit 1; done
 
 check: ## Say whether this machine has what set-up needs
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed, as '$(PYTHON)' (Debian: apt-get install python3.11; or make PYTHON=/path/to/python3.11)"; exit 2; }

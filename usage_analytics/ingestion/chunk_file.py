@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from usage_analytics.ingestion.offset_log import ChunkRecord
-from usage_analytics.lake.files import make_folder, sync
+from usage_analytics.lake.files import make_folder, naming, sync
 
 RAW_SCHEMA = pa.schema(
     [
@@ -68,14 +68,16 @@ class ChunkWriter:
         self.rows = 0
         self.bytes = 0
         self._checksum = ContentChecksum()
-        self._writer = pq.ParquetWriter(
-            path, RAW_SCHEMA, compression="zstd", compression_level=1, use_dictionary=False,
-            write_statistics=["kafka_offset"], write_page_checksum=True,
-        )  # fmt: skip
+        with naming(path):
+            self._writer = pq.ParquetWriter(
+                path, RAW_SCHEMA, compression="zstd", compression_level=1, use_dictionary=False,
+                write_statistics=["kafka_offset"], write_page_checksum=True,
+            )  # fmt: skip
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append a batch that holds rows."""
-        self._writer.write_batch(batch, row_group_size=batch.num_rows)
+        with naming(self.path):
+            self._writer.write_batch(batch, row_group_size=batch.num_rows)
         self.rows += batch.num_rows
         self.bytes += batch.nbytes
         self._checksum.update(batch)
@@ -85,7 +87,8 @@ class ChunkWriter:
         checksum = self._checksum.hexdigest()
         facts = {"end_offset": end, "rows": self.rows, "checksum": checksum, **noted}
         self._writer.add_key_value_metadata({name: str(value) for name, value in facts.items()})
-        self._writer.close()
+        with naming(self.path):
+            self._writer.close()
         sync(self.path)
         sync(self.path.parent)
         return checksum

@@ -34,7 +34,7 @@ from types import TracebackType
 from typing import Self
 
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.broker_process import HOST, await_answer, cluster_id_at, free_port, is_free, launch
+from usage_analytics.ingestion.broker_process import HOST, await_answer, free_port, is_free, launch
 from usage_analytics.locks import one_at_a_time
 
 STOP_DEADLINE_S = 5.0
@@ -91,12 +91,12 @@ class EmbeddedBroker:
 
     @classmethod
     def running(cls, data_directory: Path) -> Self | None:
-        """The broker started in that directory, by whichever process, if it still runs and answers."""
+        """The broker started in that directory, by whichever process, if it still runs; it may not answer."""
         try:
             state = _State(**json.loads(_state_file(data_directory).read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, TypeError):
             return None
-        if not _is_running(state) or cluster_id_at(f"{HOST}:{state.port}", timeout_s=2) != state.cluster_id:
+        if not _is_running(state):
             return None
         return cls(state, data_directory, process=None, temporary=False)
 

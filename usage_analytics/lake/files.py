@@ -1,10 +1,25 @@
 """Durable steps on a local file system: each either happened whole, or not at all, whatever crashes."""
 
+import errno
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 IN_PROGRESS = ".inprogress"  # readers skip names that end so; a crash may leave some behind
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of the operating system name the file or folder: writes and Arrow's leave it out, as of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        code = error.errno or errno.EIO
+        raise OSError(code, os.strerror(code) if error.errno else str(error), str(path)) from error
 
 
 def temporary_beside(path: Path) -> Path:
@@ -32,7 +47,8 @@ def create_exclusive(path: Path, content: bytes, mode: int = 0o666) -> bool:
     """Create a file with its content in one step; False, and nothing changed, where the name is taken."""
     temporary = temporary_beside(path)
     try:
-        with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb") as file:
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+        with naming(temporary), os.fdopen(descriptor, "wb") as file:
             file.write(content)
         sync(temporary)
         os.link(temporary, path)  # unlike rename, fails if the name exists
@@ -48,7 +64,8 @@ def sync(path: Path) -> None:
     """Wait until a file or folder is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

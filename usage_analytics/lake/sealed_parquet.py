@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from usage_analytics.lake.files import publish, temporary_beside
+from usage_analytics.lake.files import naming, publish, temporary_beside
 
 SEAL = "seal"
 BLANK = f"{0:016d} {0:08x}"  # as long as every seal: written first, then replaced in place
@@ -42,7 +42,8 @@ def write_sealed(table: pa.Table, path: Path, facts: dict[str, str], repeating: 
     """
     temporary = temporary_beside(path)
     try:
-        _write(table, temporary, facts, repeating)
+        with naming(path):
+            _write(table, temporary, facts, repeating)
         publish(temporary, path)
     except BaseException:  # a full disk would otherwise get fuller at every attempt
         temporary.unlink(missing_ok=True)

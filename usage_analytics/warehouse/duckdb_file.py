@@ -15,6 +15,7 @@ from usage_analytics.errors import UserError
 from usage_analytics.warehouse.protocol import WarehouseInUse
 
 IN_USE = "Could not set lock"
+DISK_FULL = "No space left on device"  # found out at a commit, it is told as a failure of the transaction
 # What DuckDB says of a file that it cannot make sense of; of a full disk or a missing permission it speaks otherwise.
 SIGNS_OF_DAMAGE = ("orrupt", "not a valid DuckDB", "Could not read enough bytes", "version number")
 
@@ -69,6 +70,6 @@ def _damage_told(path: Path) -> Iterator[None]:
         ruined = isinstance(cause, duckdb.FatalException | duckdb.InternalException | duckdb.SerializationException)
         if ruined or any(sign in why for sign in SIGNS_OF_DAMAGE):
             raise UserError(f"warehouse {path} is damaged: {rebuild(path)} ({why})") from None
-        if isinstance(cause, duckdb.IOException):
+        if isinstance(cause, duckdb.IOException) or DISK_FULL in why:
             raise UserError(f"warehouse {path} cannot be used: {why}") from None
         raise

@@ -91,6 +91,12 @@ class ApacheKafka:
     def bootstrap_servers(self) -> str:
         return f"{HOST}:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Of its process; only while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self) -> None:
         """Shut down in order, as an operator would; harmless when stopped already."""
         if self._process is not None:

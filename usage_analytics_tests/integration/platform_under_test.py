@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from usage_analytics.settings import PREFIX, Settings, load_settings
 from usage_analytics.simulation.lanes import Lane
 from usage_analytics.simulation.recorded import send
 from usage_analytics.simulation.scenario import NO_TROUBLE, Scenario
+from usage_analytics_tests.integration.apache_kafka import ApacheKafka
 
 PARTITIONS = 3
 EVENT = {"event_id": "b-1", "event_time": "2026-03-02T15:00:00Z", "user": "u", "mini_app": "quotes"}
@@ -95,12 +97,19 @@ class Produced:
         records = assert_offsets_tile(settings)
         assert Counter(raw_values(settings, records)) == Counter([*self.good, *self.broken])
         assert Counter(dead_letter_values(settings, records)) == Counter(self.broken)
-        loaded = parts.warehouse(settings).read("SELECT event_id, kafka_partition, kafka_offset FROM usage_events")
-        assert Counter(loaded["event_id"]) == Counter(json.loads(value)["event_id"] for value in self.good)
-        assert loaded.select("kafka_partition", "kafka_offset").is_unique().all()
-        assert reconcile(parts.offset_log(settings), layout, parts.warehouse(settings)).differences() == []
+        assert Counter(assert_landed_is_loaded(settings)) == Counter(json.loads(v)["event_id"] for v in self.good)
         chunk_files = {path.name for path in layout.offsets.parent.glob("window=*/*.parquet")}
         assert chunk_files == {record.file for record in records}
+
+
+def assert_landed_is_loaded(settings: Settings) -> list[str]:
+    """Counts agree at every hop, and each row is in the warehouse once; their event ids."""
+    log, warehouse = parts.offset_log(settings), parts.warehouse(settings)
+    assert reconcile(log, parts.layout(settings), warehouse).differences() == []
+    query = "SELECT event_id, kafka_partition, kafka_offset FROM usage_events WHERE topic = ?"
+    loaded = warehouse.read(query, [settings.topic])
+    assert loaded.select("kafka_partition", "kafka_offset").is_unique().all()
+    return loaded["event_id"].to_list()
 
 
 def good_messages(day: date, count: int, seed: int) -> list[tuple[bytes, bytes]]:
@@ -212,3 +221,12 @@ def embedded_platform(monkeypatch: pytest.MonkeyPatch, home: Path, **chosen: obj
     settings = load_settings()
     with EmbeddedBroker.start(settings.broker_directory):
         yield Produced(settings, settings.calendar.latest_closed_day(datetime.now(UTC)))
+
+
+def on_apache(monkeypatch: pytest.MonkeyPatch, home: Path, kafka: ApacheKafka, **chosen: object) -> Produced:
+    """A topic of its own on Apache Kafka, and settings in the environment."""
+    topic = f"usage-messages-{uuid.uuid4().hex[:8]}"
+    clean_environment(monkeypatch, home, TOPIC=topic, PSEUDONYM_KEY="a key for tests only", **chosen)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap_servers)
+    settings = load_settings()
+    return Produced(settings, settings.calendar.latest_closed_day(datetime.now(UTC)))

@@ -20,9 +20,11 @@ import duckdb
 import pytest
 
 from usage_analytics import parts
+from usage_analytics.ingestion.broker_process import last_lines
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 from usage_analytics.orchestration.instance import dagster_home, open_instance
 from usage_analytics.orchestration.shares import SHARE_TAG
+from usage_analytics_tests.integration.daemon_under_test import daemon_log, running_daemon
 from usage_analytics_tests.integration.platform_under_test import Produced, embedded_platform
 
 DEADLINE_S = 150
@@ -40,18 +42,9 @@ def produced(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.fixture
-def daemon(produced: Produced, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The daemon in a process group of its own."""
-    log_file = tmp_path / "daemon.log"
-    command = [sys.executable, "-m", "dagster._daemon", "run", "-m", "usage_analytics.definitions"]
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
-    try:
+def daemon(produced: Produced) -> Iterator[subprocess.Popen[bytes]]:
+    with running_daemon(produced.settings.home) as process:
         yield process
-    finally:
-        # Its code server and runs are of the same group; started from a script, they may ignore gentler signals.
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def await_runs(
@@ -73,8 +66,8 @@ def awaited(
     deadline = time.monotonic() + DEADLINE_S
     while not (value := found()):
         if time.monotonic() > deadline or daemon.poll() is not None:
-            told = (produced.settings.home / "daemon.log").read_text().splitlines()[-40:]
-            pytest.fail(f"{landed(produced)} messages landed, {micro_batches(instance)}\n" + "\n".join(told))
+            told = last_lines(daemon_log(produced.settings.home), 40)
+            pytest.fail(f"{landed(produced)} messages landed, {micro_batches(instance)}\n{told}")
         time.sleep(0.2)
     return value
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import socket
 import subprocess
@@ -144,6 +146,25 @@ print(EmbeddedBroker.start(Path({str(tmp_path)!r}), detached=True).bootstrap_ser
     assert EmbeddedBroker.running(tmp_path) is None
     assert cluster_id_at(address, timeout_s=1) is None
     found.stop()  # again, harmless
+
+
+def test_one_that_does_not_answer_is_told_as_such_and_can_be_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean_environment(monkeypatch, tmp_path, KAFKA_TIMEOUT_S=1)
+    settings = load_settings()
+    with EmbeddedBroker.start(settings.broker_directory) as broker:
+        pid = json.loads((settings.broker_directory / "broker.json").read_text(encoding="utf-8"))["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        told = f"Kafka at {broker.bootstrap_servers} did not answer within 1 s"
+        with pytest.raises(UserError, match=told), parts.kafka_source(settings) as source:
+            source.watermarks()
+        with pytest.raises(UserError, match="already runs"):
+            EmbeddedBroker.start(settings.broker_directory)
+        found = EmbeddedBroker.running(settings.broker_directory)
+        assert found is not None
+        found.stop()
+        assert EmbeddedBroker.running(settings.broker_directory) is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")

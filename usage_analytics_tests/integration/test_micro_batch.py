@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,30 +28,22 @@ from usage_analytics.orchestration import micro_batch_assets
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import close_trading_day
 from usage_analytics.reporting.status import messages_waiting
-from usage_analytics.settings import Settings, load_settings
+from usage_analytics.settings import Settings
 from usage_analytics_tests.integration.apache_kafka import ApacheKafka
 from usage_analytics_tests.integration.platform_under_test import (
     Produced,
     assert_offsets_tile,
-    clean_environment,
     consume_all,
     embedded_platform,
     freeze,
     messages_landed,
     micro_batch,
+    on_apache,
     open_window,
     raw_values,
 )
 
 BROKEN_KINDS = 10
-
-
-def on_apache(monkeypatch: pytest.MonkeyPatch, home: Path, kafka: ApacheKafka, **chosen: object) -> Produced:
-    topic = f"usage-messages-{uuid.uuid4().hex[:8]}"
-    clean_environment(monkeypatch, home, TOPIC=topic, PSEUDONYM_KEY="a key for tests only", **chosen)
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap_servers)
-    settings = load_settings()
-    return Produced(settings, settings.calendar.latest_closed_day(datetime.now(UTC)))
 
 
 @pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.apache_kafka)])

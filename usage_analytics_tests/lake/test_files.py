@@ -1,12 +1,15 @@
 """Durable steps: whole, or not at all."""
 
 import os
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from usage_analytics.lake.files import IN_PROGRESS, create_exclusive, publish, remove, temporary_beside
+from usage_analytics.lake.sealed_parquet import write_sealed
 
 
 def test_publish_replaces_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -57,3 +60,16 @@ def test_remove_is_idempotent(tmp_path: Path) -> None:
     remove(path)
     remove(path)
     assert not path.exists()
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"File too large: '.*record\.json"):
+            create_exclusive(tmp_path / "record.json", b"x" * 2_000)
+        with pytest.raises(OSError, match=r"File too large: '.*events\.parquet"):
+            write_sealed(pa.table({"n": list(range(2_000))}), tmp_path / "events.parquet", {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""A program of its own: runs the micro_batch job in child processes that end by SIGKILL. `test_sigkill` talks to it.
+"""A program of its own: runs the micro_batch job in child processes that end by SIGKILL. `killed_runs` talks to it.
 
 One request is one line of JSON on stdin: the window, the environment, and where the run kills itself or after how long
 it is killed. One line of JSON on stdout answers: the signal that ended the run, or 0. Children are forked from this

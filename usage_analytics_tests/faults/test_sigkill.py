@@ -2,71 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from usage_analytics import parts
 from usage_analytics.settings import PREFIX
+from usage_analytics_tests.faults.killed_runs import KilledRuns
 from usage_analytics_tests.integration.platform_under_test import (
     Produced,
-    embedded_platform,
     messages_landed,
     micro_batch,
     open_window,
     raw_values,
 )
 
-CHUNK, BATCH = 300, 100
-LIMITS = {"CHUNK_MESSAGES": CHUNK, "BATCH_MESSAGES": BATCH, "PARALLEL": 1}  # so that one order of steps is sure
+pytestmark = pytest.mark.faults
 FIRST = 3_000
-
-
-class KilledRuns:
-    """The program that runs and kills; see `killed_micro_batches`."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("killed_micro_batches.py"))]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self._process = subprocess.Popen(command, **pipes, text=True, start_new_session=True)
-        assert self._answer() == "ready"
-
-    def run(self, window: str, point: str | None = None, after_s: float | None = None) -> int:
-        environment = {n: v for n, v in os.environ.items() if n.startswith(PREFIX)}
-        request = {"window": window, "environment": environment, "point": point, "after_s": after_s}
-        assert self._process.stdin is not None
-        print(json.dumps(request), file=self._process.stdin, flush=True)
-        return int(self._answer())
-
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, "the program that kills runs has ended"
-        return str(json.loads(line))
-
-    def close(self) -> None:
-        os.killpg(self._process.pid, signal.SIGKILL)  # a run that hangs would keep the pipe open
-        self._process.communicate()
 
 
 @pytest.fixture(scope="module")
 def killed() -> Iterator[KilledRuns]:
-    runs = KilledRuns()
-    yield runs
-    runs.close()
-
-
-@pytest.fixture
-def produced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Produced]:
-    with embedded_platform(monkeypatch, tmp_path, **LIMITS) as started:
-        yield started
+    with KilledRuns() as runs:
+        yield runs
 
 
 def left_behind(produced: Produced) -> dict[str, int | bool]:
