@@ -20,7 +20,7 @@ from usage_analytics.micro_batch import land_window
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import run_micro_batch
 from usage_analytics.reconciliation.hop_counts import HopCounts, reconcile
-from usage_analytics.settings import Settings, load_settings
+from usage_analytics.settings import PREFIX, Settings, load_settings
 from usage_analytics_tests.integration.platform_under_test import clean_environment, micro_batch, open_window
 
 LOSS = ["accept-loss", "--kafka-partition", "0", "--from", "5", "--to", "7"]
@@ -68,7 +68,9 @@ def test_the_other_kafka_partitions_are_loaded_before_the_run_fails(kafka: FakeK
     assert not evaluation.passed and re.search(told, str(evaluation.description))
 
 
-def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(kafka: FakeKafka) -> None:
+def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(
+    kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings, window = load_settings(), open_window(load_settings())
     with pytest.raises(UserError, match=r"Kafka partition 0: Kafka deleted offsets 5 to 7, not 5 to 8"):
         command(*LOSS[:-1], "8", "--yes")
@@ -91,6 +93,11 @@ def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(kafka: FakeK
     assert told in str(tiles.metadata["accepted_losses"].value)
     with pytest.raises(UserError, match="there is no loss to accept"):
         command(*LOSS, "--yes")
+    monkeypatch.setenv(PREFIX + "PSEUDONYM_KEY", "another key, long enough")
+    assert window in command("dead-letters", "replay")  # its rows are made again, with the chunk that has none
+    assert [f"{c.record.start}: {c.balances}" for c in _counts(load_settings()) if c.record.accepted_loss] == [
+        "5: True"
+    ]
     parts.offset_log(settings)._path(0, 5).unlink()
     command("rebuild-offset-records", "--kafka-partition", "0", "--from", "5")
     assert "the disk was full (accepted by" in command("reconcile")
