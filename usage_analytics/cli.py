@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from usage_analytics.cli_dead_letters import dead_letters_app
-from usage_analytics.cli_losses import accept_loss_command, rebuild_offset_record_command
+from usage_analytics.cli_losses import accept_loss_command, rebuild_offset_records_command
 from usage_analytics.cli_options import Windows, chosen_windows
 from usage_analytics.cli_simulate import simulate_command
 from usage_analytics.errors import UserError
@@ -27,7 +27,7 @@ app.add_typer(broker, name="broker", no_args_is_help=True)
 app.add_typer(dead_letters_app, name="dead-letters", no_args_is_help=True)
 app.command("simulate")(simulate_command)
 app.command("accept-loss")(accept_loss_command)
-app.command("rebuild-offset-record")(rebuild_offset_record_command)
+app.command("rebuild-offset-records")(rebuild_offset_records_command)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
-"""The commands for what was lost: `usage-analytics accept-loss` and `rebuild-offset-record`."""
+"""The commands for what was lost: `usage-analytics accept-loss` and `rebuild-offset-records`."""
 
 import getpass
+import os
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -28,23 +29,30 @@ def accept_loss_command(
     place = f"offsets {start} to {end} of topic {settings.topic!r}, Kafka partition {kafka_partition}"
     with parts.kafka_source(settings) as source:
         if not yes:
-            refuse_unless_lost(source, log, kafka_partition, start, end)
+            refuse_unless_lost(source, log, parts.layout(settings), kafka_partition, start, end)
             print(f"{place} are lost; with --yes, window {window} would hold them as an accepted loss")
             return
-        accepted = f"{reason} (accepted by {getpass.getuser()} at {now.isoformat(timespec='seconds')})"
+        accepted = f"{reason} (accepted by {_who()} at {now.isoformat(timespec='seconds')})"
         accept_loss(source, log, parts.layout(settings), window, kafka_partition, start, end, accepted)
     print(f"{place}: accepted as lost, in window {window}; the next micro-batch goes on at {end}")
 
 
-def rebuild_offset_record_command(
-    kafka_partition: Annotated[int, typer.Option(help="Kafka partition of the record.")],
-    start: Annotated[int, typer.Option("--from", help="First offset of the record.")],
+def rebuild_offset_records_command(
+    kafka_partition: Annotated[int, typer.Option(help="Kafka partition of the records.")],
+    start: Annotated[int, typer.Option("--from", help="First offset of the first one, as 'status --all' tells it.")],
 ) -> None:
-    """Make a lost or damaged offset record again from its chunk, if chunk and neighbouring records prove it."""
+    """Make lost or damaged offset records again from their chunks, if chunks and neighbouring records prove them."""
     from usage_analytics import parts
-    from usage_analytics.ingestion.record_rebuilding import rebuild_record
+    from usage_analytics.ingestion.record_rebuilding import rebuild_records
 
     settings = load_settings()
-    made = rebuild_record(parts.offset_log(settings), parts.layout(settings), kafka_partition, start)
-    offsets = f"offsets {made.start} to {made.end}, window {made.window}"
-    print(f"Kafka partition {kafka_partition}: record of {offsets}, rebuilt")
+    for made in rebuild_records(parts.offset_log(settings), parts.layout(settings), kafka_partition, start):
+        offsets = f"offsets {made.start} to {made.end}, window {made.window}"
+        print(f"Kafka partition {kafka_partition}: record of {offsets}, rebuilt")
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container, a number may be all there is
+        return f"user {os.getuid()}"

@@ -1,19 +1,29 @@
 """Accepts that Kafka deleted messages before they were landed, so that landing goes on after them.
 
-A loss is a chunk without messages whose record says who accepted it, when and why: it stands in the chain for ever.
+A loss is a chunk without messages whose record says who accepted it, when and why: it stands in the chain for ever. It
+has a file, so that enrichment, loading and rebuilding its record treat it as any chunk.
 """
 
 import uuid
+from collections.abc import Iterable
+from pathlib import Path
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_file import ChunkWriter
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetConflict, OffsetLog, chunk_name
 from usage_analytics.ingestion.planning import MessageSource, refuse_recreated
+from usage_analytics.ingestion.record_rebuilding import sound_chunks
+from usage_analytics.lake.files import publish, temporary_beside
 from usage_analytics.lake.layout import Layout
 
 
-def refuse_unless_lost(source: MessageSource, log: OffsetLog, kafka_partition: int, start: int, end: int) -> None:
-    """`UserError` unless offsets ``[start, end)`` are exactly those that Kafka deleted before they were landed."""
+def refuse_unless_lost(
+    source: MessageSource, log: OffsetLog, layout: Layout, kafka_partition: int, start: int, end: int
+) -> None:
+    """`UserError` unless offsets ``[start, end)`` are exactly those that Kafka deleted before they were landed.
+
+    Nor if the lake still has a chunk of them, of which only the record was lost or never written.
+    """
     last, marks = log.last(kafka_partition), source.watermarks().get(kafka_partition)
     refuse_recreated(source, {known.topic_id for known in log.lasts().values()})
     place = f"topic {source.topic!r}, Kafka partition {kafka_partition}"
@@ -21,6 +31,10 @@ def refuse_unless_lost(source: MessageSource, log: OffsetLog, kafka_partition: i
         raise UserError(f"{place}: Kafka has deleted nothing that was not landed; there is no loss to accept")
     if (start, end) != (last.end, marks.low):
         raise UserError(f"{place}: Kafka deleted offsets {last.end} to {marks.low}, not {start} to {end}")
+    kept, _ = sound_chunks(layout, kafka_partition, start)
+    if len(kept) == 1:
+        again = f"usage-analytics rebuild-offset-records --kafka-partition {kafka_partition} --from {start}"
+        raise UserError(f"{place}: the lake still has offsets {start} to {kept[0].end}, without a record: {again}")
 
 
 def accept_loss(
@@ -31,7 +45,7 @@ def accept_loss(
 
     `UserError` as `refuse_unless_lost`, or where a run landed or accepted them meanwhile.
     """
-    refuse_unless_lost(source, log, kafka_partition, start, end)
+    refuse_unless_lost(source, log, layout, kafka_partition, start, end)
     last, name = log.last(kafka_partition), chunk_name(source.topic, kafka_partition, start)
     if last is not None and last.window > window:
         raise UserError(f"Kafka partition {kafka_partition} has chunks in window {last.window}: the clock stepped back")
@@ -45,3 +59,20 @@ def accept_loss(
         writer.path.unlink(missing_ok=True)
         raise UserError(f"{name}: another run has just committed this offset; nothing was changed") from None
     return record
+
+
+def write_again(path: Path, record: ChunkRecord) -> None:
+    """The file of a loss, as its record says, without Kafka: it holds nothing that could be read again."""
+    writer = ChunkWriter(temporary_beside(path))
+    writer.close(record.end, accepted_loss=str(record.accepted_loss))
+    publish(writer.path, path)
+
+
+def in_words(records: Iterable[ChunkRecord]) -> list[str]:
+    """The losses among records, in words."""
+    return [
+        f"Kafka partition {r.kafka_partition}, offsets {r.start} to {r.end} ({r.end - r.start:,}), window {r.window}: "
+        f"an accepted loss, {r.accepted_loss}"
+        for r in records
+        if r.accepted_loss is not None
+    ]

@@ -34,6 +34,7 @@ class LandingReport:
     landed: list[ChunkRecord] = field(default_factory=list)
     repaired: list[ChunkRecord] = field(default_factory=list)
     verified: int = 0
+    refusals: list[str] = field(default_factory=list)  # why single Kafka partitions were left alone
 
     @property
     def messages(self) -> int:
@@ -44,8 +45,9 @@ def land(hire: Hire, log: OffsetLog, layout: Layout, window: Window, limits: Lim
     """Bring a window up to date: the open one takes waiting messages, an older one is verified and repaired.
 
     ``hire`` opens a worker; as many are hired as there is work for, at most ``limits.threads``. Raises `UserError`
-    where Kafka and the lake disagree (topic recreated, retention overtook us); chunks committed before that stay.
-    Where one worker fails, the others finish what is theirs first.
+    where Kafka and the lake disagree as a whole (topic recreated); chunks committed before that stay. Where Kafka
+    deleted unread messages of some Kafka partitions, the others land, and the report says so. Where one worker fails,
+    the others finish what is theirs first.
     """
     with ExitStack() as hired:
         first = hired.enter_context(hire())
@@ -68,9 +70,7 @@ def land(hire: Hire, log: OffsetLog, layout: Layout, window: Window, limits: Lim
             return _land_ranges(Lander(worker, log, layout, window.key, limits, topic_id, stop), load)
 
         landed = _in_threads(take, first, hire, hired, _assigned(planned.ranges, limits.threads))
-        if planned.refusals:  # told only after the other Kafka partitions have landed
-            raise UserError("; ".join(planned.refusals))
-        return LandingReport(landed=landed)
+        return LandingReport(landed=landed, refusals=planned.refusals)
 
 
 def has_ended(window: Window, now: datetime) -> bool:

@@ -9,7 +9,7 @@ windows never step back. A chunk file that no record names was never committed.
 import json
 import zlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from usage_analytics.lake.files import create_exclusive
 OFFSETS_PER_SHARD = 10**9  # keeps folders small enough to list, whatever the age of a topic
 FORMAT = 1
 BEGINS = -1
+LOSSES = "losses"  # beside the folders of Kafka partitions: empty files that mark where records of losses are
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class OffsetLog:
         if last is not None and (record.start != last.end or record.window < last.window):
             raise ValueError(f"{record.name} in window {record.window} does not continue {last}")
         linked = replace(record, follows=BEGINS if last is None else last.start)
+        self._mark_loss(record)
         if not create_exclusive(self._path(record.kafka_partition, record.start), _content(linked)):
             raise OffsetConflict(record.name)
 
@@ -114,19 +116,20 @@ class OffsetLog:
             return False
 
     def around(self, kafka_partition: int, start: int) -> tuple[ChunkRecord | None, ChunkRecord | None]:
-        """The records before and behind the one that begins, or would begin, at an offset."""
+        """The nearest sound records before and behind the one that begins, or would begin, at an offset."""
         paths = [path for shard in self._shards(kafka_partition) for path in _record_files(shard)]
-        position = bisect_left(paths, start, key=lambda path: int(path.stem))
-        behind = next((path for path in paths[position:] if int(path.stem) > start), None)
-        return _read(paths[position - 1]) if position else None, _read(behind) if behind else None
+        starts = [int(path.stem) for path in paths]
+        before = reversed(starts[: bisect_left(starts, start)])
+        behind = starts[bisect_right(starts, start) :]
+        return self._first_sound(kafka_partition, before), self._first_sound(kafka_partition, behind)
 
-    def restore(self, record: ChunkRecord, before: ChunkRecord | None) -> None:
-        """Write a lost record again; a damaged one is renamed to ``….damaged`` first. For `rebuild_record` only."""
+    def restore(self, record: ChunkRecord, follows: int | None) -> None:
+        """Write a lost record again; a damaged one is renamed to ``….damaged`` first. For `rebuild_records` only."""
         path = self._path(record.kafka_partition, record.start)
         if path.exists():
             path.rename(path.with_name(f"{path.name}.damaged"))
-        linked = replace(record, follows=None if before is None else before.start)
-        if not create_exclusive(path, _content(linked)):
+        self._mark_loss(record)
+        if not create_exclusive(path, _content(replace(record, follows=follows))):
             raise OffsetConflict(record.name)
 
     def of_window(self, window: str) -> list[ChunkRecord]:
@@ -155,6 +158,13 @@ class OffsetLog:
             for shard in self._shards(partition):
                 yield from map(_read, _record_files(shard))
 
+    def accepted_losses(self) -> list[ChunkRecord]:
+        """The records of accepted losses, by Kafka partition and offset, without a walk through all records."""
+        marks = (path.name.split("+") for path in sorted((self.folder / LOSSES).glob("*+*")))
+        places = [(int(partition), int(start)) for partition, start in marks if self.share.takes(int(partition))]
+        records = [_read(path) for path in (self._path(*place) for place in places) if path.exists()]
+        return [record for record in records if record.accepted_loss is not None]
+
     def firsts(self) -> list[ChunkRecord]:
         """The oldest record of each Kafka partition."""
         found = []
@@ -176,6 +186,15 @@ class OffsetLog:
                 if end <= start:
                     return True
         return False
+
+    def _first_sound(self, kafka_partition: int, starts: Iterable[int]) -> ChunkRecord | None:
+        found = (self._path(kafka_partition, start) for start in starts if self.is_sound(kafka_partition, start))
+        return next(map(_read, found), None)
+
+    def _mark_loss(self, record: ChunkRecord) -> None:
+        # Before the record: a mark without one is passed over, a record without one would be found by a walk only.
+        if record.accepted_loss is not None:
+            create_exclusive(self.folder / LOSSES / f"{record.kafka_partition:03d}+{record.start:020d}", b"")
 
     def _run(self, kafka_partition: int, window: str, before: int) -> list[ChunkRecord]:
         # Windows never step back along a chain, so a window's records are one run of it: two binary searches.
@@ -210,7 +229,7 @@ def _content(record: ChunkRecord) -> bytes:
 
 def _remedy(path: Path) -> str:
     place = f"--kafka-partition {path.parent.parent.name.lstrip('0') or '0'} --from {path.stem.lstrip('0') or '0'}"
-    return f"restore it from a copy of the lake, or from its chunk: usage-analytics rebuild-offset-record {place}"
+    return f"restore it from a copy of the lake, or from its chunk: usage-analytics rebuild-offset-records {place}"
 
 
 def _fields(record: ChunkRecord) -> dict[str, Any]:

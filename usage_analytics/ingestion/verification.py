@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.accepted_loss import write_again
 from usage_analytics.ingestion.chunk_file import ChunkDamaged, ChunkWriter, verify_chunk
 from usage_analytics.ingestion.offset_log import BEGINS, ChunkRecord
 from usage_analytics.ingestion.planning import MessageSource
@@ -18,27 +20,28 @@ def verify_chunks(
     """Check chunks against their records, read the damaged ones again from Kafka; those that were read again.
 
     History never shrinks: a range that Kafka no longer gives whole is a `UserError` that names topic, Kafka partition
-    and offsets, and the record stays.
+    and offsets, and the record stays. An accepted loss needs no Kafka: its file holds nothing.
     """
     repaired = []
     for record in records:
+        path = layout.raw_chunk(record.window, record.file)
         try:
-            verify_chunk(layout.raw_chunk(record.window, record.file), record)
+            verify_chunk(path, record)
         except ChunkDamaged as damage:
-            _repair(source, layout, record, batch_messages, damage)
+            if record.accepted_loss is not None:
+                write_again(path, record)
+            else:
+                _repair(source, path, record, batch_messages, damage)
             repaired.append(record)
     return repaired
 
 
-def _repair(
-    source: MessageSource, layout: Layout, record: ChunkRecord, batch_messages: int, damage: ChunkDamaged
-) -> None:
+def _repair(source: MessageSource, path: Path, record: ChunkRecord, batch_messages: int, damage: ChunkDamaged) -> None:
     place = f"topic {record.topic!r}, Kafka partition {record.kafka_partition}, offsets {record.start} to {record.end}"
     marks = source.watermarks().get(record.kafka_partition)
     if marks is None or marks.low > record.start or marks.high < record.end:
         held = f"{marks.low} to {marks.high}" if marks else "nothing of that partition"
         raise UserError(f"{damage}; it cannot be repaired, Kafka holds {held} of {place}")
-    path = layout.raw_chunk(record.window, record.file)
     writer = ChunkWriter(temporary_beside(path))
     try:
         for batch in source.read(record.kafka_partition, record.start, record.end, batch_messages):
@@ -75,16 +78,6 @@ def tiling_faults(records: list[ChunkRecord]) -> list[TilingFault]:
             kind = "gap" if before.end < after.start else "overlap"
             faults.append(TilingFault(after.kafka_partition, low, high, kind))
     return faults
-
-
-def accepted_losses(records: Iterable[ChunkRecord]) -> list[str]:
-    """The losses that someone accepted, in words."""
-    return [
-        f"Kafka partition {r.kafka_partition}, offsets {r.start} to {r.end}, window {r.window}: an accepted loss, "
-        f"{r.accepted_loss}"
-        for r in records
-        if r.accepted_loss is not None
-    ]
 
 
 def lost_beginnings(firsts: Iterable[ChunkRecord]) -> list[TilingFault]:

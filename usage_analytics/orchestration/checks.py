@@ -1,5 +1,6 @@
 """What must hold before the next step runs (blocking), and what someone should look at (warnings)."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -7,9 +8,12 @@ import dagster as dg
 from usage_analytics import parts
 from usage_analytics.enrichment.enrich import EnrichmentReport
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.accepted_loss import in_words
 from usage_analytics.ingestion.kafka_source import NoTopic
+from usage_analytics.ingestion.landing import has_ended
+from usage_analytics.ingestion.planning import plan_what_agrees
 from usage_analytics.ingestion.retention import deadlines, topic_retention
-from usage_analytics.ingestion.verification import accepted_losses, lost_beginnings, tiling_faults
+from usage_analytics.ingestion.verification import lost_beginnings, tiling_faults
 from usage_analytics.orchestration.micro_batch_assets import loaded_events, raw_messages, usage_events, usage_messages
 from usage_analytics.orchestration.partitions import trading_day_of
 from usage_analytics.orchestration.resources import Platform, told_plainly
@@ -60,9 +64,31 @@ def offsets_tile(context: dg.AssetCheckExecutionContext, platform: Platform) -> 
             "chunks": len(records),
             "faults": len(faults),
             "places": "; ".join(places[:SHOWN]) or "none",
-            "accepted_losses": "; ".join(accepted_losses(records)[:SHOWN]) or "none",
+            "accepted_losses": "; ".join(in_words(records)[:SHOWN]) or "none",
         },
     )
+
+
+@dg.multi_asset_check(
+    specs=[dg.AssetCheckSpec("nothing_deleted_unread", asset=raw_messages, additional_deps=[loaded_events])]
+)
+def nothing_deleted_unread(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[dg.AssetCheckResult]:
+    """Kafka deleted nothing of the run's Kafka partitions before it was landed, but for losses that were accepted.
+
+    Looked at last, and not blocking: the messages of other Kafka partitions are loaded before the run fails.
+    """
+    settings = platform.settings()
+    refusals: list[str] = []
+    with told_plainly():
+        window = settings.calendar.window_from_key(context.op_execution_context.partition_key)
+        if not has_ended(window, datetime.now(UTC)):  # an older one needs no Kafka
+            with parts.kafka_source(settings) as source:
+                log = parts.offset_log(settings, platform.taken_share())
+                refusals = plan_what_agrees(source, log, budget=0).refusals
+    told = "; ".join(refusals)
+    yield dg.AssetCheckResult(passed=not refusals, description=told or None, metadata={"losses": len(refusals)})
+    if refusals:
+        raise dg.Failure(told, allow_retries=False)
 
 
 @dg.asset_check(asset=loaded_events, blocking=True)
@@ -118,4 +144,4 @@ def plan_is_a_plan(context: dg.AssetCheckExecutionContext, platform: Platform) -
     return dg.AssetCheckResult(passed=not broken, metadata={"broken_contexts": len(broken)})
 
 
-CHECKS = [unread_is_kept, offsets_tile, counts_reconcile, few_dead_letters, plan_is_a_plan]
+CHECKS = [unread_is_kept, offsets_tile, nothing_deleted_unread, counts_reconcile, few_dead_letters, plan_is_a_plan]

@@ -45,6 +45,8 @@ def raw_messages(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
         report = land_window(settings, window, datetime.now(UTC), platform.taken_share())
     if report.verified:
         context.log.info(f"window {window.key} has ended: verified {report.verified} chunks, cut none")
+    for refusal in report.refusals:  # `nothing_deleted_unread` fails the run, once the other messages are loaded
+        context.log.error(refusal)
     records = log.of_window(window.key)
     return dg.MaterializeResult(
         metadata={
@@ -53,6 +55,7 @@ def raw_messages(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
             "chunks": len(records),
             "chunks_repaired": len(report.repaired),
             "offsets": sum(record.end - record.start for record in records),
+            "offsets_accepted_as_lost": sum(r.end - r.start for r in records if r.accepted_loss is not None),
             "folder": dg.MetadataValue.path(str(layout.raw_window(window.key))),
         }
     )

@@ -12,7 +12,7 @@ from usage_analytics.warehouse.protocol import Warehouse
 HOUR_US, MINUTE_US = 3_600_000_000, 60_000_000
 LOADED = """
 SELECT kafka_timestamp_us // ? * ? AS arrived_us, count(*) AS loaded FROM usage_events
-WHERE topic = ? AND load_window = ? GROUP BY 1
+WHERE topic = ? AND load_window IN (SELECT unnest(?::VARCHAR[])) GROUP BY 1
 """
 
 
@@ -28,8 +28,8 @@ def counts_by_arrival(
     letters = [layout.dead_letters(record.window, record.name) for record in records]
     counted = [_NOTHING, *(_counted(path, "raw", span_us) for path in raw)]
     counted += [_counted(path, "dead_letters", span_us) for path in letters]
-    for window in sorted({record.window for record in records}):
-        counted.append(warehouse.read(LOADED, [span_us, span_us, layout.topic, window]).cast(pl.Int64))
+    windows = sorted({record.window for record in records})
+    counted.append(warehouse.read(LOADED, [span_us, span_us, layout.topic, windows]).cast(pl.Int64))
     together = pl.concat(counted, how="diagonal")
     return together.group_by("arrived_us").agg(pl.exclude("arrived_us").sum()).sort("arrived_us")
 

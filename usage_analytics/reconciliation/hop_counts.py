@@ -1,4 +1,4 @@
-"""Counts at each hop: offsets = raw + empty offsets, raw = enriched + dead letters, enriched = loaded."""
+"""Counts at each hop: offsets = raw + empty + accepted losses, raw = enriched + dead letters, enriched = loaded."""
 
 from collections import Counter
 from collections.abc import Iterable

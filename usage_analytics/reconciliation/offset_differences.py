@@ -1,6 +1,6 @@
 """Which offsets are not at each hop once: a loss or a duplicate, to the offset."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,13 @@ from usage_analytics.lake.layout import Layout
 from usage_analytics.warehouse.protocol import Warehouse
 
 LOADED = """
-SELECT kafka_offset FROM usage_events WHERE topic = ? AND kafka_partition = ? AND kafka_offset >= ? AND kafka_offset < ?
+SELECT e.kafka_partition, e.kafka_offset FROM usage_events e
+JOIN (SELECT unnest(?) AS kafka_partition, unnest(?) AS low, unnest(?) AS high) r
+  ON e.kafka_partition = r.kafka_partition AND e.kafka_offset >= r.low AND e.kafka_offset < r.high
+WHERE e.topic = ? AND e.kafka_offset >= ? AND e.kafka_offset < ?
+ORDER BY ALL
 """
+AT_ONCE = 4_000_000  # offsets that are held in memory
 Offsets = npt.NDArray[np.int64]
 
 
@@ -35,21 +40,59 @@ class OffsetDifference:
     messages: int
 
 
-def offset_differences(records: Iterable[ChunkRecord], layout: Layout, warehouse: Warehouse) -> list[OffsetDifference]:
-    """The differences of chunks, hop by hop; a file that cannot be read has lost all that it should hold."""
+def offset_differences(
+    records: Iterable[ChunkRecord], layout: Layout, warehouse: Warehouse, at_once: int = AT_ONCE
+) -> list[OffsetDifference]:
+    """The differences of chunks, hop by hop; a file that cannot be read has lost all that it should hold.
+
+    The warehouse is opened once for all chunks that hold ``at_once`` offsets, and is free while files are read.
+    """
     found: list[OffsetDifference] = []
-    for record in records:
-        raw = _offsets(layout.raw_chunk(record.window, record.file))
-        events = _offsets(layout.usage_events(record.window, record.name))
-        letters = _offsets(layout.dead_letters(record.window, record.name))
-        where = [record.topic, record.kafka_partition, record.start, record.end]
-        loaded = warehouse.read(LOADED, where).get_column("kafka_offset").to_numpy()
-        if len(raw) != record.rows:  # which of its offsets had messages, only Kafka knows
-            place = (record.window, record.kafka_partition, record.start, record.end - 1)
-            found.append(OffsetDifference("raw", "lost", *place, record.rows - len(raw)))
-        found += _compared(record, "enriched", raw, np.concatenate([events, letters]))
-        found += _compared(record, "loaded", events, loaded)
+    for together in _batches(records, at_once):
+        for record, loaded in zip(together, _loaded(together, layout.topic, warehouse), strict=True):
+            raw = _offsets(layout.raw_chunk(record.window, record.file))
+            events = _offsets(layout.usage_events(record.window, record.name))
+            letters = _offsets(layout.dead_letters(record.window, record.name))
+            if len(raw) != record.rows:  # which of its offsets had messages, only Kafka knows
+                place = (record.window, record.kafka_partition, record.start, record.end - 1)
+                found.append(OffsetDifference("raw", "lost", *place, record.rows - len(raw)))
+            found += _compared(record, "enriched", raw, np.concatenate([events, letters]))
+            found += _compared(record, "loaded", events, loaded)
     return found
+
+
+def _batches(records: Iterable[ChunkRecord], at_once: int) -> Iterator[list[ChunkRecord]]:
+    batch: list[ChunkRecord] = []
+    held = 0
+    for record in records:
+        held += record.end - record.start
+        if batch and held > at_once:
+            yield batch
+            batch, held = [], record.end - record.start
+        batch.append(record)
+    if batch:
+        yield batch
+
+
+def _loaded(records: list[ChunkRecord], topic: str, warehouse: Warehouse) -> list[Offsets]:
+    """The offsets that are loaded of each of the chunks, ascending."""
+    ranges: list[tuple[int, int, int]] = []  # what chunks cover together: each row is asked for once
+    for record in sorted(records, key=lambda r: (r.kafka_partition, r.start)):
+        kafka_partition, low, high = ranges[-1] if ranges else (-1, 0, 0)
+        if record.kafka_partition == kafka_partition and record.start <= high:
+            ranges[-1] = (kafka_partition, low, max(high, record.end))
+        else:
+            ranges.append((record.kafka_partition, record.start, record.end))
+    bounds = (min(low for _, low, _ in ranges), max(high for _, _, high in ranges))
+    rows = warehouse.read(LOADED, [*map(list, zip(*ranges, strict=True)), topic, *bounds])
+    partitions, offsets = (rows.get_column(name).to_numpy() for name in ("kafka_partition", "kafka_offset"))
+    of_partition = {r.kafka_partition: offsets[partitions == r.kafka_partition] for r in records}
+    return [_between(of_partition[r.kafka_partition], r.start, r.end) for r in records]
+
+
+def _between(offsets: Offsets, start: int, end: int) -> Offsets:
+    first, last = np.searchsorted(offsets, [start, end])
+    return offsets[first:last]
 
 
 def _compared(record: ChunkRecord, hop: str, before: Offsets, after: Offsets) -> list[OffsetDifference]:

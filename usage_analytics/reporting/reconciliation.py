@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from usage_analytics import parts
-from usage_analytics.ingestion.verification import accepted_losses
+from usage_analytics.ingestion.accepted_loss import in_words
 from usage_analytics.reconciliation.arrivals import HOUR_US, MINUTE_US, counts_by_arrival
 from usage_analytics.reconciliation.hop_counts import reconcile, reconcile_window
 from usage_analytics.reconciliation.offset_differences import offset_differences
@@ -24,7 +24,7 @@ def print_reconciliation(settings: Settings, windows: Sequence[str], by_minute: 
     span_name = "minute" if by_minute else "hour"
     counted = (f"arrived in the {span_name} of", "raw", "dead letters", "loaded", "balances")
     print_table(f"Topic {settings.topic}", counted, rows)
-    for loss in accepted_losses(records):
+    for loss in in_words(records):
         CONSOLE.print(loss)
     found = offset_differences(records, layout, warehouse)
     if found:

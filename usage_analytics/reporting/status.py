@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from usage_analytics import parts
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.accepted_loss import in_words
 from usage_analytics.ingestion.offset_log import OffsetLog
-from usage_analytics.ingestion.planning import MessageSource, plan
-from usage_analytics.ingestion.verification import accepted_losses, lost_beginnings, tiling_faults
+from usage_analytics.ingestion.planning import MessageSource, plan_what_agrees
+from usage_analytics.ingestion.verification import TilingFault, lost_beginnings, tiling_faults
 from usage_analytics.reconciliation.hop_counts import Reconciliation, reconcile, reconcile_window, refuse_lost_records
 from usage_analytics.reporting.terminal import CONSOLE, print_table
 from usage_analytics.settings import Settings
@@ -32,10 +33,11 @@ class KafkaPartitionStatus:
 
 @dataclass(frozen=True)
 class KafkaStatus:
-    """The Kafka partitions of the topic, and the sentence with which landing would refuse them, if it would."""
+    """The Kafka partitions of the topic, and why landing would refuse all of them, or single ones, if it would."""
 
     kafka_partitions: list[KafkaPartitionStatus]
     refusal: str | None
+    losses: list[str]
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def print_status(settings: Settings, windows: int, everything: bool) -> bool:
         columns = ("Kafka partition", "low watermark", "committed offset", "high watermark", "lag")
         print_table(f"Topic {settings.topic}", columns, rows)
         refused = [f"Nothing can be landed: {kafka.refusal}"] if kafka.refusal else []
+        refused += [f"Of one Kafka partition, nothing can be landed: {loss}" for loss in kafka.losses]
     except UserError as error:
         unreachable = error
     totals = window_totals(settings, windows) + ([hop_totals(settings)] if everything else [])
@@ -76,9 +79,9 @@ def print_status(settings: Settings, windows: int, everything: bool) -> bool:
         hops = [(t.name, t.raw, t.enriched, t.dead_letters, t.loaded, t.balances, _fresh(t.freshness)) for t in totals]
         ledger = ("window", "raw", "enriched", "dead letters", "loaded", "balances", "to query, p50 / p95")
         print_table("Ledger", ledger, hops)
-    if everything:
-        for loss in accepted_losses(parts.offset_log(settings).all()):
-            CONSOLE.print(loss)
+    log = parts.offset_log(settings)
+    for loss in in_words(log.all() if everything else log.accepted_losses()):
+        CONSOLE.print(loss)
     matters = (
         refused
         + _not_enriching(settings)
@@ -94,14 +97,14 @@ def print_status(settings: Settings, windows: int, everything: bool) -> bool:
 
 def kafka_status(settings: Settings) -> KafkaStatus:
     """Each Kafka partition of the topic."""
-    log, refusal = parts.offset_log(settings), None
+    log, refusal, losses = parts.offset_log(settings), None, []
     with parts.kafka_source(settings) as source:
         found = _kafka_partitions(source, log)
         try:
-            plan(source, log, budget=0)
+            losses = plan_what_agrees(source, log, budget=0).refusals
         except UserError as error:
             refusal = str(error)
-    return KafkaStatus(found, refusal)
+    return KafkaStatus(found, refusal, losses)
 
 
 def messages_waiting(settings: Settings) -> int:
@@ -147,13 +150,21 @@ def _broken_chains(settings: Settings) -> list[str]:
     log = parts.offset_log(settings)
     records = list(log.all())
     faults = tiling_faults(records) + lost_beginnings(log.firsts())
-    remedy = "the lake has lost offset records: restore them from a copy"
-    found = [f"{fault.describe()}: {remedy}" for fault in faults]
+    found = [f"{fault.describe()}: {_remedy(fault)}" for fault in faults]
     try:
         refuse_lost_records(log, records, settings.topic, parts.warehouse(settings))
     except UserError as error:
         found.append(str(error))
     return found
+
+
+def _remedy(fault: TilingFault) -> str:
+    copy = "restore them from a copy of the lake"
+    if fault.kind != "gap":
+        return f"the lake's offset records were changed: {copy}"
+    place = f"--kafka-partition {fault.kafka_partition} --from {fault.start}"
+    again = f"make them again from their chunks: usage-analytics rebuild-offset-records {place}"
+    return f"the lake has lost offset records: {copy}, or {again}"
 
 
 def _not_enriching(settings: Settings) -> list[str]:

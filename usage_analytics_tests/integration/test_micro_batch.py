@@ -63,6 +63,7 @@ def test_day_from_kafka_to_the_plan(produced: Produced) -> None:
     assert messages_landed(result) == 20_000 + 3 * BROKEN_KINDS
     assert {e.check_name: e.passed for e in result.get_asset_check_evaluations()} == {
         "offsets_tile": True, "counts_reconcile": True, "few_dead_letters": True,
+        "nothing_deleted_unread": True,
     }  # fmt: skip
     produced.assert_came_through_once()
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import duckdb
 import polars as pl
 import pytest
 from dagster._core.test_utils import create_run_for_test
+from fakes import FakeKafka
 
 from usage_analytics import parts
 from usage_analytics.definitions import defs
@@ -168,6 +170,35 @@ def test_a_share_that_died_after_landing_is_asked_for_alone(
     freeze(monkeypatch, at(produced.day, 10, 40), sensors, schedules)
     [request] = tick(tmp_path).run_requests
     assert (request.partition_key, request.tags["usage_analytics/share"]) == (window.key, "1/2")
+
+
+def test_a_loss_in_one_kafka_partition_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean_environment(monkeypatch, tmp_path, MICRO_BATCH_THRESHOLD=3)
+    settings, kafka = load_settings(), FakeKafka.of(2)
+    monkeypatch.setattr(parts, "kafka_source", lambda settings: nullcontext(kafka))
+    day = settings.calendar.latest_closed_day(datetime.now(UTC))
+    freeze(monkeypatch, at(day, 10, 7), sensors)
+    window = settings.calendar.window_at(at(day, 10, 7))
+    kafka.produce(0, b"{}")
+    kafka.produce(1, b"{}")
+    land_window(settings, window, window.start)
+    kafka.produce(0, *[b"{}"] * 5)
+    kafka.kafka_partitions[0].low = 4
+    kafka.produce(1, *[b"{}"] * 3)
+    [first] = tick(tmp_path).run_requests
+    assert first.partition_key == window.key
+    land_window(settings, window, window.start)
+    kafka.produce(1, b"{}")  # too few for a run, and the others cannot land: no run is asked for
+    with pytest.raises(RuntimeError, match=r"Kafka partition 0: Kafka deleted offsets 1 to 4 before they were landed"):
+        tick(tmp_path)
+    kafka.produce(1, *[b"{}"] * 2)
+    [again] = tick(tmp_path).run_requests
+    assert again.run_key != first.run_key
+    # Once their window has ended, what has landed but is not loaded is asked for all the same.
+    freeze(monkeypatch, at(day, 10, 40), sensors)
+    monkeypatch.setenv(PREFIX + "MICRO_BATCH_THRESHOLD", "1000")
+    [unfinished] = tick(tmp_path).run_requests
+    assert unfinished.partition_key == window.key
 
 
 def test_a_warehouse_in_use_holds_up_no_micro_batch(

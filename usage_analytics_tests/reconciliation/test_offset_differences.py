@@ -9,6 +9,7 @@ from whole_chain import Chain
 from usage_analytics.enrichment.enriched_chunk import read_enriched, write_enriched
 from usage_analytics.reconciliation.arrivals import MINUTE_US, counts_by_arrival
 from usage_analytics.reconciliation.offset_differences import offset_differences
+from usage_analytics.warehouse import duckdb as duckdb_warehouse
 
 Place = tuple[str, str, int, int, int, int]
 
@@ -32,6 +33,21 @@ def test_a_loss_and_a_duplicate_that_hide_each_other_in_the_counts_are_found(cha
     ]  # fmt: skip
     [counted] = chain.differing()
     assert counted.describe().endswith("8 loaded, not the offsets that were loaded")
+
+
+@pytest.mark.parametrize(("at_once", "looks"), [(1_000, 1), (25, 2), (1, 4)])
+def test_the_warehouse_is_opened_once_for_many_chunks(
+    at_once: int, looks: int, chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain.plant("DELETE FROM usage_events WHERE kafka_partition = 1 AND kafka_offset IN (9, 11)")
+    opened: list[str] = []
+    keep = duckdb_warehouse.opened
+    monkeypatch.setattr(duckdb_warehouse, "opened", lambda *arguments: opened.append("") or keep(*arguments))
+    found = offset_differences(reversed(chain.records), chain.layout, chain.warehouse, at_once)
+    assert [(d.hop, d.kind, d.kafka_partition, d.first) for d in found] == [
+        ("loaded", "lost", 1, 11), ("loaded", "lost", 1, 9)
+    ]  # fmt: skip
+    assert len(opened) == looks
 
 
 def test_rows_that_no_event_gave_are_found(chain: Chain) -> None:
