@@ -23,15 +23,17 @@ class TopicProducer:
     """A producer of one topic; whatever Kafka refuses is a `UserError` at the next call, or at `close`."""
 
     def __init__(self, client: dict[str, Any], topic: str) -> None:
-        from confluent_kafka import KafkaException, Producer
+        from confluent_kafka import Producer
 
-        self._servers, self._topic = client["bootstrap.servers"], topic
+        from usage_analytics.ingestion.client_settings import told_settings
+        from usage_analytics.ingestion.connection import Heard
+
+        self._servers, self._topic, self._heard = client["bootstrap.servers"], topic, Heard(client)
         self._refused: list[str] = []
         self.sent = 0
-        try:
-            self._producer = Producer({**TUNING, **client, "on_delivery": self._note, "logger": LOGGER})
-        except KafkaException as error:
-            raise UserError(f"Kafka settings are not usable: {error.args[0].str()}") from None
+        heard = {"error_cb": self._heard, "on_delivery": self._note, "logger": LOGGER}
+        with told_settings(client):
+            self._producer = Producer({**TUNING, **client, **heard})
 
     def send(self, messages: Iterable[tuple[bytes | None, bytes | None]], kafka_partition: int = ANY_PARTITION) -> None:
         """Hand over keys and values, waiting while the queue is full."""
@@ -67,4 +69,6 @@ class TopicProducer:
     def _refuse_losses(self, why: str | None = None) -> None:
         if self._refused or why:
             place = f"Kafka at {self._servers} did not take all messages of {self._topic!r}"
-            raise UserError(f"{place}: {self._refused[0] if self._refused else why}")
+            cause = self._heard.refusal() or self._heard.cause
+            told = [self._refused[0] if self._refused else why, cause]
+            raise UserError(f"{place}: {'; '.join(each for each in told if each)}")
