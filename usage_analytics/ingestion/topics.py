@@ -33,7 +33,7 @@ def partitions_of(client: dict[str, Any], topic: str) -> int:
 
 def create_topic(bootstrap_config: Mapping[str, Any], topic: str, partitions: int) -> None:
     """The topic exists with that many partitions, each with a leader. UserError: it has another number."""
-    admin = AdminClient({**bootstrap_config, "allow.auto.create.topics": False})
+    admin = AdminClient({**bootstrap_config, "log_level": 0, "allow.auto.create.topics": False})
     try:
         # -1: the cluster's own default replication factor
         admin.create_topics([NewTopic(topic, partitions, -1)])[topic].result(CREATION_DEADLINE_S)
