@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.client_settings import reason, without_secrets
 
-FIRST_LOOK_S = 0.5  # a refused password is told after some tenths of a second; each further look is twice as long
+LOOKS_S = (0.5, 1.0)  # a refused password is told after some tenths of a second; after these, the rest is waited for
 PROBE_S = 2.0
 NO_ANSWER = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)
 REFUSALS = (KafkaError._AUTHENTICATION, KafkaError._SSL)
@@ -26,8 +26,9 @@ class Heard:
     def __init__(self, client: Mapping[str, Any]) -> None:
         self._client = client
         self._servers = str(client["bootstrap.servers"])
+        self._protocol = str(client.get("security.protocol", "plaintext")).upper()
         self._code, self._text = 0, ""
-        self._telling = self._all_down = False
+        self._telling = self.from_all = False  # from_all: no broker was left to connect to
 
     def __call__(self, error: KafkaError) -> None:
         self.note(error.code(), error.str())
@@ -36,14 +37,14 @@ class Heard:
         """An error that the client told."""
         telling = code in REFUSALS or PLAIN_PORT in text
         if code == KafkaError._ALL_BROKERS_DOWN:
-            self._all_down = True
+            self.from_all = True
         elif telling or not self._telling:
             self._code, self._text, self._telling = code, text, telling
 
     def forget(self) -> None:
         """All is well again."""
         self._code, self._text = 0, ""
-        self._telling = self._all_down = False
+        self._telling = self.from_all = False
 
     @property
     def cause(self) -> str:
@@ -54,9 +55,15 @@ class Heard:
         """The sentence on what does not fit between the settings and the cluster; empty if nothing is known."""
         if self._code == KafkaError._AUTHENTICATION:
             return self._refused_user()
-        if not self._telling and (self._text or not self._all_down):
+        if not self._telling and (self._text or not self.from_all):
             return ""  # nobody listens there, or it takes its time
         return self._tls_mismatch()
+
+    def guess(self) -> str:
+        """What may be the matter where connections are closed without a word; empty if they are not."""
+        if self._text or not self.from_all or "SASL" in self._protocol:
+            return ""
+        return f"it closes connections; does it want a user and a password? KAFKA_SECURITY_PROTOCOL is {self._protocol}"
 
     def _refused_user(self) -> str:
         why = self.cause.rpartition("SASL authentication error: ")[2]
@@ -67,7 +74,7 @@ class Heard:
         return f"Kafka at {self._server()} refuses {what}: {why}"
 
     def _tls_mismatch(self) -> str:
-        server, protocol = self._server(), str(self._client.get("security.protocol", "plaintext")).upper()
+        server, protocol = self._server(), self._protocol
         place = f"Kafka at {server}"
         if "SSL" not in protocol:
             speaks = _speaks_tls(server)
@@ -93,28 +100,29 @@ def metadata(
     client: Consumer | AdminClient, heard: Heard, servers: str, timeout_s: float, topic: str | None = None
 ) -> ClusterMetadata:
     """What the cluster says of itself; no answer is a `UserError`, at once where the settings cannot be right."""
-    deadline, look_s = time.monotonic() + timeout_s, FIRST_LOOK_S
+    deadline, looks = time.monotonic() + timeout_s, iter(LOOKS_S)
     while True:
         left_s = deadline - time.monotonic()
         try:
-            found = client.list_topics(topic, timeout=max(0.001, min(look_s, left_s)))
+            found = client.list_topics(topic, timeout=max(0.001, min(next(looks, timeout_s), left_s)))
             heard.forget()
             return found
         except KafkaException as error:
             client.poll(0)  # only then does the client tell what it has heard
             if error.args[0].code() not in NO_ANSWER or time.monotonic() > deadline:
                 raise no_answer(error, heard, servers, timeout_s) from None
-            if refusal := heard.refusal():
+            if heard.from_all and (refusal := heard.refusal()):
                 raise UserError(refusal) from None
         time.sleep(min(0.1, max(0.0, deadline - time.monotonic())))
-        look_s *= 2
 
 
 def no_answer(error: KafkaException, heard: Heard, servers: str, timeout_s: float) -> UserError:
     """What is told where Kafka did not answer in time."""
     if refusal := heard.refusal():
         return UserError(refusal)
-    return UserError(f"Kafka at {servers} did not answer within {timeout_s:g} s: {heard.cause or reason(error)}")
+    return UserError(
+        f"Kafka at {servers} did not answer within {timeout_s:g} s: {heard.cause or heard.guess() or reason(error)}"
+    )
 
 
 def _speaks_tls(server: str) -> bool:

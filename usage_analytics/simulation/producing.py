@@ -1,6 +1,7 @@
 """Sends messages to one Kafka topic, and knows at the end that each one arrived."""
 
 import logging
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,7 @@ TUNING = {
     "queue.buffering.max.kbytes": 131_072,
 }
 FLUSH_TIMEOUT_S = 60.0
+LOOK_S = 1.0  # how long a flush goes on before it looks whether Kafka refuses the client
 ANY_PARTITION = -1  # chosen by the key
 LOGGER = logging.getLogger("usage_analytics.kafka")  # librdkafka would write to the terminal itself
 
@@ -59,8 +61,16 @@ class TopicProducer:
 
     def close(self) -> None:
         """Wait until Kafka has all of them."""
-        left = self._producer.flush(FLUSH_TIMEOUT_S)
-        self._refuse_losses(f"{left} were not acknowledged within {FLUSH_TIMEOUT_S:g} s" if left else None)
+        deadline = time.monotonic() + FLUSH_TIMEOUT_S
+        before = left = len(self._producer)
+        while left and time.monotonic() < deadline:
+            left = self._producer.flush(LOOK_S)
+            if left < before:
+                self._heard.forget()  # it gets on
+            elif self._heard.from_all and self._heard.refusal():
+                break
+            before = left
+        self._refuse_losses(f"{left} were not acknowledged" if left else None)
 
     def _note(self, error: Any, message: Any) -> None:
         if error is not None:

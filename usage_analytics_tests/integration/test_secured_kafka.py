@@ -19,6 +19,7 @@ from usage_analytics.errors import UserError
 from usage_analytics.ingestion import draining, kafka_source
 from usage_analytics.ingestion.topics import partitions_of
 from usage_analytics.settings import load_settings
+from usage_analytics.simulation.producing import TopicProducer
 from usage_analytics_tests.integration import secured_kafka
 from usage_analytics_tests.integration.platform_under_test import (
     Produced,
@@ -167,6 +168,23 @@ def test_a_password_that_is_refused_while_reading_is_told(secured: SecuredKafka,
         pytest.raises(UserError, match=r"stopped answering .* from offset 0: .*refuses the user name or the password"),
     ):
         list(source.read(0, 0, 1, 10))
+
+
+def test_no_user_where_one_is_asked_for_is_told(secured: SecuredKafka) -> None:
+    settings = load_settings({"KAFKA_BOOTSTRAP_SERVERS": secured.server("SASL_PLAINTEXT"), **NO_TLS})
+    told = "did not answer within 1 s: it closes connections; does it want a user and a password?"
+    with (
+        parts.kafka_source(replace(settings, kafka_timeout_s=1)) as source,
+        pytest.raises(UserError, match=re.escape(f"Kafka at {secured.server('SASL_PLAINTEXT')} {told}")),
+    ):
+        source.watermarks()
+
+
+def test_a_password_that_is_refused_while_sending_is_told(secured: SecuredKafka) -> None:
+    producer = TopicProducer(parts.kafka_client(load_settings(secured.environment(password=WRONG))), "messages")
+    producer.send([(b"key", b"value")])
+    with pytest.raises(UserError, match=r"did not take all messages of 'messages': 1 were not .*refuses the user name"):
+        producer.close()
 
 
 def test_no_password_is_written_anywhere(
