@@ -80,7 +80,7 @@ def load_settings(environment: Environment[str, str] | None = None) -> Settings:
         home=read.folder("HOME", ".usage_analytics"),
         topic=read.text("TOPIC", defaults.topic),
         mapping_name=read.text("MAPPING", defaults.mapping_name),
-        bootstrap_servers=env.get("KAFKA_BOOTSTRAP_SERVERS") or None,
+        bootstrap_servers=_bootstrap_servers(env),
         kafka_client=_kafka_client(env),
         kafka_timeout_s=read.positive("KAFKA_TIMEOUT_S", int(defaults.kafka_timeout_s), most=3_600),
         micro_batch_threshold=read.positive("MICRO_BATCH_THRESHOLD", defaults.micro_batch_threshold),
@@ -199,6 +199,16 @@ def _clock(read: _Reader) -> TradingClock:
         closing_hour=read.positive("CLOSING_HOUR", TradingClock.closing_hour),
         window_minutes=read.positive("WINDOW_MINUTES", TradingClock.window_minutes),
     )
+
+
+def _bootstrap_servers(env: Environment[str, str]) -> str | None:
+    servers = env.get("KAFKA_BOOTSTRAP_SERVERS") or None
+    if servers is not None and any(sign in servers for sign in "=;"):  # it is shown everywhere, so not even here
+        raise UserError(
+            "KAFKA_BOOTSTRAP_SERVERS is a list such as broker-1:9092,broker-2:9092, found '=' or ';' in it: "
+            "a connection string is a password (KAFKA_SASL_PASSWORD)"
+        )
+    return servers
 
 
 def _kafka_client(env: Environment[str, str]) -> tuple[tuple[str, str], ...]:

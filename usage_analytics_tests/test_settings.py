@@ -102,6 +102,14 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any(value in shown for value in secrets.values())
 
 
+def test_a_connection_string_is_not_shown_as_a_server() -> None:
+    with pytest.raises(
+        UserError, match=r"KAFKA_BOOTSTRAP_SERVERS is a list .*a password \(KAFKA_SASL_PASSWORD\)"
+    ) as told:
+        load_settings({"KAFKA_BOOTSTRAP_SERVERS": "Endpoint=sb://n.servicebus.windows.net/;SharedAccessKey=hush"})
+    assert "hush" not in str(told.value)
+
+
 def test_a_cluster_demands_a_key_of_its_own() -> None:
     with pytest.raises(UserError, match=f"{PREFIX}PSEUDONYM_KEY is not set"):
         pseudonym_key(load_settings({"KAFKA_BOOTSTRAP_SERVERS": "b:9092"}))

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.client_settings import reason, without_secrets
+from usage_analytics.ingestion.client_settings import reason
 
 LOOKS_S = (0.5, 1.0)  # a refused password is told after some tenths of a second; after these, the rest is waited for
 PROBE_S = 2.0
@@ -49,7 +49,7 @@ class Heard:
     @property
     def cause(self) -> str:
         """Why no answer comes; empty if the client did not say."""
-        return without_secrets(self._client, re.sub(r" \(after \d+ms in state .*?\)", "", self._text))
+        return re.sub(r" \(after \d+ms in state .*?\)", "", self._text)
 
     def refusal(self) -> str:
         """The sentence on what does not fit between the settings and the cluster; empty if nothing is known."""

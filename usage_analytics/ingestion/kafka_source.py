@@ -100,6 +100,8 @@ class KafkaSource:
     def _metadata(self) -> ClusterMetadata:
         found = metadata(self._consumer, self._heard, self._servers, self._timeout_s, self.topic)
         topic = found.topics[self.topic]
+        if topic.error is not None and topic.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise UserError(f"Kafka at {self._servers} does not let this user read topic {self.topic!r}")
         if topic.error is not None or not topic.partitions:
             raise self._not_there(topic.error.str() if topic.error is not None else "it has no partitions")
         return found

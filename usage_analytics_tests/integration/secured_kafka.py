@@ -10,7 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 
 from usage_analytics.ingestion.broker_process import HOST, free_port
 from usage_analytics_tests.integration import apache_kafka
@@ -76,6 +86,17 @@ def secured_kafka(directory: Path) -> Iterator[SecuredKafka]:
         yield SecuredKafka(kafka, directory, {**ports, "PLAINTEXT": kafka.port})
 
 
+def forbid(kafka: ApacheKafka, topic: str) -> None:
+    """Nobody but another user may see the topic."""
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    other = AclBinding(
+        ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:other", "*", AclOperation.ALL,
+        AclPermissionType.ALLOW,
+    )  # fmt: skip
+    for done in admin.create_acls([other]).values():
+        done.result(30)
+
+
 def _server_settings(directory: Path) -> dict[str, str]:
     users = {USER: PASSWORD, EVENT_HUBS_USER: EVENT_HUBS_PASSWORD}
     told = " ".join(f'user_{user}="{password}"' for user, password in users.items())
@@ -102,7 +123,12 @@ def _server_settings(directory: Path) -> dict[str, str]:
             (f"listener.name.{listener}.sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-512"),
         )
     }
-    return {**stores, **other_host, **dict(sasl)}
+    rights = {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS",  # who comes by the plain port
+        "allow.everyone.if.no.acl.found": "true",
+    }
+    return {**stores, **other_host, **dict(sasl), **rights}
 
 
 def _add_scram_user(kafka: ApacheKafka) -> None:

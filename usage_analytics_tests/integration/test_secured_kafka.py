@@ -17,7 +17,7 @@ import pytest
 from usage_analytics import cli, parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion import draining, kafka_source
-from usage_analytics.ingestion.topics import partitions_of
+from usage_analytics.ingestion.topics import create_topic, partitions_of
 from usage_analytics.settings import load_settings
 from usage_analytics.simulation.producing import TopicProducer
 from usage_analytics_tests.integration import secured_kafka
@@ -178,6 +178,17 @@ def test_no_user_where_one_is_asked_for_is_told(secured: SecuredKafka) -> None:
         pytest.raises(UserError, match=re.escape(f"Kafka at {secured.server('SASL_PLAINTEXT')} {told}")),
     ):
         source.watermarks()
+
+
+def test_a_topic_that_the_user_may_not_see_is_told(secured: SecuredKafka) -> None:
+    settings = load_settings({**secured.environment(), "USAGE_ANALYTICS_TOPIC": "forbidden"})
+    create_topic({"bootstrap.servers": secured.kafka.bootstrap_servers}, settings.topic, 1)
+    secured_kafka.forbid(secured.kafka, settings.topic)
+    with (
+        parts.kafka_source(settings) as source,
+        pytest.raises(UserError, match="does not let this user read topic 'forbidden'"),
+    ):
+        source.topic_id()
 
 
 def test_a_password_that_is_refused_while_sending_is_told(secured: SecuredKafka) -> None:
