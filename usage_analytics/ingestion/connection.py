@@ -77,12 +77,8 @@ class Heard:
         server, protocol = self._server(), self._protocol
         place = f"Kafka at {server}"
         if "SSL" not in protocol:
-            speaks = _speaks_tls(server)
-            return (
-                f"{place} speaks TLS, but KAFKA_SECURITY_PROTOCOL is {protocol}: set it to SASL_SSL or SSL"
-                if (speaks)
-                else ""
-            )
+            told = f"{place} speaks TLS, but KAFKA_SECURITY_PROTOCOL is {protocol}: set it to SASL_SSL or SSL"
+            return told if _speaks_tls(server) else ""
         if PLAIN_PORT in self._text:
             return f"{place} does not speak TLS on this port, but KAFKA_SECURITY_PROTOCOL is {protocol}"
         if "certificate verify failed" in self._text:

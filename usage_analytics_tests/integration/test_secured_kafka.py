@@ -15,9 +15,13 @@ import dagster as dg
 import pytest
 
 from usage_analytics import cli, parts
+from usage_analytics.definitions import defs
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion import draining, kafka_source
 from usage_analytics.ingestion.topics import create_topic, partitions_of
+from usage_analytics.orchestration import sensors
+from usage_analytics.orchestration.instance import open_instance
+from usage_analytics.orchestration.resources import Platform
 from usage_analytics.settings import load_settings
 from usage_analytics.simulation.producing import TopicProducer
 from usage_analytics_tests.integration import secured_kafka
@@ -218,7 +222,9 @@ def test_no_password_is_written_anywhere(
         if refused:
             with pytest.raises(dg.Failure, match="refuses the user name or the password") as failed:
                 micro_batch(load_settings(), window)
-            shown.append(repr(failed.value))
+            with pytest.raises(RuntimeError, match="refuses the user name or the password") as ticked:
+                tick(memory_path)
+            shown += [repr(failed.value), repr(ticked.value)]
         else:
             assert messages_landed(micro_batch(load_settings(), window)) == 50
         assert run(monkeypatch, "status") == (2 if refused else 0)
@@ -230,6 +236,15 @@ def test_no_password_is_written_anywhere(
     written = b"".join(path.read_bytes() for path in files) + "".join([*terminal, *shown]).encode()
     for secret in (WRONG, EVENT_HUBS_PASSWORD, "SharedAccessKey=", secured_kafka.KEY_PASSWORD):
         assert secret.encode() not in written
+
+
+def tick(home: Path) -> None:
+    """What the sensor does by itself."""
+    with open_instance(home) as instance:
+        platform = {"platform": Platform()}
+        built = dg.build_sensor_context(instance=instance, repository_def=defs.get_repository_def(), resources=platform)
+        with built as context:
+            sensors.waiting_messages.evaluate_tick(context)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
