@@ -36,6 +36,7 @@ class Settings:
     kafka_timeout_s: float = 10.0
     micro_batch_threshold: int = 100_000
     sensor_interval_s: int = 15
+    longest_wait_s: int = 60
     max_messages_per_run: int = 2_000_000
     chunk_messages: int = 250_000
     chunk_megabytes: int = 128
@@ -85,6 +86,7 @@ def load_settings(environment: Environment[str, str] | None = None) -> Settings:
         kafka_timeout_s=read.positive("KAFKA_TIMEOUT_S", int(defaults.kafka_timeout_s), most=3_600),
         micro_batch_threshold=read.positive("MICRO_BATCH_THRESHOLD", defaults.micro_batch_threshold),
         sensor_interval_s=read.positive("SENSOR_INTERVAL_S", defaults.sensor_interval_s, most=3_600),
+        longest_wait_s=read.positive("LONGEST_WAIT_S", defaults.longest_wait_s),
         max_messages_per_run=read.positive("MAX_MESSAGES_PER_RUN", defaults.max_messages_per_run),
         chunk_messages=read.positive("CHUNK_MESSAGES", defaults.chunk_messages),
         chunk_megabytes=read.positive("CHUNK_MEGABYTES", defaults.chunk_megabytes),
@@ -120,6 +122,7 @@ SETTINGS_HELP = {
     "MAPPING": "shipped mapping or TOML file that reads the messages",
     "KAFKA_TIMEOUT_S": "how long a broker may take to answer, in seconds",
     "MICRO_BATCH_THRESHOLD": "waiting messages that make the sensor start a micro-batch",
+    "LONGEST_WAIT_S": "fewer start one too, if none was landed for so many seconds",
     "SENSOR_INTERVAL_S": "how often the sensor looks, in seconds; read when the code is loaded",
     "MAX_MESSAGES_PER_RUN": "most messages one micro-batch takes",
     "CHUNK_MESSAGES": "a raw chunk is closed once it holds so many messages",
@@ -143,6 +146,7 @@ def current_values() -> dict[str, str]:
     values = {
         "HOME": s.home, "TOPIC": s.topic, "MAPPING": s.mapping_name, "KAFKA_TIMEOUT_S": f"{s.kafka_timeout_s:g}",
         "MICRO_BATCH_THRESHOLD": s.micro_batch_threshold, "SENSOR_INTERVAL_S": s.sensor_interval_s,
+        "LONGEST_WAIT_S": s.longest_wait_s,
         "MAX_MESSAGES_PER_RUN": s.max_messages_per_run,
         "CHUNK_MESSAGES": s.chunk_messages, "CHUNK_MEGABYTES": s.chunk_megabytes, "BATCH_MESSAGES": s.batch_messages,
         "PARALLEL": s.parallel, "SHARES": s.shares, "PSEUDONYM_KEY": "(set)" if s.pseudonym_key else "(not set)",

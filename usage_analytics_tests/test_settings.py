@@ -29,11 +29,12 @@ def test_values_are_typed() -> None:
         "BATCH_MESSAGES": "9", "PSEUDONYM_KEY": "0123456789abcdef", "EXCHANGE": "XLON", "TIMEZONE": "Europe/London",
         "OPENING_HOUR": "7", "CLOSING_HOUR": "18", "WINDOW_MINUTES": "30", "HISTORY_START": "2026-02-03",
         "PARALLEL": "4", "SHARES": "3", "SENSOR_INTERVAL_S": "11",
+        "LONGEST_WAIT_S": "12",
     }  # fmt: skip
     assert set(values) == set(SETTINGS_HELP)  # a new setting is read, described and tested
     s = load_settings({PREFIX + name: value for name, value in values.items()})
     assert (s.home, s.topic, s.mapping.name, s.kafka_timeout_s) == (Path("/data/ua"), "t", "wikipedia_app_events", 3)
-    assert s.sensor_interval_s == 11
+    assert (s.sensor_interval_s, s.longest_wait_s) == (11, 12)
     assert (s.micro_batch_threshold, s.max_messages_per_run, s.chunk_messages) == (5, 6, 7)
     assert (s.chunk_megabytes, s.batch_messages, s.history_start, s.parallel) == (8, 9, date(2026, 2, 3), 4)
     assert s.shares == 3
