@@ -43,7 +43,10 @@ class Point:
 
 
 POINTS = st.builds(
-    Point, step=st.sampled_from(sorted(STEPS)), number=st.integers(1, 6), when=st.sampled_from(["before", "after"])
+    Point,
+    step=st.sampled_from(sorted(STEPS)),
+    number=st.sampled_from([1, 1, 2, 3, 5]),
+    when=st.sampled_from(["before", "after"]),
 )
 
 

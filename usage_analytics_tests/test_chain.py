@@ -7,10 +7,10 @@ from hypothesis.stateful import run_state_machine_as_test
 
 
 def test_invariants_hold_whatever_happens() -> None:
-    run_state_machine_as_test(ChainMachine, settings=settings(max_examples=8, stateful_step_count=12))
+    run_state_machine_as_test(ChainMachine, settings=settings(max_examples=5, stateful_step_count=12))
 
 
 @pytest.mark.faults
 @pytest.mark.slow
 def test_invariants_hold_whatever_happens_at_length() -> None:
-    run_state_machine_as_test(ChainMachine, settings=settings(max_examples=40, stateful_step_count=30))
+    run_state_machine_as_test(ChainMachine, settings=settings(max_examples=25, stateful_step_count=30))
