@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 from chain_model import KINDS, MAPPINGS, Sent
-from crashing import POINTS, Point, killed_at
+from crashing import Point, interrupted_at, killed_at, points
 from fakes import AMPLE, KEY, TOPIC, FakeKafka, FakePartition, flip, memory_folder, messages_in_lake
 from hypothesis import event
 from hypothesis import strategies as st
@@ -53,7 +53,8 @@ LIMITS = st.builds(
 # Kafka partition (modulo those that there are) and kind.
 ARRIVING = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(sorted(KINDS))), min_size=3, max_size=16)
 SHARES = st.sampled_from([EVERYTHING, EVERYTHING, Share(0, 2), Share(1, 2)])
-KILLED = st.one_of(st.none(), POINTS)
+KILLED = st.one_of(st.none(), points())
+RACED = points("batch of a chunk", "wait for the disk", "link of a record", "offset record", "file removed")
 FILE_DAMAGES: dict[str, Callable[[Path], object]] = {
     "deleted": lambda path: path.unlink(),
     "cut short": lambda path: path.write_bytes(path.read_bytes()[:-20]),
@@ -119,7 +120,7 @@ class ChainMachine(RuleBasedStateMachine):
         self.assert_window_came_through(window, share)
         return reports[0]
 
-    def land(self, window: Window, limits: Limits, share: Share, on_the_way: bool = True) -> LandingReport:
+    def land(self, window: Window, limits: Limits, share: Share = EVERYTHING, on_the_way: bool = True) -> LandingReport:
         worker = Worker(self.kafka, self.enricher.while_landing) if on_the_way else Worker(self.kafka)
         log = OffsetLog(self.layout.offsets, share)
         return land(lambda: nullcontext(worker), log, self.layout, window, limits, self.now)
@@ -179,29 +180,22 @@ class ChainMachine(RuleBasedStateMachine):
         self.produce(arriving)
         self.land(WINDOWS[self.window], limits, share, on_the_way)
 
-    @rule(arriving=ARRIVING, limits=LIMITS, share=SHARES, on_the_way=st.booleans(), point=POINTS)
+    @rule(arriving=ARRIVING, limits=LIMITS, share=SHARES, on_the_way=st.booleans(), point=points())
     def a_run_that_is_killed(
         self, arriving: list[tuple[int, str]], limits: Limits, share: Share, on_the_way: bool, point: Point
     ) -> None:
         self.produce(arriving)
         self.run(WINDOWS[self.window], limits, share, on_the_way, point)
 
-    @rule(arriving=ARRIVING, mine=LIMITS, others=LIMITS, batch=st.integers(0, 2), newer=st.booleans())
+    @rule(arriving=ARRIVING, mine=LIMITS, others=LIMITS, point=RACED, newer=st.booleans())
     @precondition(lambda self: self.window < len(WINDOWS) - 4)
     def two_runs_that_race(
-        self, arriving: list[tuple[int, str]], mine: Limits, others: Limits, batch: int, newer: bool
+        self, arriving: list[tuple[int, str]], mine: Limits, others: Limits, point: Point, newer: bool
     ) -> None:
         self.produce(arriving)
         self.window += newer
-
-        def other_run(number: int) -> None:
-            if number == batch:
-                self.kafka.after_batch = lambda number: None
-                self.land(WINDOWS[self.window], others, EVERYTHING)
-
-        self.kafka.after_batch = other_run
-        self.run(WINDOWS[max(0, self.window - newer)], mine)
-        self.kafka.after_batch = lambda number: None
+        with interrupted_at(point, lambda: self.land(WINDOWS[self.window], others)):
+            self.run(WINDOWS[self.window - newer], mine)
 
     @rule(data=st.data(), limits=LIMITS, share=SHARES, point=KILLED)
     @precondition(lambda self: self.seen and self.window > 1)

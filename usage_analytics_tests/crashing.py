@@ -1,12 +1,13 @@
 """Kills a run at a chosen step, within this process, and leaves the files as SIGKILL would have left them.
 
 Python still cleans up behind an exception, which a killed process does not: so the home folder is copied at the step,
-and the copy takes its place once the exception has come through.
+and the copy takes its place once the exception has come through. Instead of a death anything else may happen at the
+step, such as another run.
 """
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,41 +43,49 @@ class Point:
     when: str
 
 
-POINTS = st.builds(
-    Point,
-    step=st.sampled_from(sorted(STEPS)),
-    number=st.sampled_from([1, 1, 2, 3, 5]),
-    when=st.sampled_from(["before", "after"]),
-)
+def points(*steps: str) -> st.SearchStrategy[Point]:
+    """Points at steps of the given kinds, or of all."""
+    kind, number = st.sampled_from(steps or sorted(STEPS)), st.sampled_from([1, 1, 2, 3, 5])
+    return st.builds(Point, step=kind, number=number, when=st.sampled_from(["before", "after"]))
 
 
 @contextmanager
 def killed_at(point: Point | None, home: Path) -> Iterator[None]:
     """What runs inside dies at the point, if it gets there, and nothing is raised."""
-    if point is None:
-        yield
-        return
-    owner, name = STEPS[point.step]
-    original, calls, left = getattr(owner, name), 0, home.with_name("left_by_the_killed")
+    left = home.with_name("left_by_the_killed")
 
     def die() -> None:
         shutil.copytree(home, left)
         raise Crash
 
-    def counted(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == point.number and point.when == "before":
-            die()
-        result = original(*args, **kwargs)
-        if calls == point.number and not left.exists():
-            die()
-        return result
-
     try:
-        with mock.patch.object(owner, name, counted):
+        with interrupted_at(point, die):
             yield
     except Crash:
         shutil.rmtree(home)
         left.rename(home)
     assert not left.exists(), "something caught what nothing may catch"
+
+
+@contextmanager
+def interrupted_at(point: Point | None, happens: Callable[[], None]) -> Iterator[None]:
+    """Something happens once, at the point, to what runs inside."""
+    if point is None:
+        yield
+        return
+    owner, name = STEPS[point.step]
+    original, calls = getattr(owner, name), 0
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        now = calls == point.number
+        if now and point.when == "before":
+            happens()
+        result = original(*args, **kwargs)
+        if now and point.when == "after":
+            happens()
+        return result
+
+    with mock.patch.object(owner, name, counted):
+        yield

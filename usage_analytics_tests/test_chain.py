@@ -7,7 +7,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 
 def test_invariants_hold_whatever_happens() -> None:
-    run_state_machine_as_test(ChainMachine, settings=settings(max_examples=5, stateful_step_count=12))
+    run_state_machine_as_test(ChainMachine, settings=settings(max_examples=4, stateful_step_count=12))
 
 
 @pytest.mark.faults
