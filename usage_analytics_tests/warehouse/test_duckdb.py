@@ -72,6 +72,16 @@ def test_only_chunks_whose_fingerprint_changed_are_replaced(warehouse: DuckDBWar
     assert warehouse.read(LEDGER).rows() == [(0, 0, 2, 2, 0, "f1"), (0, 2, 5, 2, 1, "f2")]
 
 
+def test_a_chunk_judged_anew_is_replaced_even_where_it_has_as_many_rows(
+    warehouse: DuckDBWarehouse, memory_path: Path
+) -> None:
+    for fingerprint in ("f1", "f2"):
+        chunk = enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(3, mini_app=f"as {fingerprint}"), fingerprint)
+        assert warehouse.load_window(TOPIC, WINDOWS[0], [chunk]).chunks_loaded == 1
+    assert warehouse.read(EVENTS).get_column("mini_app").to_list() == ["as f2"] * 3
+    assert warehouse.read(LEDGER).rows() == [(0, 0, 3, 3, 0, "f2")]
+
+
 def test_windows_and_topics_do_not_touch_each_other(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
     warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(2))])
     warehouse.load_window(TOPIC, WINDOWS[1], [enriched_chunk(memory_path, WINDOWS[1], 0, 2, events(3))])
