@@ -409,17 +409,21 @@ def test_a_repair_that_finds_other_messages_is_refused(memory_path: Path) -> Non
     assert list(OffsetLog(layout.offsets).all()) == [record]
 
 
-def test_a_whole_chunk_of_other_messages_is_damaged(memory_path: Path) -> None:
-    kafka, layout, record = filled(memory_path)
-    path, other = layout.raw_chunk(record.window, record.file), ChunkWriter(memory_path / "other.parquet")
-    kafka.kafka_partitions[0].messages[3] = (b"k", b"message X")  # as long as the one it replaces
-    [batch] = kafka.read(0, 0, 30, 30)
-    other.write(batch)
-    other.close(record.end)
-    other.path.replace(path)
-    kafka.kafka_partitions[0].messages[3] = (b"k", b"message 3")
+@pytest.mark.parametrize(("landed", "changed"), [(b"message 3", b"message X"), (None, b""), (b"", None)])
+def test_a_whole_chunk_of_other_messages_is_damaged(
+    landed: bytes | None, changed: bytes | None, memory_path: Path
+) -> None:
+    kafka, layout = FakeKafka.of(1), layout_of(memory_path)
+    kafka.produce(0, b"a", landed, b"b", key=b"k")
+    [record] = land_all(kafka, layout)
+    other = FakeKafka.of(1)
+    other.produce(0, b"a", changed, b"b", key=b"k")
+    [batch], writer = other.read(0, 0, 3, 3), ChunkWriter(memory_path / "other.parquet")
+    writer.write(batch)
+    writer.close(record.end)
+    writer.path.replace(layout.raw_chunk(record.window, record.file))
     assert verify(kafka, layout).repaired == [record]
-    assert messages_in_lake(layout, 0) == [(n, b"k", b"message %d" % n) for n in range(30)]
+    assert [value for _, _, value in messages_in_lake(layout, 0)] == [b"a", landed, b"b"]
 
 
 def test_a_repair_that_dies_leaves_the_record_and_no_file(memory_path: Path) -> None:
