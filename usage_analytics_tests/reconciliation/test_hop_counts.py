@@ -107,6 +107,13 @@ def test_a_share_answers_for_its_own_kafka_partitions(chain: Chain) -> None:
         refuse_lost_records(odd, odd.all(), TOPIC, chain.warehouse)
 
 
+def test_a_window_of_which_one_chunk_is_not_loaded_is_unfinished(chain: Chain) -> None:
+    log = OffsetLog(chain.layout.offsets)
+    assert unfinished_windows(log, TOPIC, chain.warehouse) == []
+    chain.warehouse.load_window(TOPIC, OPEN.key, chain.chunks[:3])
+    assert unfinished_windows(log, TOPIC, chain.warehouse) == [OPEN.key]
+
+
 def test_windows_whose_run_died_before_loading_are_unfinished(memory_path: Path) -> None:
     kafka, layout, warehouse = FakeKafka.of(2), Layout(memory_path, TOPIC), DuckDBWarehouse(memory_path / "w.duckdb")
     log = OffsetLog(layout.offsets)
