@@ -409,18 +409,21 @@ def test_a_repair_that_finds_other_messages_is_refused(memory_path: Path) -> Non
     assert list(OffsetLog(layout.offsets).all()) == [record]
 
 
-@pytest.mark.parametrize(("landed", "changed"), [(b"message 3", b"message X"), (None, b""), (b"", None)])
-def test_a_whole_chunk_of_other_messages_is_damaged(
-    landed: bytes | None, changed: bytes | None, memory_path: Path
+@pytest.mark.parametrize(
+    ("landed", "found", "end"),
+    [(b"message 3", b"message X", 3), (None, b"", 3), (b"", None, 3), (b"message 3", b"message 3", 4)],
+)
+def test_a_whole_chunk_of_other_messages_or_of_another_end_is_damaged(
+    landed: bytes | None, found: bytes | None, end: int, memory_path: Path
 ) -> None:
     kafka, layout = FakeKafka.of(1), layout_of(memory_path)
     kafka.produce(0, b"a", landed, b"b", key=b"k")
     [record] = land_all(kafka, layout)
     other = FakeKafka.of(1)
-    other.produce(0, b"a", changed, b"b", key=b"k")
+    other.produce(0, b"a", found, b"b", key=b"k")
     [batch], writer = other.read(0, 0, 3, 3), ChunkWriter(memory_path / "other.parquet")
     writer.write(batch)
-    writer.close(record.end)
+    writer.close(end)
     writer.path.replace(layout.raw_chunk(record.window, record.file))
     assert verify(kafka, layout).repaired == [record]
     assert [value for _, _, value in messages_in_lake(layout, 0)] == [b"a", landed, b"b"]
