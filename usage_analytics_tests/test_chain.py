@@ -13,4 +13,4 @@ def test_invariants_hold_whatever_happens() -> None:
 @pytest.mark.faults
 @pytest.mark.slow
 def test_invariants_hold_whatever_happens_at_length() -> None:
-    run_state_machine_as_test(ChainMachine, settings=settings(max_examples=25, stateful_step_count=30))
+    run_state_machine_as_test(ChainMachine, settings=settings(max_examples=20, stateful_step_count=30))
