@@ -18,7 +18,10 @@ PREFIX = "USAGE_ANALYTICS_"
 MOST = 1_000_000_000  # more than any machine's: whoever asks for more has mistyped
 # Settings of a Kafka client that users set by habit as KAFKA_SASL_USERNAME and the like; other KAFKA_ variables
 # (KAFKA_HOME, KAFKA_OPTS ...) belong to Kafka's own scripts and must not reach the client.
-KAFKA_CLIENT_PREFIXES = ("SECURITY_", "SASL_", "SSL_", "CLIENT_", "SOCKET_", "MESSAGE_MAX_", "FETCH_", "ENABLE_SSL_")
+KAFKA_CLIENT_PREFIXES = (
+    "SECURITY_", "SASL_", "SSL_", "ENABLE_SSL_", "CLIENT_", "SOCKET_", "CONNECTIONS_", "METADATA_MAX_AGE_",
+    "MESSAGE_MAX_", "FETCH_", "COMPRESSION_",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Settings:
     kafka_timeout_s: float = 10.0
     micro_batch_threshold: int = 100_000
     sensor_interval_s: int = 15
+    longest_wait_s: int = 60
     max_messages_per_run: int = 2_000_000
     chunk_messages: int = 250_000
     chunk_megabytes: int = 128
@@ -77,11 +81,12 @@ def load_settings(environment: Environment[str, str] | None = None) -> Settings:
         home=read.folder("HOME", ".usage_analytics"),
         topic=read.text("TOPIC", defaults.topic),
         mapping_name=read.text("MAPPING", defaults.mapping_name),
-        bootstrap_servers=env.get("KAFKA_BOOTSTRAP_SERVERS") or None,
+        bootstrap_servers=_bootstrap_servers(env),
         kafka_client=_kafka_client(env),
         kafka_timeout_s=read.positive("KAFKA_TIMEOUT_S", int(defaults.kafka_timeout_s), most=3_600),
         micro_batch_threshold=read.positive("MICRO_BATCH_THRESHOLD", defaults.micro_batch_threshold),
         sensor_interval_s=read.positive("SENSOR_INTERVAL_S", defaults.sensor_interval_s, most=3_600),
+        longest_wait_s=read.positive("LONGEST_WAIT_S", defaults.longest_wait_s),
         max_messages_per_run=read.positive("MAX_MESSAGES_PER_RUN", defaults.max_messages_per_run),
         chunk_messages=read.positive("CHUNK_MESSAGES", defaults.chunk_messages),
         chunk_megabytes=read.positive("CHUNK_MEGABYTES", defaults.chunk_megabytes),
@@ -117,6 +122,7 @@ SETTINGS_HELP = {
     "MAPPING": "shipped mapping or TOML file that reads the messages",
     "KAFKA_TIMEOUT_S": "how long a broker may take to answer, in seconds",
     "MICRO_BATCH_THRESHOLD": "waiting messages that make the sensor start a micro-batch",
+    "LONGEST_WAIT_S": "fewer start one too, if none was landed for so many seconds",
     "SENSOR_INTERVAL_S": "how often the sensor looks, in seconds; read when the code is loaded",
     "MAX_MESSAGES_PER_RUN": "most messages one micro-batch takes",
     "CHUNK_MESSAGES": "a raw chunk is closed once it holds so many messages",
@@ -140,6 +146,7 @@ def current_values() -> dict[str, str]:
     values = {
         "HOME": s.home, "TOPIC": s.topic, "MAPPING": s.mapping_name, "KAFKA_TIMEOUT_S": f"{s.kafka_timeout_s:g}",
         "MICRO_BATCH_THRESHOLD": s.micro_batch_threshold, "SENSOR_INTERVAL_S": s.sensor_interval_s,
+        "LONGEST_WAIT_S": s.longest_wait_s,
         "MAX_MESSAGES_PER_RUN": s.max_messages_per_run,
         "CHUNK_MESSAGES": s.chunk_messages, "CHUNK_MEGABYTES": s.chunk_megabytes, "BATCH_MESSAGES": s.batch_messages,
         "PARALLEL": s.parallel, "SHARES": s.shares, "PSEUDONYM_KEY": "(set)" if s.pseudonym_key else "(not set)",
@@ -196,6 +203,16 @@ def _clock(read: _Reader) -> TradingClock:
         closing_hour=read.positive("CLOSING_HOUR", TradingClock.closing_hour),
         window_minutes=read.positive("WINDOW_MINUTES", TradingClock.window_minutes),
     )
+
+
+def _bootstrap_servers(env: Environment[str, str]) -> str | None:
+    servers = env.get("KAFKA_BOOTSTRAP_SERVERS") or None
+    if servers is not None and any(sign in servers for sign in "=;"):  # it is shown everywhere, so not even here
+        raise UserError(
+            "KAFKA_BOOTSTRAP_SERVERS is a list such as broker-1:9092,broker-2:9092, found '=' or ';' in it: "
+            "a connection string is a password (KAFKA_SASL_PASSWORD)"
+        )
+    return servers
 
 
 def _kafka_client(env: Environment[str, str]) -> tuple[tuple[str, str], ...]:

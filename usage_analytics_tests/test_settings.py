@@ -29,11 +29,12 @@ def test_values_are_typed() -> None:
         "BATCH_MESSAGES": "9", "PSEUDONYM_KEY": "0123456789abcdef", "EXCHANGE": "XLON", "TIMEZONE": "Europe/London",
         "OPENING_HOUR": "7", "CLOSING_HOUR": "18", "WINDOW_MINUTES": "30", "HISTORY_START": "2026-02-03",
         "PARALLEL": "4", "SHARES": "3", "SENSOR_INTERVAL_S": "11",
+        "LONGEST_WAIT_S": "12",
     }  # fmt: skip
     assert set(values) == set(SETTINGS_HELP)  # a new setting is read, described and tested
     s = load_settings({PREFIX + name: value for name, value in values.items()})
     assert (s.home, s.topic, s.mapping.name, s.kafka_timeout_s) == (Path("/data/ua"), "t", "wikipedia_app_events", 3)
-    assert s.sensor_interval_s == 11
+    assert (s.sensor_interval_s, s.longest_wait_s) == (11, 12)
     assert (s.micro_batch_threshold, s.max_messages_per_run, s.chunk_messages) == (5, 6, 7)
     assert (s.chunk_megabytes, s.batch_messages, s.history_start, s.parallel) == (8, 9, date(2026, 2, 3), 4)
     assert s.shares == 3
@@ -85,9 +86,12 @@ def test_kafka_client_settings_pass_through_and_those_of_its_scripts_do_not() ->
     environment = {
         "KAFKA_SASL_USERNAME": "u", "KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_HOME": "/opt/kafka",
         "KAFKA_OPTS": "-X", "KAFKA_HEAP_OPTS": "-Y", "KAFKA_BOOTSTRAP_SERVERS": "b:9092", "PATH": "/bin",
+        "KAFKA_CONNECTIONS_MAX_IDLE_MS": "180000",
     }  # fmt: skip
     settings = load_settings(environment)
-    assert dict(settings.kafka_client) == {"sasl.username": "u", "security.protocol": "SASL_SSL"}
+    assert dict(settings.kafka_client) == {
+        "sasl.username": "u", "security.protocol": "SASL_SSL", "connections.max.idle.ms": "180000"
+    }  # fmt: skip
     assert settings.bootstrap_servers == "b:9092"
 
 
@@ -97,6 +101,14 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     shown = f"{load_settings()!r} {current_values()}"
     assert not any(value in shown for value in secrets.values())
+
+
+def test_a_connection_string_is_not_shown_as_a_server() -> None:
+    with pytest.raises(
+        UserError, match=r"KAFKA_BOOTSTRAP_SERVERS is a list .*a password \(KAFKA_SASL_PASSWORD\)"
+    ) as told:
+        load_settings({"KAFKA_BOOTSTRAP_SERVERS": "Endpoint=sb://n.servicebus.windows.net/;SharedAccessKey=hush"})
+    assert "hush" not in str(told.value)
 
 
 def test_a_cluster_demands_a_key_of_its_own() -> None:

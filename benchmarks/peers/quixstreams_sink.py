@@ -16,6 +16,7 @@ def main() -> None:
         commit_every=100_000,
         consumer_extra_config={"session.timeout.ms": 6000} | FETCHING,
         use_changelog_topics=False,
+        state_dir=task.folder / "state",
     )
     read = written = 0
 

@@ -45,9 +45,10 @@ def _fits(check: Check) -> str:
         fits.append(f"CASE WHEN v[1] = 'OBJECT' THEN len({other}) = 0 ELSE true END")
     if check.one_of:
         fits.append(f"(v[1] = 'NULL' OR v[2] IN ({_texts(check.one_of)}))")
-    is_number = f"v[1] NOT IN ({_texts(DUCKDB_TYPES['number'])}) OR try_cast(v[2] AS DOUBLE)"
-    fits += [f"({is_number} >= {check.least!r})"] if check.least is not None else []
-    fits += [f"({is_number} <= {check.most!r})"] if check.most is not None else []
+    # A text is no number, whatever its digits.
+    number = f"v[1] = 'NULL' OR CASE WHEN v[1] IN ({_texts(DUCKDB_TYPES['number'])}) THEN try_cast(v[2] AS DOUBLE) END"
+    fits += [f"({number} >= {check.least!r})"] if check.least is not None else []
+    fits += [f"({number} <= {check.most!r})"] if check.most is not None else []
     if check.length is not None:
         size = "CASE v[1] WHEN 'VARCHAR' THEN length(v[2]) WHEN 'ARRAY' THEN json_array_length(v[2]) END"
         fits.append(f"coalesce({size} BETWEEN {check.length[0]} AND {check.length[1]}, true)")

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_file import RAW_SCHEMA
+from usage_analytics.ingestion.connection import Heard
 from usage_analytics.ingestion.range_reader import BATCH_BYTES, POLL_TIMEOUT_S, Silence, undeliverable
 from usage_analytics.native import compiled_piece, loaded
 
@@ -28,6 +29,7 @@ HEADER_TYPE = RAW_SCHEMA.field("headers").type.value_type
 LATEST_MS = 2**50  # producers may claim any time at all; one that does not fit is as good as none
 ONE_BY_ONE = "messages are read one by one"
 Address = ctypes.c_void_p
+ErrorCallback = ctypes.CFUNCTYPE(None, Address, ctypes.c_int, ctypes.c_char_p, Address)
 # What drain.c calls, in the order of its `kafka`.
 FUNCTIONS = ("consume_batch_queue", "message_destroy", "message_timestamp", "message_headers", "header_get_all")
 
@@ -66,6 +68,8 @@ class DrainReader:
         self._servers, self._topic, self._patience_s = client["bootstrap.servers"], topic, patience_s
         functions = (getattr(self._rdkafka, f"rd_kafka_{name}") for name in FUNCTIONS)
         self._kafka = _Kafka(*(ctypes.cast(function, Address).value for function in functions))
+        self._heard = Heard(client)
+        self._note = ErrorCallback(self._noted)  # kept: librdkafka calls it as long as the client lives
         text = ctypes.create_string_buffer(ERROR_TEXT_BYTES)
         configuration = self._configuration(client, text)
         self._client = self._rdkafka.rd_kafka_new(CONSUMER, configuration, text, ERROR_TEXT_BYTES)
@@ -96,7 +100,7 @@ class DrainReader:
     def _batches(
         self, queue: int, kafka_partition: int, start: int, end: int, batch_messages: int
     ) -> Iterator[pa.RecordBatch]:
-        silence = Silence(self._servers, self._topic, kafka_partition, self._patience_s)
+        silence = Silence(self._servers, self._topic, kafka_partition, self._patience_s, self._heard)
         timeout_ms = int(POLL_TIMEOUT_S * 1_000)
         memory = _Memory(self._drain, batch_messages, start)
         found = memory.columns.contents
@@ -108,6 +112,8 @@ class DrainReader:
                 raise undeliverable(self._servers, self._topic, *place, self._reason(found.error))
             if found.heard:
                 silence.broken()
+            else:
+                self._rdkafka.rd_kafka_poll(self._client, 0)  # only then does it tell what it has heard
             silence.refuse_if_long(found.position)
             if found.rows >= batch_messages or found.used >= BATCH_BYTES:
                 yield _batch(found, memory)
@@ -119,12 +125,16 @@ class DrainReader:
     def _configuration(self, client: dict[str, Any], text: Any) -> int:
         configuration: int = self._rdkafka.rd_kafka_conf_new()
         self._rdkafka.rd_kafka_conf_set_log_cb(configuration, None)  # it would write to the terminal
+        self._rdkafka.rd_kafka_conf_set_error_cb(configuration, self._note)
         for name, value in client.items():
             plain = str(value).lower() if isinstance(value, bool) else str(value)
             if self._rdkafka.rd_kafka_conf_set(configuration, name.encode(), plain.encode(), text, ERROR_TEXT_BYTES):
                 self._rdkafka.rd_kafka_conf_destroy(configuration)
                 raise UserError(f"Kafka settings are not usable: {text.value.decode(errors='replace')}")
         return configuration
+
+    def _noted(self, client: int, code: int, text: bytes, opaque: int) -> None:
+        self._heard.note(code, text.decode(errors="replace"))
 
     def _reason(self, code: int) -> str:
         return str(self._rdkafka.rd_kafka_err2str(code).decode())
@@ -141,6 +151,7 @@ def compiled() -> tuple[ctypes.CDLL, ctypes.CDLL] | None:
     code, length, number, text = ctypes.c_int, ctypes.c_size_t, ctypes.c_int64, ctypes.c_char_p
     for name, result, arguments in (
         ("conf_new", Address, []), ("conf_destroy", None, [Address]), ("conf_set_log_cb", None, [Address, Address]),
+        ("conf_set_error_cb", None, [Address, ErrorCallback]), ("poll", code, [Address, code]),
         ("conf_set", code, [Address, text, text, text, length]), ("new", Address, [code, Address, text, length]),
         ("topic_new", Address, [Address, text, Address]), ("topic_destroy", None, [Address]),
         ("destroy", None, [Address]), ("queue_new", Address, [Address]), ("queue_destroy", None, [Address]),

@@ -16,7 +16,8 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.client_settings import reason, told_settings
+from usage_analytics.ingestion.client_settings import told_settings
+from usage_analytics.ingestion.connection import Heard, metadata, no_answer
 from usage_analytics.ingestion.draining import DrainReader, compiled
 from usage_analytics.ingestion.embedded_broker import CLUSTER_ID_PREFIX
 from usage_analytics.ingestion.planning import Watermarks
@@ -48,18 +49,18 @@ class KafkaSource:
         self.topic = topic
         self._servers = client["bootstrap.servers"]
         self._timeout_s = timeout_s
-        self._last_error = ""
+        self._heard = Heard(client)
         fixed = {
             "group.id": "usage-analytics",  # librdkafka demands one; nothing is ever committed to it
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "error",
         }
-        heard = {"error_cb": self._remember, "logger": LOGGER}
+        heard = {"error_cb": self._heard, "logger": LOGGER}
         with told_settings(client):
             self._consumer = Consumer({**FETCH_TUNING, **client, **fixed, **heard})
             self._admin = AdminClient({**client, "allow.auto.create.topics": False, **heard})
-        self._one_by_one = ConsumerReader(self._consumer, self._servers, topic, SILENCE * timeout_s)
+        self._one_by_one = ConsumerReader(self._consumer, self._servers, topic, SILENCE * timeout_s, self._heard)
         self._reader: RangeReader = self._one_by_one
         if (libraries := compiled()) is not None:
             self._reader = DrainReader(libraries, {**FETCH_TUNING, **client, **fixed}, topic, SILENCE * timeout_s)
@@ -73,6 +74,7 @@ class KafkaSource:
 
     def topic_id(self) -> str:
         """The topic's identity at this moment; empty where the cluster tells none."""
+        self._metadata()  # tells a wrong password sooner than the question itself
         try:
             asked = self._admin.describe_topics(TopicCollection([self.topic]), request_timeout=self._timeout_s)
             found = str(asked[self.topic].result().topic_id)
@@ -84,11 +86,11 @@ class KafkaSource:
 
     def watermarks(self) -> dict[int, Watermarks]:
         """What Kafka holds of each Kafka partition now."""
-        metadata = self._metadata()
+        cluster = self._metadata()
         # By what answers, not by how it was named: KAFKA_BOOTSTRAP_SERVERS may name the embedded broker too.
-        embedded = str(metadata.cluster_id).startswith(CLUSTER_ID_PREFIX)
+        embedded = str(cluster.cluster_id).startswith(CLUSTER_ID_PREFIX)
         of = self._fetched_watermarks if embedded else self._watermarks
-        partitions = sorted(metadata.topics[self.topic].partitions)
+        partitions = sorted(cluster.topics[self.topic].partitions)
         return {partition: of(partition) for partition in partitions}
 
     def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]:
@@ -96,14 +98,13 @@ class KafkaSource:
         return self._reader.read(kafka_partition, start, end, batch_messages)
 
     def _metadata(self) -> ClusterMetadata:
-        try:
-            metadata = self._consumer.list_topics(self.topic, timeout=self._timeout_s)
-        except KafkaException as error:
-            raise self._unreachable(error) from None
-        topic = metadata.topics[self.topic]
+        found = metadata(self._consumer, self._heard, self._servers, self._timeout_s, self.topic)
+        topic = found.topics[self.topic]
+        if topic.error is not None and topic.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise UserError(f"Kafka at {self._servers} does not let this user read topic {self.topic!r}")
         if topic.error is not None or not topic.partitions:
             raise self._not_there(topic.error.str() if topic.error is not None else "it has no partitions")
-        return metadata
+        return found
 
     def _watermarks(self, kafka_partition: int) -> Watermarks:
         target, deadline = TopicPartition(self.topic, kafka_partition), time.monotonic() + self._timeout_s
@@ -131,11 +132,8 @@ class KafkaSource:
         raise UserError(f"the embedded broker at {self._servers} did not answer a fetch of {self.topic!r}")
 
     def _unreachable(self, error: KafkaException) -> UserError:
-        why = self._last_error or reason(error)
-        return UserError(f"Kafka at {self._servers} did not answer within {self._timeout_s:g} s: {why}")
+        self._consumer.poll(0)  # only then does the client tell what it has heard
+        return no_answer(error, self._heard, self._servers, self._timeout_s)
 
     def _not_there(self, why: str) -> UserError:
         return NoTopic(f"topic {self.topic!r} is not on Kafka at {self._servers}: {why}")
-
-    def _remember(self, error: KafkaError) -> None:
-        self._last_error = error.str()

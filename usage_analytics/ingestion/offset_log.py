@@ -11,6 +11,7 @@ import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,11 @@ class OffsetLog:
         """The newest record of each Kafka partition that has any."""
         lasts = {partition: self.last(partition) for partition in self.kafka_partitions()}
         return {partition: record for partition, record in lasts.items() if record is not None}
+
+    def last_commit(self) -> datetime | None:
+        """When a chunk was last committed, by the file system's clock; None before the first."""
+        files = (self._path(last.kafka_partition, last.start) for last in self.lasts().values())
+        return max((datetime.fromtimestamp(file.stat().st_mtime, UTC) for file in files), default=None)
 
     def topic_ids(self) -> set[str]:
         """The topics that the newest records are of, whatever the share, by Kafka's own identity."""

@@ -12,6 +12,7 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Messa
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_file import RAW_SCHEMA
+from usage_analytics.ingestion.connection import Heard
 
 POLL_MESSAGES = 1_000
 FIRST_POLL_MESSAGES = 8
@@ -36,21 +37,23 @@ class RangeReader(Protocol):
 class Silence:
     """Ends a read when Kafka has given no sign for too long."""
 
-    def __init__(self, servers: str, topic: str, kafka_partition: int, patience_s: float) -> None:
+    def __init__(self, servers: str, topic: str, kafka_partition: int, patience_s: float, heard: Heard) -> None:
         self._place = (servers, topic, kafka_partition)
-        self._patience_s = patience_s
+        self._patience_s, self._heard = patience_s, heard
         self.broken()
 
     def broken(self) -> None:
         """Something came."""
         self._since = time.monotonic()
+        self._heard.forget()
 
     def refuse_if_long(self, position: int) -> None:
         """`UserError` if nothing came for too long."""
         if time.monotonic() - self._since > self._patience_s:
             servers, topic, kafka_partition = self._place
             where = f"{topic} partition {kafka_partition} from offset {position}"
-            raise UserError(f"Kafka at {servers} stopped answering while reading {where}")
+            why = self._heard.refusal() or self._heard.cause
+            raise UserError(f"Kafka at {servers} stopped answering while reading {where}{f': {why}' if why else ''}")
 
 
 class Undeliverable(UserError):
@@ -67,12 +70,13 @@ def undeliverable(servers: str, topic: str, kafka_partition: int, offset: int, w
 class ConsumerReader:
     """A `RangeReader` on a consumer that it does not own."""
 
-    def __init__(self, consumer: Consumer, servers: str, topic: str, patience_s: float) -> None:
+    def __init__(self, consumer: Consumer, servers: str, topic: str, patience_s: float, heard: Heard) -> None:
         self._consumer, self._servers, self._topic, self._patience_s = consumer, servers, topic, patience_s
+        self._heard = heard
 
     def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]:
         self._consumer.assign([TopicPartition(self._topic, kafka_partition, start)])
-        silence = Silence(self._servers, self._topic, kafka_partition, self._patience_s)
+        silence = Silence(self._servers, self._topic, kafka_partition, self._patience_s, self._heard)
         waiting: list[Message] = []
         waiting_bytes, position = 0, start
         while position < end:

@@ -9,7 +9,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.client_settings import reason, told_settings
+from usage_analytics.ingestion.client_settings import told_settings
+from usage_analytics.ingestion.connection import Heard, metadata
 
 METADATA_TIMEOUT_S = 10.0
 CREATION_DEADLINE_S = 30.0
@@ -23,18 +24,16 @@ def ensure_topic(client: dict[str, Any], topic: str, partitions: int) -> None:
 
 def partitions_of(client: dict[str, Any], topic: str) -> int:
     """How many Kafka partitions the topic has, 0 if there is none; unreachable Kafka is a `UserError`."""
+    heard = Heard(client)
     with told_settings(client):
-        admin = AdminClient({**client, "log_level": 0, "allow.auto.create.topics": False})
-    try:
-        found = admin.list_topics(timeout=METADATA_TIMEOUT_S).topics.get(topic)
-    except KafkaException as error:
-        raise UserError(f"Kafka at {client['bootstrap.servers']} did not answer: {reason(error)}") from None
+        admin = AdminClient({**client, "log_level": 0, "allow.auto.create.topics": False, "error_cb": heard})
+    found = metadata(admin, heard, client["bootstrap.servers"], METADATA_TIMEOUT_S).topics.get(topic)
     return 0 if found is None or found.error is not None else len(found.partitions)
 
 
 def create_topic(bootstrap_config: Mapping[str, Any], topic: str, partitions: int) -> None:
     """The topic exists with that many partitions, each with a leader. UserError: it has another number."""
-    admin = AdminClient({**bootstrap_config, "allow.auto.create.topics": False})
+    admin = AdminClient({**bootstrap_config, "log_level": 0, "allow.auto.create.topics": False})
     try:
         # -1: the cluster's own default replication factor
         admin.create_topics([NewTopic(topic, partitions, -1)])[topic].result(CREATION_DEADLINE_S)

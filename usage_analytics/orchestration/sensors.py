@@ -1,6 +1,6 @@
-"""Starts micro-batches by themselves when enough messages wait."""
+"""Starts micro-batches by themselves when enough messages wait, or some wait long enough."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -23,7 +23,7 @@ WAREHOUSE_WAIT_S = 10.0  # a tick must end within 60 s
 
 @dg.sensor(
     job=micro_batch, minimum_interval_seconds=SETTINGS.sensor_interval_s, default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts a micro-batch when enough messages wait, measured against what is in the lake.",
+    description="Starts a micro-batch when enough messages wait, or some long enough, measured against the lake.",
 )  # fmt: skip
 def waiting_messages(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
     # Nothing depends on a cursor: a wiped Dagster database, a failed run or a lost tick heal at the next tick.
@@ -62,11 +62,17 @@ def _requests(settings: Settings, share: Share, ranges: Ranges, now: datetime) -
     unfinished = reversed(_unfinished(settings, share))
     keys = {ended: f"{ended}@{share}@unfinished@{attempt}" for ended in unfinished if ended < window}
     # The threshold is what is worth one run, so each share's messages are held against all of it.
-    if _messages(ranges) >= settings.micro_batch_threshold:
+    if _messages(ranges) >= settings.micro_batch_threshold or (ranges and _overdue(settings, share, now)):
         # Both ends are in the key, so that neither new messages nor progress is taken for a repetition.
         ends = f"{sum(start for start, _ in ranges.values())}-{sum(end for _, end in ranges.values())}"
         keys[window] = f"{window}@{share}@{ends}@{attempt}"
     return [request(key, share, run_key) for key, run_key in keys.items()]
+
+
+def _overdue(settings: Settings, share: Share, now: datetime) -> bool:
+    # By the last landing rather than by the messages' own times, which producers may set as they like.
+    last = parts.offset_log(settings, share).last_commit()
+    return last is None or now - last >= timedelta(seconds=settings.longest_wait_s)
 
 
 def _unfinished(settings: Settings, share: Share) -> list[str]:

@@ -1,6 +1,7 @@
 """Sends messages to one Kafka topic, and knows at the end that each one arrived."""
 
 import logging
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,7 @@ TUNING = {
     "queue.buffering.max.kbytes": 131_072,
 }
 FLUSH_TIMEOUT_S = 60.0
+LOOK_S = 1.0  # how long a flush goes on before it looks whether Kafka refuses the client
 ANY_PARTITION = -1  # chosen by the key
 LOGGER = logging.getLogger("usage_analytics.kafka")  # librdkafka would write to the terminal itself
 
@@ -23,15 +25,17 @@ class TopicProducer:
     """A producer of one topic; whatever Kafka refuses is a `UserError` at the next call, or at `close`."""
 
     def __init__(self, client: dict[str, Any], topic: str) -> None:
-        from confluent_kafka import KafkaException, Producer
+        from confluent_kafka import Producer
 
-        self._servers, self._topic = client["bootstrap.servers"], topic
+        from usage_analytics.ingestion.client_settings import told_settings
+        from usage_analytics.ingestion.connection import Heard
+
+        self._servers, self._topic, self._heard = client["bootstrap.servers"], topic, Heard(client)
         self._refused: list[str] = []
         self.sent = 0
-        try:
-            self._producer = Producer({**TUNING, **client, "on_delivery": self._note, "logger": LOGGER})
-        except KafkaException as error:
-            raise UserError(f"Kafka settings are not usable: {error.args[0].str()}") from None
+        heard = {"error_cb": self._heard, "on_delivery": self._note, "logger": LOGGER}
+        with told_settings(client):
+            self._producer = Producer({**TUNING, **client, **heard})
 
     def send(self, messages: Iterable[tuple[bytes | None, bytes | None]], kafka_partition: int = ANY_PARTITION) -> None:
         """Hand over keys and values, waiting while the queue is full."""
@@ -57,8 +61,16 @@ class TopicProducer:
 
     def close(self) -> None:
         """Wait until Kafka has all of them."""
-        left = self._producer.flush(FLUSH_TIMEOUT_S)
-        self._refuse_losses(f"{left} were not acknowledged within {FLUSH_TIMEOUT_S:g} s" if left else None)
+        deadline = time.monotonic() + FLUSH_TIMEOUT_S
+        before = left = len(self._producer)
+        while left and time.monotonic() < deadline:
+            left = self._producer.flush(LOOK_S)
+            if left < before:
+                self._heard.forget()  # it gets on
+            elif self._heard.from_all and self._heard.refusal():
+                break
+            before = left
+        self._refuse_losses(f"{left} were not acknowledged" if left else None)
 
     def _note(self, error: Any, message: Any) -> None:
         if error is not None:
@@ -67,4 +79,6 @@ class TopicProducer:
     def _refuse_losses(self, why: str | None = None) -> None:
         if self._refused or why:
             place = f"Kafka at {self._servers} did not take all messages of {self._topic!r}"
-            raise UserError(f"{place}: {self._refused[0] if self._refused else why}")
+            cause = self._heard.refusal() or self._heard.cause
+            told = [self._refused[0] if self._refused else why, cause]
+            raise UserError(f"{place}: {'; '.join(each for each in told if each)}")

@@ -30,6 +30,7 @@ def opened(path: Path, wait_s: float, memory_limit: str) -> Iterator[Connection]
     spill = {"memory_limit": memory_limit, "temp_directory": f"{path}.spill"}
     engine = create_engine(f"duckdb:///{path}", poolclass=NullPool, connect_args={"config": spill})
     with _damage_told(path), _patiently(path, wait_s, engine.connect) as connection:
+        connection.execute(text("SET enable_progress_bar = false"))  # it would write into the middle of a run's output
         for statement in sql("schema").split(";\n"):
             connection.execute(text(statement))
         connection.commit()

@@ -31,7 +31,6 @@ SETTINGS = {
     "node.id": "1",
     "inter.broker.listener.name": "PLAINTEXT",
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
     "auto.create.topics.enable": "false",  # a test that misspells its topic should learn of it
     "group.initial.rebalance.delay.ms": "0",
     # After a kill the controller awaits the end of the dead broker's session: 9 s by default.
@@ -72,8 +71,12 @@ class ApacheKafka:
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def start(cls, directory: Path, settings: Mapping[str, str] | None = None) -> Self:
+    def start(
+        cls, directory: Path, settings: Mapping[str, str] | None = None, listeners: Mapping[str, int] | None = None
+    ) -> Self:
         """A formatted, answering Kafka; `settings` go over the ones above, server.properties names.
+
+        `listeners` are ports beside the plain one, by their security protocol.
 
         UserError: no Java or Maven, no jars, or no answer within 30 s (with the last lines of its log).
         """
@@ -81,7 +84,8 @@ class ApacheKafka:
         directory.mkdir(parents=True, exist_ok=True)
         port = free_port()
         kafka = cls(directory, jars, port, _new_cluster_id())
-        kafka._configure(controller_port=free_port(taken=(port,)), settings=settings or {})
+        controller_port = free_port(taken=(port, *(listeners or {}).values()))
+        kafka._configure(controller_port, settings or {}, listeners or {})
         kafka._format()
         kafka._launch()
         atexit.register(kafka.kill)
@@ -119,10 +123,14 @@ class ApacheKafka:
         self.stop()
         self._launch()
 
-    def _configure(self, controller_port: int, settings: Mapping[str, str]) -> None:
+    def _configure(self, controller_port: int, settings: Mapping[str, str], listeners: Mapping[str, int]) -> None:
+        ports = {"PLAINTEXT": self.port, **listeners}
+        open_to_clients = ",".join(f"{protocol}://{HOST}:{port}" for protocol, port in ports.items())
+        protocols = ",".join(f"{protocol}:{protocol}" for protocol in ports)
         mine = {
-            "listeners": f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{HOST}:{self.port}",
+            "listeners": f"{open_to_clients},CONTROLLER://{HOST}:{controller_port}",
+            "advertised.listeners": open_to_clients,
+            "listener.security.protocol.map": f"{protocols},CONTROLLER:PLAINTEXT",
             "controller.quorum.voters": f"1@{HOST}:{controller_port}",
             "log.dirs": str(self.directory / "data"),
         }

@@ -29,7 +29,7 @@ from usage_analytics.ingestion.verification import tiling_faults
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import QUIET
 from usage_analytics.reconciliation.hop_counts import reconcile
-from usage_analytics.settings import PREFIX, Settings, load_settings
+from usage_analytics.settings import MOST, PREFIX, Settings, load_settings
 from usage_analytics.simulation.lanes import Lane
 from usage_analytics.simulation.recorded import send
 from usage_analytics.simulation.scenario import NO_TROUBLE, Scenario
@@ -198,6 +198,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, home: Path, **chosen: obj
         if name.startswith((PREFIX, "KAFKA_", "DAGSTER_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv(PREFIX + "HOME", str(home))
+    monkeypatch.setenv(PREFIX + "LONGEST_WAIT_S", str(MOST))  # runs start when a test says so
     for name, value in chosen.items():
         monkeypatch.setenv(PREFIX + name, str(value))
 

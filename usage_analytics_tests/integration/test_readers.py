@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion import draining, kafka_source
@@ -21,6 +24,7 @@ from usage_analytics.ingestion.topics import create_topic
 
 MEGABYTE = 2**20
 LARGE = {"message.max.bytes": 8 * MEGABYTE, "linger.ms": 5}
+CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 Rows = list[dict[str, Any]]
 
 
@@ -43,6 +47,14 @@ def by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type:
     return DrainReader
 
 
+def topic_of_large_messages(servers: str) -> str:
+    topic = f"read-{uuid.uuid4().hex[:8]}"
+    settings = {"max.message.bytes": str(8 * MEGABYTE)}
+    admin = AdminClient({"bootstrap.servers": servers})  # kept until it is done
+    admin.create_topics([NewTopic(topic, 1, -1, config=settings)])[topic].result(30)
+    return topic
+
+
 def topic_on(servers: str, partitions: int = 1, **settings: str) -> str:
     topic = f"read-{uuid.uuid4().hex[:8]}"
     create_topic({"bootstrap.servers": servers}, topic, partitions)
@@ -55,8 +67,8 @@ def source_of(servers: str, topic: str, kind: type, timeout_s: float = 10) -> Ka
     return source
 
 
-def produce(servers: str, topic: str, messages: Rows) -> None:
-    producer = Producer({"bootstrap.servers": servers, **LARGE})
+def produce(servers: str, topic: str, messages: Rows, codec: str = "none") -> None:
+    producer = Producer({"bootstrap.servers": servers, "compression.type": codec, **LARGE})
     for message in messages:
         producer.produce(topic, **message)
     assert producer.flush(30) == 0
@@ -139,6 +151,23 @@ def test_batches_of_large_messages_are_cut_early(by: type, large: Callable[[int]
     assert [row["key"] for row in found] == [message.get("key") for message in messages]
     assert sum(len(header["value"]) for row in found for header in row["headers"] or ()) in (0, 100 * MEGABYTE)
     assert max(batch.nbytes for batch in batches) < 80 * MEGABYTE
+
+
+def test_every_compression_is_read(servers: str, by: type) -> None:
+    topic = topic_on(servers)
+    sent = [f"{codec} {n} {'x' * 200}".encode() for codec in CODECS for n in range(100)]
+    for number, codec in enumerate(CODECS):
+        produce(servers, topic, [{"value": value} for value in sent[100 * number :][:100]], codec)
+    with source_of(servers, topic, by) as source:
+        assert [row["value"] for row in rows(source.read(0, 0, len(sent), 99))] == sent
+
+
+def test_compressed_messages_of_some_megabytes_are_read(servers: str, by: type) -> None:
+    topic = topic_of_large_messages(servers)
+    sent = [os.urandom(2 * MEGABYTE) + b"x" * n * MEGABYTE for n in (0, 3, 1)]
+    produce(servers, topic, [{"value": value} for value in sent], "zstd")
+    with source_of(servers, topic, by) as source:
+        assert [row["value"] for row in rows(source.read(0, 0, len(sent), 1_000))] == sent
 
 
 def test_an_offset_that_kafka_does_not_hold_is_named(by: type, apache: Any) -> None:

@@ -42,6 +42,10 @@ def test_an_empty_warehouse_answers(warehouse: DuckDBWarehouse) -> None:
     assert warehouse.load_window(TOPIC, WINDOWS[0], []).rows == 0
 
 
+def test_duckdb_draws_nothing_into_the_output_of_a_run(warehouse: DuckDBWarehouse) -> None:
+    assert warehouse.read("SELECT current_setting('enable_progress_bar') AS drawn").item() is False
+
+
 def test_loading_again_changes_nothing(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
     chunks = [
         enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(5), dead_letters=2),
