@@ -33,7 +33,7 @@ test-slow: $(VENV)/.installed-dev ## Run the tests that take longer (some minute
 	$(BIN)/python -m pytest -m "slow and not faults" -rs
 
 test-faults: $(VENV)/.installed-dev ## Kill, cut off, fill up, damage; prove that all heals (TIMES=20: so often in a row)
-	@echo "About 8 minutes a round. $(TESTS_NEED)"
+	@echo "About 10 minutes a round. $(TESTS_NEED)"
 	@for round in $$(seq $(TIMES)); do echo "Round $$round of $(TIMES)"; $(BIN)/python -m pytest -m faults -rs || exit 1; done
 
 bench-ingestion: $(VENV)/.installed $(PEERS)/.installed benchmarks/peers/spark_connector ## Measure ingestion beside its peers (an hour)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from usage_analytics.contract import load_mapping
 from usage_analytics.enrichment.enrich import Enricher, EnrichmentReport
 from usage_analytics.enrichment.enriched_chunk import (
+    REPEATING,
     EnrichedDamaged,
     EnrichedReader,
     Examination,
@@ -26,6 +27,7 @@ from usage_analytics.enrichment.enriched_chunk import (
 )
 from usage_analytics.ingestion.offset_log import ChunkRecord
 from usage_analytics.lake.layout import Layout
+from usage_analytics.lake.sealed_parquet import read_footer, write_sealed
 from usage_analytics.trading_calendar import trading_calendar
 
 REMEDY = f"materialize usage_events of window {OPEN.key}"
@@ -175,6 +177,14 @@ def test_dead_letters_of_another_enrichment_are_replaced(chunk: Enriched) -> Non
     chunk.key = KEY
     [damage] = chunk.enrich().damage
     assert "it is of another enrichment than the usage events" in damage
+    assert chunk.files() == clean
+
+
+def test_fewer_dead_letters_than_the_usage_events_tell_of_are_made_again(chunk: Enriched) -> None:
+    clean, letters = chunk.files(), pq.read_table(chunk.letters)
+    write_sealed(letters.slice(1), chunk.letters, read_footer(chunk.letters).facts, REPEATING)
+    [damage] = chunk.enrich().damage
+    assert f"it has {letters.num_rows - 1} dead letters, not {letters.num_rows}" in damage
     assert chunk.files() == clean
 
 

@@ -5,12 +5,14 @@ from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from fakes import KEY, OPEN, TOPIC, FakeKafka, message
+from fakes import KEY, OPEN, TOPIC, Crash, FakeKafka, message
 
 from usage_analytics.contract import load_mapping
 from usage_analytics.enrichment import enriched_chunk
 from usage_analytics.enrichment.enrich import Enricher
+from usage_analytics.enrichment.judge import Judging
 from usage_analytics.ingestion.chunk_landing import Limits, Worker
 from usage_analytics.ingestion.landing import land
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
@@ -73,3 +75,33 @@ def test_messages_land_whatever_happens_to_their_enrichment(
     assert files(layout) == {}
     assert "could not be enriched while it was landed" in caplog.text
     assert enricher(layout).enrich(records).enriched_now == 4
+
+
+def test_a_message_that_could_not_be_judged_leaves_its_chunk_for_later(
+    kafka: FakeKafka, memory_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, add, calls = Layout(memory_path, TOPIC), Judging.add, [0]
+
+    def out_of_memory_once(judging: Judging, batch: pa.RecordBatch) -> None:
+        calls[0] += 1
+        if calls[0] == 2:
+            raise MemoryError
+        add(judging, batch)
+
+    monkeypatch.setattr(Judging, "add", out_of_memory_once)
+    records = landed(kafka, layout)
+    assert len([path for path in files(layout) if "usage_events" in path]) == len(records) - 1
+    report = enricher(layout).enrich(records)
+    assert (report.enriched_now, report.rows + report.dead_letters) == (1, 116)
+
+
+def test_nothing_is_enriched_of_a_chunk_that_was_never_committed(
+    kafka: FakeKafka, memory_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise Crash
+
+    monkeypatch.setattr(OffsetLog, "commit", die)
+    with pytest.raises(Crash):
+        landed(kafka, Layout(memory_path, TOPIC))
+    assert files(Layout(memory_path, TOPIC)) == {}

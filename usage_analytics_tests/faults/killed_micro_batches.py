@@ -1,8 +1,9 @@
 """A program of its own: runs the micro_batch job in child processes that end by SIGKILL. `killed_runs` talks to it.
 
 One request is one line of JSON on stdin: the window, the environment, and where the run kills itself or after how long
-it is killed. One line of JSON on stdout answers: the signal that ended the run, or 0. Children are forked from this
-process, which has imported the graph but opened nothing, because importing takes longer than the run.
+it is killed, or where it meets another run. One line of JSON on stdout answers: the signal that ended the run, or 0.
+Children are forked from this process, which has imported the graph but opened nothing, because importing takes longer
+than the run.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import select
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +54,8 @@ def run(request: dict[str, Any]) -> None:
     os.environ.update(request["environment"])
     if request.get("point"):
         POINTS[request["point"]]()
+    if request.get("meeting"):
+        meet_at_first_record(Path(request["meeting"]))
     from usage_analytics.orchestration.instance import open_instance
     from usage_analytics.orchestration.run_now import QUIET, defs
     from usage_analytics.settings import load_settings
@@ -91,6 +95,31 @@ def after(owner: Any, name: str, call: int = 1) -> None:
         return result
 
     setattr(owner, name, wrapped)
+
+
+def meet_at_first_record(meeting: Path) -> None:
+    """Wait with the first record until the other run stands there too; note each conflict in the folder."""
+    from usage_analytics.ingestion.chunk_landing import _OpenChunk
+    from usage_analytics.ingestion.offset_log import OffsetConflict
+
+    link, commit, me = os.link, _OpenChunk.commit, meeting / str(os.getpid())
+
+    def link_together(temporary: Any, path: Path) -> None:
+        if path.suffix == ".json" and not me.with_suffix(".here").exists():
+            me.with_suffix(".here").touch()
+            while len(list(meeting.glob("*.here"))) < 2:  # until LONGEST_RUN_S
+                time.sleep(0.001)
+        link(temporary, path)
+
+    def noting_commit(chunk: _OpenChunk, end: int) -> Any:
+        try:
+            return commit(chunk, end)
+        except OffsetConflict as conflict:
+            with me.with_suffix(".conflicts").open("a") as noted:
+                print(conflict, file=noted)
+            raise
+
+    os.link, _OpenChunk.commit = link_together, noting_commit  # type: ignore[assignment, method-assign]
 
 
 def in_unfinished_chunk_file() -> None:

@@ -27,10 +27,13 @@ class KilledRuns:
         self.begin(window, point, after_s)
         return self.end()
 
-    def begin(self, window: str, point: str | None = None, after_s: float | None = None) -> None:
-        """Start a run, to be awaited by `end`."""
+    def begin(
+        self, window: str, point: str | None = None, after_s: float | None = None, meeting: Path | None = None
+    ) -> None:
+        """Start a run, to be awaited by `end`; ``meeting``: a folder by which two runs come to their first record."""
         environment = {n: v for n, v in os.environ.items() if n.startswith((PREFIX, "KAFKA_"))}
         request = {"window": window, "environment": environment, "point": point, "after_s": after_s}
+        request |= {"meeting": str(meeting)} if meeting else {}
         assert self._process.stdin is not None
         print(json.dumps(request), file=self._process.stdin, flush=True)
 

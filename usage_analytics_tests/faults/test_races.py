@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from usage_analytics import parts
+from usage_analytics.ingestion.offset_log import chunk_name
 from usage_analytics_tests.faults.killed_runs import KilledRuns
-from usage_analytics_tests.integration.platform_under_test import Produced, micro_batch, open_window
+from usage_analytics_tests.integration.platform_under_test import PARTITIONS, Produced, micro_batch, open_window
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
@@ -20,13 +23,20 @@ def racers() -> Iterator[list[KilledRuns]]:
         yield [first, second]
 
 
-def test_two_runs_at_once(racers: list[KilledRuns], produced: Produced) -> None:
+def test_two_runs_at_once(racers: list[KilledRuns], produced: Produced, tmp_path: Path) -> None:
     window = open_window(produced.settings)
-    for _ in range(4):
+    for number in range(4):
         produced.send(1_500, broken_of_each_kind=2)
+        committed, meeting = parts.offset_log(produced.settings).committed(), tmp_path / f"meeting {number}"
+        meeting.mkdir()
         for racer in racers:
-            racer.begin(window)
+            racer.begin(window, meeting=meeting)
         assert [racer.end() for racer in racers] == [0, 0]
+        # Both had read the same range, and stood before the same record: it let one of them pass.
+        assert len(list(meeting.glob("*.here"))) == 2
+        lost = [path.read_text().split() for path in meeting.glob("*.conflicts")]
+        starts = [chunk_name(produced.settings.topic, p, committed.get(p, 0)) for p in range(PARTITIONS)]
+        assert sum(name in starts for names in lost for name in names) >= 1, lost
     assert micro_batch(produced.settings, window).success
     produced.assert_came_through_once()
 

@@ -1,6 +1,9 @@
 """Landing: whatever happens, the messages in the lake are those that were produced, each once, in order."""
 
 import random
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -409,6 +412,26 @@ def test_a_repair_that_finds_other_messages_is_refused(memory_path: Path) -> Non
     assert list(OffsetLog(layout.offsets).all()) == [record]
 
 
+@pytest.mark.parametrize(
+    ("landed", "found", "end"),
+    [(b"message 3", b"message X", 3), (None, b"", 3), (b"", None, 3), (b"message 3", b"message 3", 4)],
+)
+def test_a_whole_chunk_of_other_messages_or_of_another_end_is_damaged(
+    landed: bytes | None, found: bytes | None, end: int, memory_path: Path
+) -> None:
+    kafka, layout = FakeKafka.of(1), layout_of(memory_path)
+    kafka.produce(0, b"a", landed, b"b", key=b"k")
+    [record] = land_all(kafka, layout)
+    other = FakeKafka.of(1)
+    other.produce(0, b"a", found, b"b", key=b"k")
+    [batch], writer = other.read(0, 0, 3, 3), ChunkWriter(memory_path / "other.parquet")
+    writer.write(batch)
+    writer.close(end)
+    writer.path.replace(layout.raw_chunk(record.window, record.file))
+    assert verify(kafka, layout).repaired == [record]
+    assert [value for _, _, value in messages_in_lake(layout, 0)] == [b"a", landed, b"b"]
+
+
 def test_a_repair_that_dies_leaves_the_record_and_no_file(memory_path: Path) -> None:
     kafka, layout, record = filled(memory_path)
 
@@ -468,6 +491,26 @@ def test_a_broken_kafka_partition_does_not_keep_the_others_waiting(threads: int,
         land(hire(kafka), log, layout, OPEN, limits, OPEN.start)
     assert {record.kafka_partition: record.rows for record in log.all()} == {1: 50, 2: 50, 3: 50}
     assert chunk_files(layout) == {record.file for record in log.all()}
+
+
+def test_an_interruption_is_heeded_after_a_batch_and_leaves_no_file(memory_path: Path) -> None:
+    kafka, layout = FakeKafka.of(1), layout_of(memory_path)
+    batches: list[int] = []
+    kafka.produce(0, *[b"m"] * 3_000)
+
+    def slow(number: int) -> None:
+        if number == 3:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # Ctrl-C
+        batches.append(number)
+        time.sleep(0.001)
+
+    kafka.after_batch = slow
+    with pytest.raises(KeyboardInterrupt):
+        land_all(kafka, layout, limits=replace(AMPLE, batch_messages=1))
+    assert 3 < len(batches) < 3_000
+    assert chunk_files(layout) == set()
+    kafka.after_batch = lambda number: None
+    assert [record.rows for record in land_all(kafka, layout)] == [3_000]
 
 
 @pytest.mark.parametrize("step", ["write", "close"])

@@ -3,12 +3,14 @@
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from fakes import KEY, OPEN, TOPIC, FakeKafka, land_all, message
 from whole_chain import Chain
 
 from usage_analytics.contract import load_mapping
 from usage_analytics.enrichment.enrich import Enricher
+from usage_analytics.enrichment.enriched_chunk import write_enriched
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.ingestion.shares import all_shares
@@ -37,6 +39,17 @@ def test_a_loss_in_the_warehouse_is_located(chain: Chain) -> None:
     assert (found.record.kafka_partition, found.record.start, found.record.end, found.loaded) == (1, 10, 20, 7)
     assert found.describe() == (
         f"Kafka partition 1, offsets 10 to 20, window {OPEN.key}: 10 raw, 8 enriched + 2 dead letters, 7 loaded"
+    )
+
+
+def test_a_loss_in_enrichment_is_located_though_all_that_it_left_is_loaded(chain: Chain) -> None:
+    record, chunk = chain.records[2], chain.chunks[2]
+    letters = pq.read_table(chain.layout.dead_letters(record.window, record.name))
+    less = write_enriched(chain.layout, record, chunk.fingerprint, pq.read_table(chunk.path).slice(2), letters)
+    chain.warehouse.load_window(TOPIC, OPEN.key, [*chain.chunks[:2], less, chain.chunks[3]])
+    [found] = chain.differing()
+    assert found.describe() == (
+        f"Kafka partition 1, offsets 0 to 10, window {OPEN.key}: 10 raw, 6 enriched + 2 dead letters, 6 loaded"
     )
 
 
@@ -92,6 +105,13 @@ def test_a_share_answers_for_its_own_kafka_partitions(chain: Chain) -> None:
     refuse_lost_records(even, even.all(), TOPIC, chain.warehouse)
     with pytest.raises(UserError, match="the lake has lost their records"):
         refuse_lost_records(odd, odd.all(), TOPIC, chain.warehouse)
+
+
+def test_a_window_of_which_one_chunk_is_not_loaded_is_unfinished(chain: Chain) -> None:
+    log = OffsetLog(chain.layout.offsets)
+    assert unfinished_windows(log, TOPIC, chain.warehouse) == []
+    chain.warehouse.load_window(TOPIC, OPEN.key, chain.chunks[:3])
+    assert unfinished_windows(log, TOPIC, chain.warehouse) == [OPEN.key]
 
 
 def test_windows_whose_run_died_before_loading_are_unfinished(memory_path: Path) -> None:

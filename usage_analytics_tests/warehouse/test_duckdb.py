@@ -76,6 +76,28 @@ def test_only_chunks_whose_fingerprint_changed_are_replaced(warehouse: DuckDBWar
     assert warehouse.read(LEDGER).rows() == [(0, 0, 2, 2, 0, "f1"), (0, 2, 5, 2, 1, "f2")]
 
 
+def test_a_chunk_judged_anew_is_replaced_even_where_it_has_as_many_rows(
+    warehouse: DuckDBWarehouse, memory_path: Path
+) -> None:
+    loaded_at = []
+    for fingerprint in ("f1", "f2"):
+        chunk = enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(3, mini_app=f"as {fingerprint}"), fingerprint)
+        assert warehouse.load_window(TOPIC, WINDOWS[0], [chunk]).chunks_loaded == 1
+        loaded_at.append(warehouse.read("SELECT loaded_at FROM load_ledger").item())
+    assert warehouse.read(EVENTS).get_column("mini_app").to_list() == ["as f2"] * 3
+    assert warehouse.read(LEDGER).rows() == [(0, 0, 3, 3, 0, "f2")]
+    assert loaded_at[0] == loaded_at[1]  # since when its messages can be queried
+
+
+def test_a_window_is_loaded_again_between_those_that_meet_it(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
+    for number, window in enumerate(WINDOWS):
+        chunk = enriched_chunk(memory_path, window, 0, 5 * number, events(5))
+        warehouse.load_window(TOPIC, window, [chunk])
+    again = enriched_chunk(memory_path, WINDOWS[1], 0, 5, events(5, mini_app="again"), "f2")
+    assert warehouse.load_window(TOPIC, WINDOWS[1], [again]).chunks_loaded == 1
+    assert offsets(warehouse) == list(range(15))
+
+
 def test_windows_and_topics_do_not_touch_each_other(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
     warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(2))])
     warehouse.load_window(TOPIC, WINDOWS[1], [enriched_chunk(memory_path, WINDOWS[1], 0, 2, events(3))])
@@ -121,7 +143,8 @@ def test_offsets_that_another_window_loaded_are_refused_and_the_remedy_helps(
         f"from window {WINDOWS[0]}, of which the lake has lost the records; restore the lake, or materialize "
         f"loaded_events of window {WINDOWS[0]} first, which takes out what the lake holds elsewhere"
     )
-    for start, end in ((5, 12), (8, 12), (6, 9)):  # where the lost record began, where Kafka's retention is now, within
+    # Where the lost record began, where Kafka's retention is now, within, and by its last offset alone.
+    for start, end in ((5, 12), (8, 12), (6, 9), (9, 12)):
         again = enriched_chunk(memory_path, WINDOWS[1], 0, start, events(end - start))
         with pytest.raises(UserError) as raised:
             warehouse.load_window(TOPIC, WINDOWS[1], [again])
