@@ -33,6 +33,7 @@ def landed(produced: Produced) -> int:
     return sum(record.rows for record in parts.offset_log(produced.settings).all())
 
 
+@pytest.mark.slow
 def test_killed_in_the_midst_and_started_again(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     produced, broker, settings = platform.produced, platform.broker, platform.produced.settings
     window = open_window(settings)

@@ -91,6 +91,7 @@ def chunks_with_broken_messages(produced: Produced) -> int:
     return sum(any(value in broken for value in raw_values(produced.settings, [record])) for record in records)
 
 
+@pytest.mark.slow
 def test_killed_at_random_times(killed: KilledRuns, produced: Produced, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PREFIX + "MAX_MESSAGES_PER_RUN", "1500")
     monkeypatch.setenv(PREFIX + "PARALLEL", "3")
