@@ -63,7 +63,7 @@ def main() -> None:
             for threads in (1, 2):
                 whole = least(partial(ingest, threads))
                 print(
-                    f"{f'the whole, {threads} thread(s)':<28}{whole / count * 1e6:>15.2f}{whole / total:>9.0%}",
+                    f"{f'the whole, threads: {threads}':<28}{whole / count * 1e6:>15.2f}{whole / total:>9.0%}",
                     flush=True,
                 )
 

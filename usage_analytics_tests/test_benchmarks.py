@@ -25,6 +25,12 @@ def test_enrichment() -> None:
     ("name", "arguments", "told"),
     [
         ("ingestion.py", ("--messages", "3000", "--partitions", "2"), ("consume", "land", "enrich", "load")),
+        ("roofline.py", ("--messages", "3000"), ("consume", "compress raw", "sum", "the whole, threads: 2")),
+        (
+            "market_hours.py",
+            ("--minutes", "0.1", "--rate", "500"),
+            ("messages were sent", "CPU of Dagster's processes"),
+        ),
         ("simulation.py", ("--messages", "3000"), ("messages a second", "CPU seconds per million", "largest process")),
         ("simulation.py", ("--messages", "3000", "--to-files", "--processes", "1"), ("messages a second",)),
     ],
