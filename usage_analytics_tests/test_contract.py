@@ -175,24 +175,3 @@ def test_numbers_are_not_pseudonymised(field: str) -> None:
     text = LEAK.replace('[properties]\nall_of = "/context"\n', "") + entry
     with pytest.raises(UserError, match="a number cannot be pseudonymised"):
         parse_mapping(text, "odd.toml")
-
-
-@pytest.mark.parametrize(
-    ("check", "sentence"),
-    [
-        ("least = 0", 'None is not a JSON pointer such as "/events/#/count"'),
-        ('at = "n"', "'n' is not a JSON pointer such as \"/events/#/count\""),
-        ('at = "/n"\nleast = "0"', "least cannot be '0'"),
-        ('at = "/n"\nleast = true', "least cannot be True"),
-        ('at = "/n"\nminimum = 0', "'minimum' is not known here (expected absent, at, keys, least, length, most"),
-        ('at = "/n"\ntype = "int"', "type is one or several of string, whole, number, boolean, object, list, null"),
-        ('at = "/n"\npattern = "["', "pattern '[' is no regular expression of RE2"),
-        ('at = "/n"\nlength = [1]', "length is the least and the most, such as [1, 100], found [1]"),
-        ('at = "/n"\none_of = [1]', "one_of is compared with a text, found 1"),
-        ('at = "/n"\nwhen = { "/a/#" = "x" }', "when asks for one value, '/a/#' may be many"),
-    ],
-)
-def test_a_mistake_in_a_check_is_told(check: str, sentence: str) -> None:
-    with pytest.raises(UserError) as told:
-        parse_mapping(f"{GOOD}\n[[checks]]\n{check}\n", "mine.toml")
-    assert str(told.value).startswith("mapping mine.toml [[checks]] 1: ") and sentence in str(told.value)

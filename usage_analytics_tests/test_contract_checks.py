@@ -31,6 +31,8 @@ mini_app = "/app"
         ('at = "count"', "'count' is not a JSON pointer such as"),
         ('at = "/count"\nleest = 1', "'leest' is not known here"),
         ('at = "/count"\nleast = "1"', "least cannot be '1'"),
+        ("least = 1", "None is not a JSON pointer such as"),
+        ('at = "/count"\nleast = true', "least cannot be True"),
         ('at = "/count"\ntype = "int"', "type is one or several of string, whole"),
         ('at = "/name"\npattern = "("', "pattern '(' is no regular expression"),
         ('at = "/name"\nlength = [1]', "length is the least and the most"),
