@@ -22,19 +22,16 @@ from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from ingestion import send
 
 from usage_analytics import parts
 from usage_analytics.enrichment.enriched_chunk import REPEATING
 from usage_analytics.enrichment.judge import Judge
 from usage_analytics.ingestion.chunk_file import ChunkWriter
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
-from usage_analytics.ingestion.topics import create_topic
 from usage_analytics.lake.sealed_parquet import write_sealed
 from usage_analytics.micro_batch import land_window
 from usage_analytics.settings import PREFIX, Settings, load_settings
-from usage_analytics.simulation.run import simulate
-from usage_analytics.simulation.scenario import Scenario
-from usage_analytics.simulation.targets import KafkaTarget
 
 PARTITIONS = 4
 ROUNDS = 3
@@ -51,10 +48,10 @@ def main() -> None:
         os.environ.pop("KAFKA_BOOTSTRAP_SERVERS", None)
         settings = load_settings()
         with EmbeddedBroker.start(settings.broker_directory) as broker:
-            send({"bootstrap.servers": broker.bootstrap_servers}, settings, messages)
+            send(broker.bootstrap_servers, settings.topic, messages, PARTITIONS)
             chunks = consume(settings)
             count = sum(batch.num_rows for chunk in chunks for batch in chunk)
-            print(f"{count:,} messages\n\n{'step':<28}{'CPU s/million':>15}", flush=True)
+            print(f"{'step':<28}{'CPU s/million':>15}", flush=True)
             total = 0.0
             for name, cost in steps(settings, chunks, Path(home)):
                 total += cost
@@ -66,13 +63,6 @@ def main() -> None:
                     f"{f'the whole, threads: {threads}':<28}{whole / count * 1e6:>15.2f}{whole / total:>9.0%}",
                     flush=True,
                 )
-
-
-def send(client: dict[str, Any], settings: Settings, messages: int) -> None:
-    create_topic(client, settings.topic, PARTITIONS)
-    day = settings.calendar.latest_closed_day(datetime.now(UTC))
-    scenario = Scenario((day,), messages_per_day=messages, users=max(1, messages // 50), lanes=PARTITIONS)
-    simulate(scenario, KafkaTarget(client, settings.topic), None, processes=2)
 
 
 def steps(settings: Settings, chunks: list[Chunk], folder: Path) -> Iterator[tuple[str, float]]:
