@@ -13,7 +13,7 @@ What is missing skips its tests: their reasons stand at the end, before DuckDB t
 .PHONY: help demo test test-slow test-faults bench-ingestion check ui clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## Run one trading day through the whole chain, in a folder of its own
 	$(BIN)/usage-analytics demo --home $(DEMO_HOME) --messages $(MESSAGES)
@@ -64,7 +64,7 @@ $(PEERS)/.installed: benchmarks/peers/requirements.txt | check
 	@touch $@
 
 benchmarks/peers/spark_connector: benchmarks/peers/spark_connector.xml
-	@command -v java mvn >/dev/null || { echo "Java 17 and Maven are needed (Debian: apt-get install openjdk-17-jre-headless maven)"; exit 2; }
+	@command -v java >/dev/null && command -v mvn >/dev/null || { echo "Java 17 and Maven are needed (Debian: apt-get install openjdk-17-jre-headless maven)"; exit 2; }
 	@echo "Setting up: Spark's Kafka connector, by Maven"
 	mvn -q -B -f $< dependency:copy-dependencies
 	@touch $@
