@@ -123,13 +123,6 @@ class _OpenChunk:
         refuse_recreated(lander.worker.source, {lander.topic_id})  # while its messages were being read
         lander.log.commit(record)
         self.is_committed = True
-        self._sweep(record)
         if self._observer is not None:
             self._observer.committed(record)
         return record
-
-    def _sweep(self, record: ChunkRecord) -> None:
-        # Files of the same start that lost the race or whose run died: their commit can no longer succeed.
-        for path in self._writer.path.parent.glob(f"{record.name}+*.parquet"):
-            if path.name != record.file:
-                path.unlink(missing_ok=True)

@@ -15,11 +15,13 @@ from usage_analytics.ingestion.chunk_landing import Lander, Limits, Worker
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetConflict, OffsetLog
 from usage_analytics.ingestion.planning import Ranges, plan_what_agrees
 from usage_analytics.ingestion.range_reader import Undeliverable
+from usage_analytics.ingestion.sweeping import sweep
 from usage_analytics.ingestion.verification import verify_chunks
 from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import Window
 
 GRACE = timedelta(minutes=15)  # a run that was queued just before its window ended still cuts into it
+HEED_EVERY_S = 0.5
 LOGGER = logging.getLogger(__name__)
 Load = TypeVar("Load")
 
@@ -60,6 +62,7 @@ def land(hire: Hire, log: OffsetLog, layout: Layout, window: Window, limits: Lim
                 return verify_chunks(worker.source, layout, until_stopped, limits.batch_messages)
 
             repaired = _in_threads(verify, first, hire, hired, [load for load in loads if load])
+            sweep(log, layout, window.key)
             return LandingReport(repaired=repaired, verified=len(records))
         if now < window.end:
             _refuse_future(log, window)
@@ -70,6 +73,7 @@ def land(hire: Hire, log: OffsetLog, layout: Layout, window: Window, limits: Lim
             return _land_ranges(Lander(worker, log, layout, window.key, limits, topic_id, stop), load)
 
         landed = _in_threads(take, first, hire, hired, _assigned(planned.ranges, limits.threads))
+        sweep(log, layout, window.key)
         return LandingReport(landed=landed, refusals=planned.refusals)
 
 
@@ -107,7 +111,8 @@ def _in_threads(
     stop, pool = threading.Event(), ThreadPoolExecutor(len(workers), thread_name_prefix="landing")
     try:
         running = [pool.submit(work, worker, load, stop) for worker, load in zip(workers, loads, strict=True)]
-        wait(running)
+        while wait(running, HEED_EVERY_S).not_done:
+            pass  # a signal that came just before a wait began would otherwise be heeded only after it
     except BaseException:
         stop.set()
         raise

@@ -114,12 +114,13 @@ class OffsetLog:
         if not create_exclusive(self._path(record.kafka_partition, record.start), _content(linked)):
             raise OffsetConflict(record.name)
 
-    def is_sound(self, kafka_partition: int, start: int) -> bool:
-        """Whether the record that begins at an offset is there, as it was written."""
+    def at(self, kafka_partition: int, start: int) -> ChunkRecord | None:
+        """The record that begins at an offset; None unless it is there as it was written."""
         try:
-            return _read(self._path(kafka_partition, start)).start == start
+            record = _read(self._path(kafka_partition, start))
         except (FileNotFoundError, UserError):
-            return False
+            return None
+        return record if record.start == start else None
 
     def around(self, kafka_partition: int, start: int) -> tuple[ChunkRecord | None, ChunkRecord | None]:
         """The nearest sound records before and behind the one that begins, or would begin, at an offset."""
@@ -194,8 +195,8 @@ class OffsetLog:
         return False
 
     def _first_sound(self, kafka_partition: int, starts: Iterable[int]) -> ChunkRecord | None:
-        found = (self._path(kafka_partition, start) for start in starts if self.is_sound(kafka_partition, start))
-        return next(map(_read, found), None)
+        found = (self.at(kafka_partition, start) for start in starts)
+        return next((record for record in found if record is not None), None)
 
     def _mark_loss(self, record: ChunkRecord) -> None:
         # Before the record: a mark without one is passed over, a record without one would be found by a walk only.

@@ -26,7 +26,7 @@ def rebuild_records(log: OffsetLog, layout: Layout, kafka_partition: int, start:
     records before and behind.
     """
     place = _place(layout, kafka_partition, start)
-    if log.is_sound(kafka_partition, start):
+    if log.at(kafka_partition, start) is not None:
         raise UserError(f"{place}: its offset record is there and sound")
     before, after = log.around(kafka_partition, start)
     neighbour = after or before

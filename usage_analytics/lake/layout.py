@@ -31,6 +31,10 @@ class Layout:
     def raw_chunk(self, window: str, file: str) -> Path:
         return self.raw_window(window) / file
 
+    def raw_windows(self) -> list[str]:
+        """Windows that have a folder for chunks, oldest first."""
+        return _windows(self.root / "raw" / self.topic)
+
     def usage_events(self, window: str, chunk: str) -> Path:
         return self.root / "usage_events" / self.topic / f"window={window}" / f"{chunk}.parquet"
 
@@ -39,8 +43,11 @@ class Layout:
 
     def windows_with_dead_letters(self) -> list[str]:
         """Windows that have a folder for them, even an empty one."""
-        folders = (self.root / "dead_letters" / self.topic).glob("window=*")
-        return sorted(folder.name.removeprefix("window=") for folder in folders)
+        return _windows(self.root / "dead_letters" / self.topic)
 
     def model(self, model: str, trading_day: date) -> Path:
         return self.root / "models" / model / f"trading_day={trading_day.isoformat()}"
+
+
+def _windows(folder: Path) -> list[str]:
+    return sorted(path.name.removeprefix("window=") for path in folder.glob("window=*"))

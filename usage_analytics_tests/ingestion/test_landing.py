@@ -298,18 +298,6 @@ def test_the_loser_of_a_race_gives_way_quietly(memory_path: Path, same_window: b
     assert [offset for offset, _, _ in messages_in_lake(layout, 0)] == list(range(20))
 
 
-def test_files_of_runs_that_died_are_swept(memory_path: Path) -> None:
-    kafka, layout = FakeKafka.of(1), layout_of(memory_path)
-    kafka.produce(0, b"a")
-    log = CrashingLog(layout.offsets)
-    object.__setattr__(log, "when", "before commit")
-    with pytest.raises(Crash):
-        land(hire(kafka), log, layout, OPEN, AMPLE, OPEN.start)
-    assert len(list(layout.raw_window(OPEN.key).iterdir())) == 1
-    [record] = land_all(kafka, layout)
-    assert [path.name for path in layout.raw_window(OPEN.key).iterdir()] == [record.file]
-
-
 def test_a_clock_that_stepped_back_is_named(memory_path: Path) -> None:
     kafka, layout, _ = filled(memory_path)
     kafka.produce(0, b"late")
