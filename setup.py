@@ -41,6 +41,7 @@ EXTRAS = {
         "playwright>=1.65",
         "psutil>=7",
         "pytest>=9,<10",
+        "pytest-xdist>=3.8",
         "ruff>=0.17,<0.18",
     ],
 }

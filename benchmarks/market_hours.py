@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--burst-from", type=float, default=0, help="the minute in which the burst begins")
     parser.add_argument("--burst-minutes", type=float, default=0, help="how long it lasts (default: there is none)")
     parser.add_argument("--partitions", type=int, default=8)
+    parser.add_argument("--compression", default="lz4", help="zstd for a long run: the broker keeps all in memory")
     chosen = parser.parse_args()
     begins = chosen.burst_from * 60
     course = Course(chosen.rate, chosen.minutes * 60, begins, begins + chosen.burst_minutes * 60)
@@ -83,7 +84,8 @@ def main() -> None:
             create_topic(parts.kafka_client(settings), settings.topic, chosen.partitions)
             stop = SPAWN.Event()
             sender = SPAWN.Process(
-                target=send, args=(parts.kafka_client(settings), settings.topic, sample, course, stop)
+                target=send,
+                args=(parts.kafka_client(settings), settings.topic, sample, course, chosen.compression, stop),
             )
             sender.start()
             try:
@@ -103,10 +105,11 @@ def sample_messages(settings: Settings, folder: Path) -> Path:
     return next(folder.glob("*.ndjson"))
 
 
-def send(client: dict[str, Any], topic: str, sample: Path, course: Course, stop: Event) -> None:
+def send(client: dict[str, Any], topic: str, sample: Path, course: Course, compression: str, stop: Event) -> None:
     """Send messages on the course until it ends or we are told to stop."""
     messages = sample.read_bytes().splitlines()
-    producer = Producer({**client, "linger.ms": 50, "compression.type": "lz4", "queue.buffering.max.messages": 500_000})
+    buffering = {"linger.ms": 50, "compression.type": compression, "queue.buffering.max.messages": 500_000}
+    producer = Producer({**client, **buffering})
     started, sent = time.monotonic(), 0
     while not stop.is_set() and sent < course.due(course.seconds):
         due = course.due(time.monotonic() - started)

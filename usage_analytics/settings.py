@@ -37,7 +37,7 @@ class Settings:
     micro_batch_threshold: int = 100_000
     sensor_interval_s: int = 15
     longest_wait_s: int = 60
-    max_messages_per_run: int = 2_000_000
+    max_messages_per_run: int = 20_000_000
     chunk_messages: int = 250_000
     chunk_megabytes: int = 128
     batch_messages: int = 25_000

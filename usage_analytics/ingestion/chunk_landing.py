@@ -1,6 +1,7 @@
 """Lands one offset range at a time: chunk after chunk, each committed by its record."""
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,11 +46,14 @@ class Limits:
     chunk_bytes: int
     batch_messages: int
     threads: int = 1
+    longest_s: float = (
+        240.0  # then no further chunk is begun, so that what has landed is loaded before a run's time ends
+    )
 
 
 @dataclass(frozen=True)
 class Lander:
-    """Lands offset ranges into one window, until ``stop`` is set."""
+    """Lands offset ranges into one window, until ``stop`` is set; begins no further chunk after ``until``."""
 
     worker: Worker
     log: OffsetLog
@@ -58,6 +62,7 @@ class Lander:
     limits: Limits
     topic_id: str
     stop: threading.Event
+    until: float
 
     def land(self, kafka_partition: int, start: int, end: int) -> Iterator[ChunkRecord]:
         """The chunks of a range, as they are committed; `OffsetConflict` where another run lands it too."""
@@ -75,6 +80,8 @@ class Lander:
                 if chunk.is_full():
                     yield chunk.commit(start)
                     chunk = None
+                    if self.is_late():
+                        return
             if chunk is None and start < end:  # only offsets without messages are left: they too are accounted for
                 chunk = _OpenChunk(self, kafka_partition, start)
             if chunk is not None:
@@ -83,6 +90,10 @@ class Lander:
             if chunk is not None and not chunk.is_committed:
                 chunk.discard()
             raise
+
+    def is_late(self) -> bool:
+        """Whether the run has landed for as long as it may."""
+        return time.monotonic() > self.until
 
 
 class _OpenChunk:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
@@ -68,9 +69,10 @@ def land(hire: Hire, log: OffsetLog, layout: Layout, window: Window, limits: Lim
             _refuse_future(log, window)
         topic_id = first.source.topic_id()
         planned = plan_what_agrees(first.source, log, limits.messages_per_run)
+        until = time.monotonic() + limits.longest_s
 
         def take(worker: Worker, load: Ranges, stop: threading.Event) -> list[ChunkRecord]:
-            return _land_ranges(Lander(worker, log, layout, window.key, limits, topic_id, stop), load)
+            return _land_ranges(Lander(worker, log, layout, window.key, limits, topic_id, stop, until), load)
 
         landed = _in_threads(take, first, hire, hired, _assigned(planned.ranges, limits.threads))
         sweep(log, layout, window.key)
@@ -144,6 +146,8 @@ def _land_ranges(lander: Lander, ranges: Ranges) -> list[ChunkRecord]:
             continue  # another run is landing this Kafka partition; what it leaves, the next run takes
         except Undeliverable as error:  # one that is broken must not keep the others waiting
             failed.append(error)
+        if lander.is_late():
+            break
     if failed:
         raise failed[0]
     return landed

@@ -15,15 +15,16 @@ WINDOWS_AROUND = 3  # a run that died left its file a window or two before the o
 def sweep(log: OffsetLog, layout: Layout, window: str) -> list[Path]:
     """Remove the files of the windows around one that can never be committed; gives what it removed.
 
-    A start of which only one file is left is not looked at, nor one without a sound record: that file may be all there
-    is to make the record from again.
+    A start of which only one file is left is not looked at, nor one that lacks a sound record or that record's file: what
+    lies there may be all there is to make either from again.
     """
     windows = layout.raw_windows()
     here = bisect_left(windows, window)
     removed: list[Path] = []
     for start, files in _by_start(layout, windows[max(0, here - WINDOWS_AROUND) : here + WINDOWS_AROUND + 1]).items():
         record = log.at(*start) if len(files) > 1 and log.share.takes(start[0]) else None
-        removed += [path for path in files if record is not None and path.name != record.file]
+        if record is not None and layout.raw_chunk(record.window, record.file).exists():
+            removed += [path for path in files if path.name != record.file]
     for path in removed:
         path.unlink(missing_ok=True)
     return removed

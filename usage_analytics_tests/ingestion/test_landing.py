@@ -481,6 +481,20 @@ def test_a_broken_kafka_partition_does_not_keep_the_others_waiting(threads: int,
     assert chunk_files(layout) == {record.file for record in log.all()}
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_run_whose_time_is_over_begins_no_further_chunk(threads: int, memory_path: Path) -> None:
+    kafka, layout = FakeKafka.of(2), layout_of(memory_path)
+    for number in range(2):
+        kafka.produce(number, *[b"m"] * 25)
+    limits = Limits(10**6, chunk_messages=10, chunk_bytes=2**30, batch_messages=5, threads=threads, longest_s=0)
+    assert [record.rows for record in land_all(kafka, layout, limits=limits)] == [10] * threads
+    for _ in range(6):
+        land_all(kafka, layout, limits=limits)
+    for number in range(2):
+        assert [offset for offset, _, _ in messages_in_lake(layout, number)] == list(range(25))
+    assert chunk_files(layout) == {record.file for record in OffsetLog(layout.offsets).all()}
+
+
 def test_an_interruption_is_heeded_after_a_batch_and_leaves_no_file(memory_path: Path) -> None:
     kafka, layout = FakeKafka.of(1), layout_of(memory_path)
     batches: list[int] = []

@@ -86,6 +86,15 @@ def test_a_file_that_a_lost_record_may_be_made_of_again_stays(lake: Lake) -> Non
     assert rebuild_records(lake.log, lake.layout, 0, 0) == [record]
 
 
+def test_nothing_goes_while_the_file_of_the_record_is_gone(lake: Lake) -> None:
+    land_all(lake.kafka, lake.layout)
+    record = lake.log.firsts()[0]
+    lake.layout.raw_chunk(record.window, record.file).unlink()
+    left = [lake.left_by_a_dead_run(window) for window in (OPEN, LATER)]
+    land_all(lake.kafka, lake.layout)
+    assert all(path.exists() for path in left)
+
+
 def test_files_that_are_no_chunks_and_those_of_other_shares_stay(lake: Lake) -> None:
     land_all(lake.kafka, lake.layout)
     of_share = [lake.left_by_a_dead_run(OPEN, kafka_partition) for kafka_partition in range(2)]
