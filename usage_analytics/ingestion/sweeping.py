@@ -15,8 +15,8 @@ WINDOWS_AROUND = 3  # a run that died left its file a window or two before the o
 def sweep(log: OffsetLog, layout: Layout, window: str) -> list[Path]:
     """Remove the files of the windows around one that can never be committed; gives what it removed.
 
-    A start of which only one file is left is not looked at, nor one that lacks a sound record or that record's file: what
-    lies there may be all there is to make either from again.
+    A start of which only one file is left is not looked at, nor one that lacks a sound record or that record's file:
+    what lies there may be all there is to make either from again.
     """
     windows = layout.raw_windows()
     here = bisect_left(windows, window)
