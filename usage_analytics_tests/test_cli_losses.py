@@ -230,6 +230,6 @@ def test_a_record_that_its_chunk_does_not_prove_is_not_made(kafka: FakeKafka) ->
     content = bytearray(chunk.read_bytes())
     content[len(content) // 8] ^= 1
     chunk.write_bytes(content)
-    with pytest.raises(UserError, match="0 sound chunks begin there, one would prove the record"):
+    with pytest.raises(UserError, match="no sound chunk begins there that would prove the record"):
         command("rebuild-offset-records", "--kafka-partition", "0", "--from", "0")
     assert not log._path(0, 0).exists()

@@ -22,7 +22,7 @@ def refuse_unless_lost(
 ) -> None:
     """`UserError` unless offsets ``[start, end)`` are exactly those that Kafka deleted before they were landed.
 
-    Nor if the lake still has a chunk of them, of which only the record was lost or never written.
+    Nor if the lake still has chunks of them, of which only the records were lost or never written.
     """
     last, marks = log.last(kafka_partition), source.watermarks().get(kafka_partition)
     refuse_recreated(source, {known.topic_id for known in log.lasts().values()})
@@ -31,10 +31,11 @@ def refuse_unless_lost(
         raise UserError(f"{place}: Kafka has deleted nothing that was not landed; there is no loss to accept")
     if (start, end) != (last.end, marks.low):
         raise UserError(f"{place}: Kafka deleted offsets {last.end} to {marks.low}, not {start} to {end}")
-    kept, _ = sound_chunks(layout, kafka_partition, start)
-    if len(kept) == 1:
+    found, _ = sound_chunks(layout, kafka_partition, start)
+    kept = [chunk.end for chunk in found if chunk.accepted_loss is None]  # else left by one that died while accepting
+    if kept:
         again = f"usage-analytics rebuild-offset-records --kafka-partition {kafka_partition} --from {start}"
-        raise UserError(f"{place}: the lake still has offsets {start} to {kept[0].end}, without a record: {again}")
+        raise UserError(f"{place}: the lake still has offsets {start} to {max(kept)}, without a record: {again}")
 
 
 def accept_loss(
