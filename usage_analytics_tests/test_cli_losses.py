@@ -68,6 +68,17 @@ def test_the_other_kafka_partitions_are_loaded_before_the_run_fails(kafka: FakeK
     assert not evaluation.passed and re.search(told, str(evaluation.description))
 
 
+def test_a_kafka_partition_that_cannot_be_asked_is_told_once_the_others_are_loaded(kafka: FakeKafka) -> None:
+    settings, told = load_settings(), "Kafka partition 0: no broker leads it"
+    kafka.unanswered = {0: told}
+    kafka.produce(1, message())
+    with open_instance(settings.home) as instance, pytest.raises(UserError, match=told):
+        run_micro_batch(settings, instance)
+    assert parts.warehouse(settings).read("SELECT kafka_partition, kafka_offset FROM usage_events").rows() == [(1, 4)]
+    shown = command("status")
+    assert f"Of one Kafka partition, nothing can be landed: {told}" in shown and "high watermark" in shown
+
+
 def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(
     kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:

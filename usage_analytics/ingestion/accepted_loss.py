@@ -24,7 +24,8 @@ def refuse_unless_lost(
 
     Nor if the lake still has chunks of them, of which only the records were lost or never written.
     """
-    last, marks = log.last(kafka_partition), source.watermarks().get(kafka_partition)
+    last = log.last(kafka_partition)
+    marks = source.watermarks(lambda number: number == kafka_partition).get(kafka_partition)
     refuse_recreated(source, {known.topic_id for known in log.lasts().values()})
     place = f"topic {source.topic!r}, Kafka partition {kafka_partition}"
     if last is None or marks is None or marks.low <= last.end:
