@@ -7,6 +7,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.beginnings import Beginnings, remember, remembered
 from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.ingestion.shares import EVERYTHING
 
@@ -76,12 +77,12 @@ def plan(source: MessageSource, log: OffsetLog, budget: int) -> Ranges:
 
 def plan_what_agrees(source: MessageSource, log: OffsetLog, budget: int) -> Plan:
     """As `plan`, but a Kafka partition that lost what was not landed, or cannot be asked, keeps no other waiting."""
-    lasts = log.lasts()
-    refuse_recreated(source, log.topic_ids())
-    held = source.held(log.share.takes)
+    began = remembered(log.folder, refuse_recreated(source, log.topic_ids()))
+    lasts, held = log.lasts(), source.held(log.share.takes)
     waiting, refusals = {}, dict(held.unanswered)
     for kafka_partition, marks in held.marks.items():
-        start = lasts[kafka_partition].end if kafka_partition in lasts else marks.low
+        start = marks.low if began is None else began.of(kafka_partition)
+        start = lasts[kafka_partition].end if kafka_partition in lasts else start
         _refuse_foreign(source.topic, kafka_partition, start, marks)
         if marks.low > start:
             refusals[kafka_partition] = _overtaken(source.topic, kafka_partition, start, marks.low)
@@ -96,8 +97,20 @@ def plan_what_agrees(source: MessageSource, log: OffsetLog, budget: int) -> Plan
     return Plan(dict(sorted(ranges.items())), [refusals[kafka_partition] for kafka_partition in sorted(refusals)])
 
 
-def refuse_recreated(source: MessageSource, known: set[str]) -> None:
-    """`UserError` if the topic is another one than those that are known by their ids."""
+def remember_beginnings(source: MessageSource, log: OffsetLog, topic_id: str) -> None:
+    """Keep where each Kafka partition begins, of whichever share, if the topic is seen for the first time.
+
+    Where one cannot be asked nothing is kept; the next run tries again.
+    """
+    if remembered(log.folder, topic_id) is None:
+        refuse_recreated(source, log.topic_ids())
+        held = source.held()
+        if not held.unanswered:
+            remember(log.folder, Beginnings(topic_id, {number: marks.low for number, marks in held.marks.items()}))
+
+
+def refuse_recreated(source: MessageSource, known: set[str]) -> str:
+    """The topic's id; `UserError` if it is another one than those that are known."""
     # Offsets alone do not tell: a recreated topic that has grown past the committed offset would lose its beginning.
     found = source.topic_id()
     others = known - {found, ""}
@@ -107,6 +120,7 @@ def refuse_recreated(source: MessageSource, known: set[str]) -> None:
             f"this is another cluster (topic id {found}, the lake's is {', '.join(sorted(others))}); "
             "give it its own USAGE_ANALYTICS_TOPIC or USAGE_ANALYTICS_HOME"
         )
+    return found
 
 
 def _refuse_foreign(topic: str, kafka_partition: int, committed: int, marks: Watermarks) -> None:

@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.beginnings import all_remembered
 from usage_analytics.ingestion.chunk_file import ChunkDamaged, ContentChecksum, read_chunk
-from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog, chunk_name
+from usage_analytics.ingestion.offset_log import BEGINS, ChunkRecord, OffsetLog, chunk_name
 from usage_analytics.lake.layout import Layout
 
 
@@ -33,16 +34,27 @@ def rebuild_records(log: OffsetLog, layout: Layout, kafka_partition: int, start:
         raise UserError(f"{place}: its offset record is there and sound")
     before, after = log.around(kafka_partition, start)
     neighbour = after or before
-    if neighbour is None:
-        raise UserError(f"{place}: no other record of this Kafka partition is left to prove what its chunk was")
+    topic_id = neighbour.topic_id if neighbour is not None else _began_there(log, place, kafka_partition, start)
     if before is not None and before.end != start:
         raise UserError(f"{place}: the record before it ends at {before.end}; rebuild from there")
-    found = _chain(layout, kafka_partition, start, neighbour.topic_id, before, after)
-    follows = before.start if before is not None else _chunk_before(layout, kafka_partition, start)
+    found = _chain(layout, kafka_partition, start, topic_id, before, after)
+    follows: int | None = BEGINS
+    if neighbour is not None:
+        follows = before.start if before is not None else _chunk_before(layout, kafka_partition, start)
     for record in found:
         log.restore(record, follows)
         follows = record.start
     return found
+
+
+def _began_there(log: OffsetLog, place: str, kafka_partition: int, start: int) -> str:
+    """The id of the topic whose Kafka partition began at an offset; `UserError` if that is not known."""
+    of_records = log.topic_ids()
+    found = {b.topic_id for b in all_remembered(log.folder) if b.of(kafka_partition) == start}
+    found = found & of_records if of_records else found
+    if len(found) != 1:
+        raise UserError(f"{place}: no other record of this Kafka partition is left to prove what its chunk was")
+    return found.pop()
 
 
 def sound_chunks(
