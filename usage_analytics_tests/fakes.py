@@ -21,7 +21,8 @@ from usage_analytics.ingestion.chunk_file import RAW_SCHEMA, read_chunk
 from usage_analytics.ingestion.chunk_landing import Limits, Worker
 from usage_analytics.ingestion.landing import Hire, land
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog, chunk_name
-from usage_analytics.ingestion.planning import MessageSource, Watermarks
+from usage_analytics.ingestion.planning import Held, MessageSource, Takes, Watermarks
+from usage_analytics.ingestion.shares import EVERYTHING
 from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import Window
 
@@ -58,6 +59,7 @@ class FakeKafka:
     topic: str = TOPIC
     identity: str = "first"
     received: datetime | None = RECEIVED
+    unanswered: dict[int, str] = field(default_factory=dict)  # what is told of those that cannot be asked
     after_batch: Callable[[int], None] = lambda number: None  # may raise `Crash`, or let another run pass by
 
     @classmethod
@@ -76,8 +78,13 @@ class FakeKafka:
     def topic_id(self) -> str:
         return self.identity
 
-    def watermarks(self) -> dict[int, Watermarks]:
-        return {number: Watermarks(p.low, p.high) for number, p in self.kafka_partitions.items()}
+    def watermarks(self, takes: Takes = EVERYTHING.takes) -> dict[int, Watermarks]:
+        return self.held(takes).whole()
+
+    def held(self, takes: Takes = EVERYTHING.takes) -> Held:
+        marks = {number: Watermarks(p.low, p.high) for number, p in self.kafka_partitions.items() if takes(number)}
+        unanswered = {number: why for number, why in self.unanswered.items() if number in marks}
+        return Held({number: mark for number, mark in marks.items() if number not in unanswered}, unanswered)
 
     def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]:
         held = self.kafka_partitions[kafka_partition]

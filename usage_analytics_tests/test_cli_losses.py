@@ -68,6 +68,17 @@ def test_the_other_kafka_partitions_are_loaded_before_the_run_fails(kafka: FakeK
     assert not evaluation.passed and re.search(told, str(evaluation.description))
 
 
+def test_a_kafka_partition_that_cannot_be_asked_is_told_once_the_others_are_loaded(kafka: FakeKafka) -> None:
+    settings, told = load_settings(), "Kafka partition 0: no broker leads it"
+    kafka.unanswered = {0: told}
+    kafka.produce(1, message())
+    with open_instance(settings.home) as instance, pytest.raises(UserError, match=told):
+        run_micro_batch(settings, instance)
+    assert parts.warehouse(settings).read("SELECT kafka_partition, kafka_offset FROM usage_events").rows() == [(1, 4)]
+    shown = command("status")
+    assert f"Of one Kafka partition, nothing can be landed: {told}" in shown and "high watermark" in shown
+
+
 def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(
     kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,6 +241,6 @@ def test_a_record_that_its_chunk_does_not_prove_is_not_made(kafka: FakeKafka) ->
     content = bytearray(chunk.read_bytes())
     content[len(content) // 8] ^= 1
     chunk.write_bytes(content)
-    with pytest.raises(UserError, match="0 sound chunks begin there, one would prove the record"):
+    with pytest.raises(UserError, match="no sound chunk begins there that would prove the record"):
         command("rebuild-offset-records", "--kafka-partition", "0", "--from", "0")
     assert not log._path(0, 0).exists()

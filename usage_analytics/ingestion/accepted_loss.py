@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.beginnings import remembered
 from usage_analytics.ingestion.chunk_file import ChunkWriter
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetConflict, OffsetLog, chunk_name
 from usage_analytics.ingestion.planning import MessageSource, refuse_recreated
@@ -22,19 +23,20 @@ def refuse_unless_lost(
 ) -> None:
     """`UserError` unless offsets ``[start, end)`` are exactly those that Kafka deleted before they were landed.
 
-    Nor if the lake still has a chunk of them, of which only the record was lost or never written.
+    Nor if the lake still has chunks of them, of which only the records were lost or never written.
     """
-    last, marks = log.last(kafka_partition), source.watermarks().get(kafka_partition)
-    refuse_recreated(source, {known.topic_id for known in log.lasts().values()})
+    landed = _landed(source, log, kafka_partition)
+    marks = source.watermarks(lambda number: number == kafka_partition).get(kafka_partition)
     place = f"topic {source.topic!r}, Kafka partition {kafka_partition}"
-    if last is None or marks is None or marks.low <= last.end:
+    if landed is None or marks is None or marks.low <= landed:
         raise UserError(f"{place}: Kafka has deleted nothing that was not landed; there is no loss to accept")
-    if (start, end) != (last.end, marks.low):
-        raise UserError(f"{place}: Kafka deleted offsets {last.end} to {marks.low}, not {start} to {end}")
-    kept, _ = sound_chunks(layout, kafka_partition, start)
-    if len(kept) == 1:
+    if (start, end) != (landed, marks.low):
+        raise UserError(f"{place}: Kafka deleted offsets {landed} to {marks.low}, not {start} to {end}")
+    found, _ = sound_chunks(layout, kafka_partition, start)
+    kept = [chunk.end for chunk in found if chunk.accepted_loss is None]  # else left by one that died while accepting
+    if kept:
         again = f"usage-analytics rebuild-offset-records --kafka-partition {kafka_partition} --from {start}"
-        raise UserError(f"{place}: the lake still has offsets {start} to {kept[0].end}, without a record: {again}")
+        raise UserError(f"{place}: the lake still has offsets {start} to {max(kept)}, without a record: {again}")
 
 
 def accept_loss(
@@ -59,6 +61,15 @@ def accept_loss(
         writer.path.unlink(missing_ok=True)
         raise UserError(f"{name}: another run has just committed this offset; nothing was changed") from None
     return record
+
+
+def _landed(source: MessageSource, log: OffsetLog, kafka_partition: int) -> int | None:
+    """Where the next chunk begins; None where the lake knows nothing of the topic."""
+    began = remembered(log.folder, refuse_recreated(source, log.topic_ids()))
+    last = log.last(kafka_partition)
+    if last is None:
+        return None if began is None else began.of(kafka_partition)
+    return last.end
 
 
 def write_again(path: Path, record: ChunkRecord) -> None:

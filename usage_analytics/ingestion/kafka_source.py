@@ -16,16 +16,18 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.client_settings import told_settings
+from usage_analytics.ingestion.client_settings import reason, told_settings
 from usage_analytics.ingestion.connection import Heard, metadata, no_answer
 from usage_analytics.ingestion.draining import DrainReader, compiled
 from usage_analytics.ingestion.embedded_broker import CLUSTER_ID_PREFIX
-from usage_analytics.ingestion.planning import Watermarks
+from usage_analytics.ingestion.planning import Held, Takes, Watermarks
 from usage_analytics.ingestion.range_reader import ConsumerReader, RangeReader
+from usage_analytics.ingestion.shares import EVERYTHING
 
 MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 LOGGER = logging.getLogger("usage_analytics.kafka")
 LOGGER.addHandler(logging.NullHandler())  # else Python prints each of librdkafka's attempts to reach a lost broker
+LEAST_S = 1.0  # for a Kafka partition's answer, where others have used up the time-out
 SILENCE = 3  # times the time-out: how long a read may hear nothing
 NO_TOPIC_ID = "A" * 22  # the zero UUID: what clusters answer that know no topic identities (Kafka before 2.8)
 # A full local queue makes librdkafka pause fetching, by default for a second: measured 2-3x slower than 10 ms.
@@ -84,14 +86,27 @@ class KafkaSource:
             raise self._unreachable(error) from None
         return "" if found == NO_TOPIC_ID else found
 
-    def watermarks(self) -> dict[int, Watermarks]:
-        """What Kafka holds of each Kafka partition now."""
+    def watermarks(self, takes: Takes = EVERYTHING.takes) -> dict[int, Watermarks]:
+        """What Kafka holds of each Kafka partition, or of some, now."""
+        return self.held(takes).whole()
+
+    def held(self, takes: Takes = EVERYTHING.takes) -> Held:
+        """The same, without those that cannot be asked, as where no broker leads them; an error if none can."""
         cluster = self._metadata()
         # By what answers, not by how it was named: KAFKA_BOOTSTRAP_SERVERS may name the embedded broker too.
         embedded = str(cluster.cluster_id).startswith(CLUSTER_ID_PREFIX)
         of = self._fetched_watermarks if embedded else self._watermarks
-        partitions = sorted(cluster.topics[self.topic].partitions)
-        return {partition: of(partition) for partition in partitions}
+        marks: dict[int, Watermarks] = {}
+        failed: dict[int, KafkaException] = {}
+        deadline = time.monotonic() + self._timeout_s
+        for partition in sorted(filter(takes, cluster.topics[self.topic].partitions)):
+            try:
+                marks[partition] = of(partition, deadline)
+            except KafkaException as error:
+                failed[partition] = error
+        if failed and not marks:
+            raise self._unreachable(next(iter(failed.values())))
+        return Held(marks, {partition: self._unanswered(partition, error) for partition, error in failed.items()})
 
     def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]:
         """The messages of a range: see `RangeReader`."""
@@ -106,20 +121,21 @@ class KafkaSource:
             raise self._not_there(topic.error.str() if topic.error is not None else "it has no partitions")
         return found
 
-    def _watermarks(self, kafka_partition: int) -> Watermarks:
-        target, deadline = TopicPartition(self.topic, kafka_partition), time.monotonic() + self._timeout_s
+    def _watermarks(self, kafka_partition: int, deadline: float) -> Watermarks:
+        target = TopicPartition(self.topic, kafka_partition)
         while True:
+            left_s = max(LEAST_S, deadline - time.monotonic())
             try:
-                return Watermarks(*self._consumer.get_watermark_offsets(target, timeout=self._timeout_s))
+                return Watermarks(*self._consumer.get_watermark_offsets(target, timeout=left_s))
             except KafkaException as error:
                 # A new topic's leader, or one that is being moved, takes a moment to know of it.
                 if error.args[0].code() not in MOVING or time.monotonic() > deadline:
-                    raise self._unreachable(error) from None
+                    raise
                 time.sleep(0.1)
 
-    def _fetched_watermarks(self, kafka_partition: int) -> Watermarks:
+    def _fetched_watermarks(self, kafka_partition: int, deadline: float) -> Watermarks:
         # The embedded broker's answer to "which offset is the latest" is too low by up to a batch.
-        marks = self._watermarks(kafka_partition)
+        marks = self._watermarks(kafka_partition, deadline)
         if marks.high == 0:
             return marks
         # The true end is in the answer to a fetch, from an offset that is surely not beyond it.
@@ -134,6 +150,11 @@ class KafkaSource:
     def _unreachable(self, error: KafkaException) -> UserError:
         self._consumer.poll(0)  # only then does the client tell what it has heard
         return no_answer(error, self._heard, self._servers, self._timeout_s)
+
+    def _unanswered(self, kafka_partition: int, error: KafkaException) -> str:
+        place = f"topic {self.topic!r}, Kafka partition {kafka_partition}"
+        told = f"Kafka at {self._servers} did not tell within {self._timeout_s:g} s what it holds of it"
+        return f"{place}: {told}: {reason(error)}; it is left alone until Kafka does"
 
     def _not_there(self, why: str) -> UserError:
         return NoTopic(f"topic {self.topic!r} is not on Kafka at {self._servers}: {why}")

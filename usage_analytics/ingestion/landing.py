@@ -14,7 +14,7 @@ from typing import TypeVar
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_landing import Lander, Limits, Worker
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetConflict, OffsetLog
-from usage_analytics.ingestion.planning import Ranges, plan_what_agrees
+from usage_analytics.ingestion.planning import Ranges, plan_what_agrees, remember_beginnings
 from usage_analytics.ingestion.range_reader import Undeliverable
 from usage_analytics.ingestion.sweeping import sweep
 from usage_analytics.ingestion.verification import verify_chunks
@@ -68,6 +68,7 @@ def land(hire: Hire, log: OffsetLog, layout: Layout, window: Window, limits: Lim
         if now < window.end:
             _refuse_future(log, window)
         topic_id = first.source.topic_id()
+        remember_beginnings(first.source, log, topic_id)
         planned = plan_what_agrees(first.source, log, limits.messages_per_run)
         until = time.monotonic() + limits.longest_s
 

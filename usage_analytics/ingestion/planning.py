@@ -1,13 +1,15 @@
 """Decides which offsets a run lands: what Kafka holds beyond what is in the lake, within a budget."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import pyarrow as pa
 
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.beginnings import Beginnings, remember, remembered
 from usage_analytics.ingestion.offset_log import OffsetLog
+from usage_analytics.ingestion.shares import EVERYTHING
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,21 @@ class Watermarks:
 
 
 Ranges = dict[int, tuple[int, int]]  # first offset, and the one after the last, of Kafka partitions
+Takes = Callable[[int], bool]  # picks Kafka partitions by their numbers
+
+
+@dataclass(frozen=True)
+class Held:
+    """What Kafka holds of the Kafka partitions that could be asked, and the sentences on those that could not."""
+
+    marks: dict[int, Watermarks]
+    unanswered: dict[int, str]
+
+    def whole(self) -> dict[int, Watermarks]:
+        """What it holds of all; `UserError` where one could not be asked."""
+        for why in self.unanswered.values():
+            raise UserError(why)
+        return self.marks
 
 
 class MessageSource(Protocol):
@@ -28,7 +45,13 @@ class MessageSource(Protocol):
 
     def topic_id(self) -> str: ...
 
-    def watermarks(self) -> dict[int, Watermarks]: ...
+    def held(self, takes: Takes = EVERYTHING.takes) -> Held:
+        """What Kafka holds of some Kafka partitions now. No answer for any of them is a `UserError`."""
+        ...
+
+    def watermarks(self, takes: Takes = EVERYTHING.takes) -> dict[int, Watermarks]:
+        """The same, where one that cannot be asked is a `UserError` too."""
+        ...
 
     def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]: ...
 
@@ -44,7 +67,7 @@ class Plan:
 def plan(source: MessageSource, log: OffsetLog, budget: int) -> Ranges:
     """The offset range to land of each Kafka partition of the log that has waiting messages, the budget shared fairly.
 
-    Raises `UserError` where Kafka and the lake disagree (topic recreated, retention overtook us).
+    Raises `UserError` where Kafka and the lake disagree (topic recreated, retention overtook us) or Kafka is silent.
     """
     planned = plan_what_agrees(source, log, budget)
     if planned.refusals:
@@ -53,17 +76,16 @@ def plan(source: MessageSource, log: OffsetLog, budget: int) -> Ranges:
 
 
 def plan_what_agrees(source: MessageSource, log: OffsetLog, budget: int) -> Plan:
-    """As `plan`, but a Kafka partition that lost what was not landed does not keep the others waiting."""
-    lasts = log.lasts()
-    refuse_recreated(source, log.topic_ids())
-    waiting, refusals = {}, []
-    for kafka_partition, marks in source.watermarks().items():
-        if not log.share.takes(kafka_partition):
-            continue
-        start = lasts[kafka_partition].end if kafka_partition in lasts else marks.low
+    """As `plan`, but a Kafka partition that lost what was not landed, or cannot be asked, keeps no other waiting."""
+    began = remembered(log.folder, refuse_recreated(source, log.topic_ids()))
+    lasts, held = log.lasts(), source.held(log.share.takes)
+    waiting, refusals = {}, dict(held.unanswered)
+    for kafka_partition, marks in held.marks.items():
+        start = marks.low if began is None else began.of(kafka_partition)
+        start = lasts[kafka_partition].end if kafka_partition in lasts else start
         _refuse_foreign(source.topic, kafka_partition, start, marks)
         if marks.low > start:
-            refusals.append(_overtaken(source.topic, kafka_partition, start, marks.low))
+            refusals[kafka_partition] = _overtaken(source.topic, kafka_partition, start, marks.low)
         elif marks.high > start:
             waiting[kafka_partition] = (start, marks.high)
     ranges = {}
@@ -72,11 +94,23 @@ def plan_what_agrees(source: MessageSource, log: OffsetLog, budget: int) -> Plan
         end = min(high, start + max(1, budget // (len(by_size) - position)))
         budget = max(0, budget - (end - start))
         ranges[kafka_partition] = (start, end)
-    return Plan(dict(sorted(ranges.items())), refusals)
+    return Plan(dict(sorted(ranges.items())), [refusals[kafka_partition] for kafka_partition in sorted(refusals)])
 
 
-def refuse_recreated(source: MessageSource, known: set[str]) -> None:
-    """`UserError` if the topic is another one than those that are known by their ids."""
+def remember_beginnings(source: MessageSource, log: OffsetLog, topic_id: str) -> None:
+    """Keep where each Kafka partition begins, of whichever share, if the topic is seen for the first time.
+
+    Where one cannot be asked nothing is kept; the next run tries again.
+    """
+    if remembered(log.folder, topic_id) is None:
+        refuse_recreated(source, log.topic_ids())
+        held = source.held()
+        if not held.unanswered:
+            remember(log.folder, Beginnings(topic_id, {number: marks.low for number, marks in held.marks.items()}))
+
+
+def refuse_recreated(source: MessageSource, known: set[str]) -> str:
+    """The topic's id; `UserError` if it is another one than those that are known."""
     # Offsets alone do not tell: a recreated topic that has grown past the committed offset would lose its beginning.
     found = source.topic_id()
     others = known - {found, ""}
@@ -86,6 +120,7 @@ def refuse_recreated(source: MessageSource, known: set[str]) -> None:
             f"this is another cluster (topic id {found}, the lake's is {', '.join(sorted(others))}); "
             "give it its own USAGE_ANALYTICS_TOPIC or USAGE_ANALYTICS_HOME"
         )
+    return found
 
 
 def _refuse_foreign(topic: str, kafka_partition: int, committed: int, marks: Watermarks) -> None:

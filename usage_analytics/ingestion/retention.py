@@ -4,20 +4,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from usage_analytics.ingestion.client_settings import reason
 from usage_analytics.ingestion.offset_log import OffsetLog
-from usage_analytics.ingestion.planning import MessageSource, plan
+from usage_analytics.ingestion.planning import MessageSource, plan_what_agrees
+from usage_analytics.ingestion.range_reader import Undeliverable
 
 LOOKED_AT = 100  # waiting messages of a Kafka partition that are read to know their age and size
 
 
 @dataclass(frozen=True)
 class Retention:
-    """What a topic keeps of each Kafka partition; None: without limit, or the cluster does not tell."""
+    """What a topic keeps of each Kafka partition; None: without limit. ``unknown``: why the cluster does not tell."""
 
     time: timedelta | None = None
     size_bytes: int | None = None
+    unknown: str | None = None
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,16 @@ class Deadline:
     rule: str  # the topic's setting by which it is deleted
 
 
+@dataclass(frozen=True)
+class Unread:
+    """What waits on Kafka: the deadlines, the nearest first; and why Kafka partitions are left alone by landing."""
+
+    deadlines: list[Deadline]
+    refusals: list[str]
+
+
 def topic_retention(client: dict[str, Any], topic: str, timeout_s: float) -> Retention:
-    """What a topic's settings say."""
+    """What a topic's settings say, as far as the cluster tells them."""
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
@@ -39,29 +51,42 @@ def topic_retention(client: dict[str, Any], topic: str, timeout_s: float) -> Ret
     resource = ConfigResource(ResourceType.TOPIC, topic)
     try:
         found = admin.describe_configs([resource], request_timeout=timeout_s)[resource].result()
-    except KafkaException:
-        return Retention()
+    except KafkaException as error:
+        told = f"Kafka does not tell what topic {topic!r} keeps: {reason(error)}"
+        return Retention(unknown=f"{told} (its user needs the right DescribeConfigs)")
     milliseconds, size = _limit(found, "retention.ms"), _limit(found, "retention.bytes")
     return Retention(None if milliseconds is None else timedelta(milliseconds=milliseconds), size)
 
 
-def deadlines(source: MessageSource, log: OffsetLog, retention: Retention, now: datetime) -> list[Deadline]:
-    """The deadline of each Kafka partition where messages wait, the nearest first.
+def unread(source: MessageSource, log: OffsetLog, retention: Retention, now: datetime) -> Unread:
+    """The deadlines of the Kafka partitions where messages wait, and where it is too late already.
 
-    By size it is an estimate: at the pace at which the waiting messages came, and as if Kafka did not compress them,
-    so rather too early. Raises `UserError` where it is too late already.
+    By size a deadline is an estimate: at the pace at which the waiting messages came, and as if Kafka did not compress
+    them, so rather too early.
     """
-    found = []
-    for kafka_partition, (start, end) in plan(source, log, budget=2**62).items():
-        batch = next(iter(source.read(kafka_partition, start, end, LOOKED_AT)), None)
-        # Kafka deletes a segment by its largest timestamp, so that one producer with a wrong clock does not matter.
-        received_us = None if batch is None else pc.max(batch.column("kafka_timestamp_us")).as_py()
-        if batch is not None and received_us is not None:
-            received = datetime.fromtimestamp(received_us / 1e6, now.tzinfo)
-            sizes = sum(pc.sum(pc.binary_length(batch.column(name))).as_py() or 0 for name in ("key", "value"))
-            each = time_left(retention, end - start, now - received, sizes / batch.num_rows)
-            found += [Deadline(kafka_partition, end - start, left, rule) for left, rule in each]
-    return sorted(found, key=lambda deadline: deadline.left)
+    planned = plan_what_agrees(source, log, budget=2**62)
+    found, refusals = [], list(planned.refusals)
+    for kafka_partition, (start, end) in planned.ranges.items():
+        try:
+            batch = next(iter(source.read(kafka_partition, start, end, LOOKED_AT)), None)
+        except Undeliverable as error:  # one that is broken must not hide the others
+            refusals.append(str(error))
+            continue
+        if batch is not None:
+            left = _time_left(retention, end - start, batch, now)
+            found += [Deadline(kafka_partition, end - start, span, rule) for span, rule in left]
+    return Unread(sorted(found, key=lambda deadline: deadline.left), refusals)
+
+
+def _time_left(retention: Retention, waiting: int, batch: pa.RecordBatch, now: datetime) -> list[tuple[timedelta, str]]:
+    """How long the oldest of waiting messages are kept, by a look at the first of them."""
+    # Kafka deletes a segment by its largest timestamp, so that one producer with a wrong clock does not matter.
+    received_us = pc.max(batch.column("kafka_timestamp_us")).as_py()
+    if received_us is None:
+        return []
+    received = datetime.fromtimestamp(received_us / 1e6, now.tzinfo)
+    sizes = sum(pc.sum(pc.binary_length(batch.column(name))).as_py() or 0 for name in ("key", "value"))
+    return time_left(retention, waiting, now - received, sizes / batch.num_rows)
 
 
 def time_left(retention: Retention, waiting: int, age: timedelta, message_bytes: float) -> list[tuple[timedelta, str]]:

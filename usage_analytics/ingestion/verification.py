@@ -38,7 +38,7 @@ def verify_chunks(
 
 def _repair(source: MessageSource, path: Path, record: ChunkRecord, batch_messages: int, damage: ChunkDamaged) -> None:
     place = f"topic {record.topic!r}, Kafka partition {record.kafka_partition}, offsets {record.start} to {record.end}"
-    marks = source.watermarks().get(record.kafka_partition)
+    marks = source.watermarks(lambda number: number == record.kafka_partition).get(record.kafka_partition)
     if marks is None or marks.low > record.start or marks.high < record.end:
         held = f"{marks.low} to {marks.high}" if marks else "nothing of that partition"
         raise UserError(f"{damage}; it cannot be repaired, Kafka holds {held} of {place}")

@@ -2,6 +2,7 @@
 
 raw/<topic>/offsets/<Kafka partition>/<shard>/<start>.json      what is committed (see ingestion.offset_log)
 raw/<topic>/offsets/losses/                                     marks where records of accepted losses are
+raw/<topic>/offsets/beginnings/<id of the topic>.json           where Kafka partitions began when it was first seen
 raw/<topic>/window=<key>/<chunk>.parquet                        messages as they came
 dead_letters/<topic>/window=<key>/<chunk>.parquet               those that broke the contract; sensitive as raw
 usage_events/<topic>/window=<key>/<chunk>.parquet               typed, enriched, pseudonymised

@@ -12,7 +12,7 @@ from usage_analytics.ingestion.accepted_loss import in_words
 from usage_analytics.ingestion.kafka_source import NoTopic
 from usage_analytics.ingestion.landing import has_ended
 from usage_analytics.ingestion.planning import plan_what_agrees
-from usage_analytics.ingestion.retention import deadlines, topic_retention
+from usage_analytics.ingestion.retention import Unread, topic_retention, unread
 from usage_analytics.ingestion.verification import lost_beginnings, tiling_faults
 from usage_analytics.orchestration.micro_batch_assets import loaded_events, raw_messages, usage_events, usage_messages
 from usage_analytics.orchestration.partitions import trading_day_of
@@ -28,25 +28,48 @@ SHOWN = 10  # faults named in a check's metadata; all are counted
 
 @dg.asset_check(asset=usage_messages.key)
 def unread_is_kept(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
-    """Kafka keeps what has not been landed for six hours more: a warning below that, an error below one hour."""
+    """Kafka keeps what has not been landed for six hours more: a warning below that, an error below one hour.
+
+    An error too where it has deleted unread messages already, and a warning where it does not tell what it keeps.
+    """
     settings = platform.settings()
+    log = parts.offset_log(settings)
     try:
         with parts.kafka_source(settings) as source:
             retention = topic_retention(parts.kafka_client(settings), settings.topic, settings.kafka_timeout_s)
-            nearest = deadlines(source, parts.offset_log(settings), retention, datetime.now(UTC))[:1]
-    except (parts.NoKafka, NoTopic) as error:
+            waiting = unread(source, log, retention, datetime.now(UTC))
+    except NoTopic as error:
+        if log.committed():
+            told = (
+                f"{error}; but the lake holds messages of it: it was deleted, or this is another cluster (give that its "
+                "own USAGE_ANALYTICS_HOME)"
+            )
+            return dg.AssetCheckResult(passed=False, description=told)
         return dg.AssetCheckResult(passed=True, description=f"nothing to watch: {error}")
-    except UserError as error:  # Kafka cannot be asked, or has deleted unread messages already
+    except parts.NoKafka as error:
+        return dg.AssetCheckResult(passed=True, description=f"nothing to watch: {error}")
+    except UserError as error:  # Kafka cannot be asked, or the topic is another one
         return dg.AssetCheckResult(passed=False, description=str(error))
-    if not nearest:
-        return dg.AssetCheckResult(passed=True, description="nothing waits, or the topic keeps everything")
-    deadline = nearest[0]
-    hours = deadline.left / timedelta(hours=1)
+    return _kept(waiting, retention.unknown)
+
+
+def _kept(waiting: Unread, unknown: str | None) -> dg.AssetCheckResult:
+    faults, severe = waiting.refusals[:SHOWN], bool(waiting.refusals)
+    metadata: dict[str, float | int | str] = {"left_alone": len(waiting.refusals)}
+    told = "nothing waits, or the topic keeps everything"
+    if waiting.deadlines:
+        nearest = waiting.deadlines[0]
+        hours = nearest.left / timedelta(hours=1)
+        told = f"Kafka deletes unread messages of Kafka partition {nearest.kafka_partition} in {hours:.1f} hours"
+        faults += [told] if nearest.left < LITTLE_TIME else []
+        severe |= nearest.left < NO_TIME
+        metadata |= {"hours_left": hours, "messages_waiting": nearest.waiting, "deleted_by": nearest.rule}
+    faults += [f"retention unknown: {unknown}"] if unknown else []
     return dg.AssetCheckResult(
-        passed=deadline.left >= LITTLE_TIME,
-        severity=dg.AssetCheckSeverity.WARN if deadline.left >= NO_TIME else dg.AssetCheckSeverity.ERROR,
-        description=f"Kafka deletes unread messages of Kafka partition {deadline.kafka_partition} in {hours:.1f} hours",
-        metadata={"hours_left": hours, "messages_waiting": deadline.waiting, "deleted_by": deadline.rule},
+        passed=not faults,
+        severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
+        description="; ".join(faults) or told,
+        metadata=metadata,
     )
 
 
@@ -75,6 +98,7 @@ def offsets_tile(context: dg.AssetCheckExecutionContext, platform: Platform) -> 
 def nothing_deleted_unread(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[dg.AssetCheckResult]:
     """Kafka deleted nothing of the run's Kafka partitions before it was landed, but for losses that were accepted.
 
+    A Kafka partition that could not be asked fails it too.
     Looked at last, and not blocking: the messages of other Kafka partitions are loaded before the run fails.
     """
     settings = platform.settings()

@@ -114,8 +114,8 @@ def messages_waiting(settings: Settings) -> int:
 
 
 def _kafka_partitions(source: MessageSource, log: OffsetLog) -> list[KafkaPartitionStatus]:
-    committed = log.committed()  # before the watermarks, which only grow
-    return [KafkaPartitionStatus(p, m.low, committed.get(p), m.high) for p, m in source.watermarks().items()]
+    committed = log.committed()  # before the watermarks, which only grow; a plan tells which cannot be asked
+    return [KafkaPartitionStatus(p, m.low, committed.get(p), m.high) for p, m in source.held().marks.items()]
 
 
 def window_totals(settings: Settings, count: int) -> list[HopTotals]:

@@ -465,6 +465,18 @@ class BrokenPartition(FakeKafka):
                 raise Undeliverable("the disk of that broker is gone")
 
 
+def test_one_that_cannot_be_asked_does_not_keep_the_others_waiting(memory_path: Path) -> None:
+    kafka, layout = FakeKafka.of(3), layout_of(memory_path)
+    for number in range(3):
+        kafka.produce(number, b"a", b"b")
+    kafka.unanswered = {1: "no broker leads Kafka partition 1"}
+    report = land(hire(kafka), OffsetLog(layout.offsets), layout, OPEN, AMPLE, OPEN.start)
+    assert report.refusals == ["no broker leads Kafka partition 1"]
+    assert {record.kafka_partition: record.rows for record in report.landed} == {0: 2, 2: 2}
+    kafka.unanswered = {}
+    assert [(record.kafka_partition, record.rows) for record in land_all(kafka, layout)] == [(1, 2)]
+
+
 def chunk_files(layout: Layout) -> set[str]:
     return {path.name for path in layout.raw_window(OPEN.key).glob("*")}
 

@@ -1,14 +1,16 @@
 """How long Kafka still keeps what has not been landed: told before it is too late, by whichever rule is nearer."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from fakes import RECEIVED, FakeKafka, land_all
 
-from usage_analytics.errors import UserError
 from usage_analytics.ingestion.offset_log import OffsetLog
-from usage_analytics.ingestion.retention import Retention, deadlines, time_left
+from usage_analytics.ingestion.retention import Deadline, Retention, time_left, unread
+from usage_analytics.ingestion.range_reader import Undeliverable
 from usage_analytics.lake.layout import Layout
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -28,6 +30,12 @@ def waiting(memory_path: Path) -> tuple[FakeKafka, OffsetLog]:
     kafka.produce(0, *[b"x" * 100] * 40)
     kafka.produce(1, *[b"x" * 50] * 10)
     return kafka, OffsetLog(layout.offsets)
+
+
+def deadlines(kafka: FakeKafka, log: OffsetLog, retention: Retention, now: datetime) -> list[Deadline]:
+    found = unread(kafka, log, retention, now)
+    assert found.refusals == []
+    return found.deadlines
 
 
 def test_by_age_the_oldest_unread_message_counts(waiting: tuple[FakeKafka, OffsetLog]) -> None:
@@ -57,8 +65,21 @@ def test_what_is_overdue_has_no_time_left() -> None:
     ]  # fmt: skip
 
 
-def test_too_late_is_told_with_the_offsets(waiting: tuple[FakeKafka, OffsetLog]) -> None:
-    kafka, log = waiting
+class BrokenPartition(FakeKafka):
+    """Kafka partition 2 gives nothing but an error."""
+
+    def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]:
+        if kafka_partition == 2:
+            raise Undeliverable("the disk of that broker is gone")
+        return super().read(kafka_partition, start, end, batch_messages)
+
+
+def test_where_it_is_too_late_is_told_and_the_deadlines_of_the_others(waiting: tuple[FakeKafka, OffsetLog]) -> None:
+    kafka, log = BrokenPartition(waiting[0].kafka_partitions), waiting[1]
     kafka.kafka_partitions[0].low = 7
-    with pytest.raises(UserError, match="Kafka partition 0: Kafka deleted offsets 5 to 7 before they were landed"):
-        deadlines(kafka, log, Retention(time=DAY), at(4))
+    kafka.produce(2, b"m")
+    found = unread(kafka, log, Retention(time=DAY), at(4))
+    assert [(d.kafka_partition, d.left) for d in found.deadlines] == [(1, 20 * HOUR)]
+    [lost, broken] = found.refusals
+    assert "Kafka partition 0: Kafka deleted offsets 5 to 7 before they were landed" in lost
+    assert broken == "the disk of that broker is gone"

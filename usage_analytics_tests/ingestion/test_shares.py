@@ -88,5 +88,8 @@ def test_a_share_lands_what_it_can_whatever_is_wrong_with_others(memory_path: Pa
     kafka.kafka_partitions[1].low = 2  # deleted before it was landed
     assert [record.kafka_partition for record in land_share(kafka, layout, Share(0, 2))] == [0]
     assert report_of_share(kafka, layout, Share(0, 2)).refusals == []
+    kafka.unanswered = {1: "no broker leads Kafka partition 1"}
+    assert report_of_share(kafka, layout, Share(0, 2)).refusals == []
+    kafka.unanswered = {}
     [refusal] = report_of_share(kafka, layout, Share(1, 2)).refusals
     assert "Kafka partition 1: Kafka deleted offsets 1 to 2 before they were landed" in refusal

@@ -82,7 +82,6 @@ def test_a_file_that_a_lost_record_may_be_made_of_again_stays(lake: Lake) -> Non
     another = lake.left_by_a_dead_run(OPEN)
     land_all(lake.kafka, lake.layout)
     assert {record.file, another.name} <= lake.files()
-    another.unlink()
     assert rebuild_records(lake.log, lake.layout, 0, 0) == [record]
 
 

@@ -88,12 +88,20 @@ def secured_kafka(directory: Path) -> Iterator[SecuredKafka]:
 
 def forbid(kafka: ApacheKafka, topic: str) -> None:
     """Nobody but another user may see the topic."""
+    _allow_nothing_but(kafka, topic, "other", AclOperation.ALL)
+
+
+def allow_only_reading(kafka: ApacheKafka, topic: str) -> None:
+    """The user may read the topic, but not ask for its settings."""
+    _allow_nothing_but(kafka, topic, USER, AclOperation.READ)
+
+
+def _allow_nothing_but(kafka: ApacheKafka, topic: str, user: str, operation: AclOperation) -> None:
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-    other = AclBinding(
-        ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:other", "*", AclOperation.ALL,
-        AclPermissionType.ALLOW,
-    )  # fmt: skip
-    for done in admin.create_acls([other]).values():
+    right = AclBinding(
+        ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, f"User:{user}", "*", operation, AclPermissionType.ALLOW
+    )
+    for done in admin.create_acls([right]).values():
         done.result(30)
 
 

@@ -1,14 +1,18 @@
 """The check that watches Kafka's retention, as Dagster runs it, on a topic of Apache Kafka."""
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from fakes import TOPIC, FakeKafka, land_all
 
+from usage_analytics import parts
 from usage_analytics.definitions import defs
+from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import QUIET
 from usage_analytics.settings import load_settings
@@ -53,6 +57,38 @@ def test_without_kafka_there_is_nothing_to_watch(tmp_path: Path, monkeypatch: py
     clean_environment(monkeypatch, tmp_path)
     found = watched(tmp_path)
     assert found.passed and "nothing to watch: no Kafka: set KAFKA_BOOTSTRAP_SERVERS" in str(found.description)
+
+
+def test_a_topic_that_the_lake_holds_and_kafka_does_not_fails_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean_environment(monkeypatch, tmp_path, TOPIC=TOPIC)
+    settings, kafka = load_settings(), FakeKafka.of(1)
+    with EmbeddedBroker.start(settings.broker_directory):
+        found = watched(tmp_path)
+        assert found.passed and "nothing to watch: topic 'clicks' is not on Kafka" in str(found.description)
+        kafka.produce(0, b"{}")
+        land_all(kafka, parts.layout(settings))
+        found = watched(tmp_path)
+    told = "but the lake holds messages of it: it was deleted, or this is another cluster"
+    assert (found.passed, found.severity.value) == (False, "ERROR") and told in str(found.description)
+
+
+def test_every_loss_is_told_and_that_retention_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean_environment(monkeypatch, tmp_path, TOPIC=TOPIC, KAFKA_TIMEOUT_S=1)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9")  # of whom the settings are asked
+    kafka = FakeKafka.of(2)
+    monkeypatch.setattr(parts, "kafka_source", lambda settings: nullcontext(kafka))
+    land_all(kafka, parts.layout(load_settings()))
+    for number in (0, 1):
+        kafka.produce(number, b"{}", b"{}")
+        kafka.kafka_partitions[number].low = 1
+    found = watched(tmp_path)
+    assert (found.passed, found.severity.value) == (False, "ERROR")
+    *losses, unknown = str(found.description).split("; ")[::2]
+    lost = "topic 'clicks', Kafka partition {}: Kafka deleted offsets 0 to 1 before they were landed"
+    assert losses == [lost.format(0), lost.format(1)]
+    assert unknown.startswith("retention unknown: Kafka does not tell what topic 'clicks' keeps: ")
 
 
 def test_a_kafka_that_does_not_answer_fails_it_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ from usage_analytics_tests.integration.platform_under_test import (
     open_window,
 )
 from usage_analytics_tests.integration.secured_kafka import EVENT_HUBS_PASSWORD, EVENT_HUBS_USER, SecuredKafka
+from usage_analytics_tests.integration.test_retention import watched
 
 pytestmark = pytest.mark.apache_kafka
 WRONG = "a-wrong-password-9a1f"
@@ -193,6 +194,19 @@ def test_a_topic_that_the_user_may_not_see_is_told(secured: SecuredKafka) -> Non
         pytest.raises(UserError, match="does not let this user read topic 'forbidden'"),
     ):
         source.topic_id()
+
+
+def test_without_the_right_to_ask_what_the_topic_keeps_the_check_warns(
+    secured: SecuredKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_environment(monkeypatch, tmp_path, secured.environment())
+    settings = load_settings()
+    create_topic({"bootstrap.servers": secured.kafka.bootstrap_servers}, settings.topic, 1)
+    secured_kafka.allow_only_reading(secured.kafka, settings.topic)
+    found = watched(tmp_path)
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    told = f"retention unknown: Kafka does not tell what topic '{settings.topic}' keeps: .*[Aa]uthorization.* DescribeConfigs"
+    assert re.fullmatch(told + r"\\)", str(found.description))
 
 
 def test_a_password_that_is_refused_while_sending_is_told(secured: SecuredKafka) -> None:
