@@ -1,7 +1,9 @@
 """What every test has at hand."""
 
+import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,3 +33,22 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no recorded data: {folder} is absent")
     return folder
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often offset records are read, and folders of them listed."""
+    counts: Counter[str] = Counter()
+    read_bytes, listdir = Path.read_bytes, os.listdir
+
+    def read(path: Path) -> bytes:
+        counts["read"] += path.suffix == ".json"
+        return read_bytes(path)
+
+    def listed(folder: Path) -> list[str]:
+        counts["listed"] += Path(folder).name.isdecimal()
+        return listdir(folder)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    monkeypatch.setattr(os, "listdir", listed)
+    return counts

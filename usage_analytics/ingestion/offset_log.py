@@ -8,18 +8,19 @@ windows never step back. A chunk file that no record names was never committed.
 
 import json
 import zlib
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.record_files import RecordFiles, start_of
 from usage_analytics.ingestion.shares import EVERYTHING, Share
 from usage_analytics.lake.files import create_exclusive
 
-OFFSETS_PER_SHARD = 10**9  # keeps folders small enough to list, whatever the age of a topic
 FORMAT = 1
 BEGINS = -1
 LOSSES = "losses"  # beside the folders of Kafka partitions: empty files that mark where records of losses are
@@ -62,7 +63,10 @@ def chunk_name(topic: str, kafka_partition: int, start: int) -> str:
 
 @dataclass(frozen=True)
 class OffsetLog:
-    """The records of one topic, below one folder; of a share, only those of its Kafka partitions."""
+    """The records of one topic, below one folder; of a share, only those of its Kafka partitions.
+
+    What a look-up costs follows what it gives, and how much is newer, not how much is in the log.
+    """
 
     folder: Path
     share: Share = EVERYTHING
@@ -74,21 +78,17 @@ class OffsetLog:
 
     def last(self, kafka_partition: int) -> ChunkRecord | None:
         """The newest record of a Kafka partition; its ``end`` is the committed offset."""
-        for shard in reversed(self._shards(kafka_partition)):
-            records = _record_files(shard)
-            if records:
-                return _read(records[-1])
-        return None
+        return next(map(_read, self._files(kafka_partition).backwards()), None)
 
     def lasts(self) -> dict[int, ChunkRecord]:
         """The newest record of each Kafka partition that has any."""
         lasts = {partition: self.last(partition) for partition in self.kafka_partitions()}
         return {partition: record for partition, record in lasts.items() if record is not None}
 
-    def last_commit(self) -> datetime | None:
-        """When a chunk was last committed, by the file system's clock; None before the first."""
-        files = (self._path(last.kafka_partition, last.start) for last in self.lasts().values())
-        return max((datetime.fromtimestamp(file.stat().st_mtime, UTC) for file in files), default=None)
+    def commit_times(self) -> dict[int, datetime]:
+        """When each Kafka partition's newest chunk was committed, by the file system's clock."""
+        newest = {partition: next(self._files(partition).backwards(), None) for partition in self.kafka_partitions()}
+        return {n: datetime.fromtimestamp(path.stat().st_mtime, UTC) for n, path in newest.items() if path is not None}
 
     def topic_ids(self) -> set[str]:
         """The topics that the newest records are of, whatever the share, by Kafka's own identity."""
@@ -104,31 +104,28 @@ class OffsetLog:
         A record that does not continue the chain, or whose window is older than the chain's, is a programming
         error: ValueError.
         """
-        last = self.last(record.kafka_partition)
-        if self._path(record.kafka_partition, record.start).exists():
+        files = self._files(record.kafka_partition)
+        last = next(map(_read, files.backwards()), None)
+        if files.written(record.start) is not None:
             raise OffsetConflict(record.name)
         if last is not None and (record.start != last.end or record.window < last.window):
             raise ValueError(f"{record.name} in window {record.window} does not continue {last}")
         linked = replace(record, follows=BEGINS if last is None else last.start)
         self._mark_loss(record)
-        if not create_exclusive(self._path(record.kafka_partition, record.start), _content(linked)):
+        if not create_exclusive(files.new(record.start), _content(linked)):
             raise OffsetConflict(record.name)
 
     def at(self, kafka_partition: int, start: int) -> ChunkRecord | None:
         """The record that begins at an offset; None unless it is there as it was written."""
-        try:
-            record = _read(self._path(kafka_partition, start))
-        except (FileNotFoundError, UserError):
-            return None
-        return record if record.start == start else None
+        path = self._files(kafka_partition).written(start)
+        return None if path is None else _sound(path)
 
     def around(self, kafka_partition: int, start: int) -> tuple[ChunkRecord | None, ChunkRecord | None]:
         """The nearest sound records before and behind the one that begins, or would begin, at an offset."""
-        paths = [path for shard in self._shards(kafka_partition) for path in _record_files(shard)]
-        starts = [int(path.stem) for path in paths]
-        before = reversed(starts[: bisect_left(starts, start)])
-        behind = starts[bisect_right(starts, start) :]
-        return self._first_sound(kafka_partition, before), self._first_sound(kafka_partition, behind)
+        files = self._files(kafka_partition)
+        before = files.backwards(files.place(lambda path: start_of(path) < start))
+        behind = files.onwards(files.place(lambda path: start_of(path) <= start))
+        return next(filter(None, map(_sound, before)), None), next(filter(None, map(_sound, behind)), None)
 
     def restore(self, record: ChunkRecord, follows: int | None) -> None:
         """Write a lost record again; a damaged one is renamed to ``….damaged`` first. For `rebuild_records` only."""
@@ -147,12 +144,18 @@ class OffsetLog:
         """The records of a window, and before them the one that each Kafka partition's continue."""
         return [record for p in self.kafka_partitions() for record in self._run(p, window, 1)]
 
+    def of_offsets(self, kafka_partition: int, start: int, end: int) -> Iterator[ChunkRecord]:
+        """The records that hold some of the offsets ``[start, end)``, newest first, each read when it is its turn."""
+        files = self._files(kafka_partition)
+        upto = files.backwards(files.place(lambda path: start_of(path) < end))
+        return takewhile(lambda record: record.end > start, map(_read, upto))
+
     def latest_windows(self, count: int) -> list[str]:
         """The newest windows that hold chunks, newest first."""
         windows: set[str] = set()
         for partition in self.kafka_partitions():
             mine: set[str] = set()
-            for record in self._backwards(partition):
+            for record in map(_read, self._files(partition).backwards()):
                 mine.add(record.window)
                 if len(mine) > count:
                     break
@@ -162,41 +165,29 @@ class OffsetLog:
     def all(self) -> Iterator[ChunkRecord]:
         """Every record, by Kafka partition and offset."""
         for partition in self.kafka_partitions():
-            for shard in self._shards(partition):
-                yield from map(_read, _record_files(shard))
+            yield from map(_read, self._files(partition).onwards())
 
     def accepted_losses(self) -> list[ChunkRecord]:
         """The records of accepted losses, by Kafka partition and offset, without a walk through all records."""
         marks = (path.name.split("+") for path in sorted((self.folder / LOSSES).glob("*+*")))
         places = [(int(partition), int(start)) for partition, start in marks if self.share.takes(int(partition))]
-        records = [_read(path) for path in (self._path(*place) for place in places) if path.exists()]
+        paths = [self._files(partition).written(start) for partition, start in places]
+        records = [_read(path) for path in paths if path is not None]
         return [record for record in records if record.accepted_loss is not None]
 
     def firsts(self) -> list[ChunkRecord]:
         """The oldest record of each Kafka partition."""
-        found = []
-        for partition in self.kafka_partitions():
-            files = next((files for shard in self._shards(partition) if (files := _record_files(shard))), [])
-            found += [_read(path) for path in files[:1]]
-        return found
+        return [record for p in self.kafka_partitions() for record in map(_read, islice(self._files(p).onwards(), 1))]
 
     def covers(self, kafka_partition: int, start: int, end: int) -> bool:
         """Whether records hold all offsets ``[start, end)``, in whichever windows."""
-        for shard in reversed(self._shards(kafka_partition)):
-            for path in reversed(_record_files(shard)):
-                if int(path.stem) >= end:
-                    continue
-                record = _read(path)
-                if record.end < end:
-                    return False
-                end = record.start
-                if end <= start:
-                    return True
+        for record in self.of_offsets(kafka_partition, start, end):
+            if record.end < end:
+                return False
+            end = record.start
+            if end <= start:
+                return True
         return False
-
-    def _first_sound(self, kafka_partition: int, starts: Iterable[int]) -> ChunkRecord | None:
-        found = (self.at(kafka_partition, start) for start in starts)
-        return next((record for record in found if record is not None), None)
 
     def _mark_loss(self, record: ChunkRecord) -> None:
         # Before the record: a mark without one is passed over, a record without one would be found by a walk only.
@@ -204,29 +195,26 @@ class OffsetLog:
             create_exclusive(self.folder / LOSSES / f"{record.kafka_partition:03d}+{record.start:020d}", b"")
 
     def _run(self, kafka_partition: int, window: str, before: int) -> list[ChunkRecord]:
-        # Windows never step back along a chain, so a window's records are one run of it: two binary searches.
-        shards = [files for shard in self._shards(kafka_partition) if (files := _record_files(shard))]
-        first = max(0, bisect_left(shards, window, key=lambda files: _read(files[0]).window) - 2)
-        last = bisect_right(shards, window, key=lambda files: _read(files[0]).window)
-        paths = [path for files in shards[first:last] for path in files]
-        low = bisect_left(paths, window, key=lambda path: _read(path).window)
-        high = bisect_right(paths, window, key=lambda path: _read(path).window)
-        return [_read(path) for path in paths[max(0, low - before) : high]] if low < high else []
-
-    def _backwards(self, kafka_partition: int) -> Iterator[ChunkRecord]:
-        for shard in reversed(self._shards(kafka_partition)):
-            yield from map(_read, reversed(_record_files(shard)))
-
-    def _shards(self, kafka_partition: int) -> list[Path]:
-        return sorted(self.folder.joinpath(f"{kafka_partition:03d}").glob("*"))
+        # Windows never step back along a chain, so a window's records are one run of it.
+        files, read = self._files(kafka_partition), cache(_read)
+        begin = files.place(lambda path: read(path).window < window)
+        run = list(takewhile(lambda record: record.window == window, map(read, files.onwards(begin))))
+        return [*map(read, islice(files.backwards(begin), before)), *run] if run else []
 
     def _path(self, kafka_partition: int, start: int) -> Path:
-        shard = self.folder / f"{kafka_partition:03d}" / f"{start // OFFSETS_PER_SHARD:011d}"
-        return shard / f"{start:020d}.json"
+        files = self._files(kafka_partition)
+        return files.written(start) or files.new(start)
+
+    def _files(self, kafka_partition: int) -> RecordFiles:
+        return RecordFiles(self.folder / f"{kafka_partition:03d}")
 
 
-def _record_files(shard: Path) -> list[Path]:
-    return sorted(path for path in shard.glob("*.json") if not path.name.startswith("."))
+def _sound(path: Path) -> ChunkRecord | None:
+    try:
+        record = _read(path)
+    except (FileNotFoundError, UserError):
+        return None
+    return record if record.start == start_of(path) else None
 
 
 def _content(record: ChunkRecord) -> bytes:

@@ -1,8 +1,9 @@
 """Counts at each hop: offsets = raw + empty + accepted losses, raw = enriched + dead letters, enriched = loaded."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import polars as pl
 
@@ -26,23 +27,54 @@ SELECT load_window, count(*) AS loaded FROM usage_events WHERE topic = ? AND kaf
 """
 OF_OFFSETS = "kafka_partition = ? AND kafka_offset >= ? AND kafka_offset < ?"
 BY_WINDOW = "GROUP BY load_window"
-LOADED_CHUNKS = """
-SELECT load_window, kafka_partition, start_offset FROM load_ledger WHERE topic = ? AND load_window >= ?
+# Before, between and behind the loaded chunks of each Kafka partition. Sums show whether there is anything between: a
+# look at each pair of neighbours would cost the more the older the topic is.
+NOT_LOADED = """
+WITH held AS (
+  SELECT kafka_partition, start_offset, end_offset FROM load_ledger WHERE topic = ? AND kafka_partition % ? = ?
+), spans AS (
+  SELECT kafka_partition, min(start_offset) AS first, max(end_offset) AS last, sum(end_offset - start_offset) AS offsets
+  FROM held GROUP BY kafka_partition
+), neighbours AS (
+  SELECT kafka_partition, lag(end_offset) OVER (PARTITION BY kafka_partition ORDER BY start_offset) AS low,
+         start_offset AS high
+  FROM held WHERE kafka_partition IN (SELECT kafka_partition FROM spans WHERE offsets <> last - first)
+)
+SELECT kafka_partition, 0 AS low, first AS high FROM spans
+UNION ALL SELECT kafka_partition, low, high FROM neighbours WHERE low < high
+UNION ALL SELECT kafka_partition, last, NULL FROM spans
+ORDER BY kafka_partition, low DESC
 """
 LOADED_RANGES = """
 SELECT load_window, kafka_partition, start_offset, end_offset FROM load_ledger
 WHERE topic = ? AND kafka_partition % ? = ? AND (? IS NULL OR load_window = ?) ORDER BY ALL
 """
-RECENT_WINDOWS = 40  # more than a trading day of them
+MOST_UNFINISHED = 1_000  # records read of one Kafka partition: a warehouse that was lost must not cost a tick
+
+
+def unfinished_chunks(log: OffsetLog, topic: str, warehouse: Warehouse) -> list[ChunkRecord]:
+    """The chunks of the log whose offsets are not in the warehouse, because their run died or goes on.
+
+    Newest first, of each Kafka partition at most `MOST_UNFINISHED`, however old they are: what is finished costs only a
+    sum over the ledger.
+    """
+    committed = log.committed()  # before the ledger: what lands meanwhile is not missed in it
+    if not committed:
+        return []
+    gaps: dict[int, list[tuple[int, int | None]]] = defaultdict(list)
+    for kafka_partition, low, high in warehouse.read(NOT_LOADED, _mine(log, topic)).iter_rows():
+        gaps[kafka_partition].append((low, high))
+    found: list[ChunkRecord] = []
+    for number, end in committed.items():
+        ranges = [(low, end if high is None else min(high, end)) for low, high in gaps.get(number, [(0, None)])]
+        records = (log.of_offsets(number, low, high) for low, high in ranges if low < high)
+        found += islice(chain.from_iterable(records), MOST_UNFINISHED)
+    return found
 
 
 def unfinished_windows(log: OffsetLog, topic: str, warehouse: Warehouse) -> list[str]:
-    """The recent windows of the log with chunks that are not in the warehouse: their run died; newest first."""
-    windows = log.latest_windows(RECENT_WINDOWS)
-    if not windows:
-        return []
-    loaded = set(warehouse.read(LOADED_CHUNKS, [topic, windows[-1]]).iter_rows())
-    return [w for w in windows if any(_key(r) not in loaded for r in log.of_window(w))]
+    """The windows of `unfinished_chunks`, newest first."""
+    return sorted({record.window for record in unfinished_chunks(log, topic, warehouse)}, reverse=True)
 
 
 def refuse_lost_records(

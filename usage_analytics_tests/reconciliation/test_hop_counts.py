@@ -1,8 +1,12 @@
 """Reconciliation: a difference between two hops is located to Kafka partition and offset range."""
 
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 
+import duckdb
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from fakes import KEY, OPEN, TOPIC, FakeKafka, land_all, message
@@ -12,13 +16,15 @@ from usage_analytics.contract import load_mapping
 from usage_analytics.enrichment.enrich import Enricher
 from usage_analytics.enrichment.enriched_chunk import write_enriched
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.offset_log import OffsetLog
+from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
 from usage_analytics.ingestion.shares import all_shares
 from usage_analytics.lake.layout import Layout
+from usage_analytics.reconciliation import hop_counts
 from usage_analytics.reconciliation.hop_counts import (
     reconcile,
     reconcile_window,
     refuse_lost_records,
+    unfinished_chunks,
     unfinished_windows,
 )
 from usage_analytics.trading_calendar import Window, trading_calendar
@@ -127,3 +133,82 @@ def test_windows_whose_run_died_before_loading_are_unfinished(memory_path: Path)
         if number in (0, 2):
             warehouse.load_window(TOPIC, key, enricher.enrich(records).chunks)
     assert unfinished_windows(log, TOPIC, warehouse) == [keys[3], keys[1]]
+
+
+class Landed:
+    """A log without chunks, and a warehouse that holds what its ledger is told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log, self.warehouse = OffsetLog(folder / "offsets"), DuckDBWarehouse(folder / "w.duckdb")
+        self.warehouse.read("SELECT 1")  # makes the tables
+        self.records: list[ChunkRecord] = []
+
+    def land(self, kafka_partition: int, lengths: list[int], start: int = 0, per_window: int = 1) -> None:
+        for number, length in enumerate(lengths):
+            window = f"w{number // per_window:03d}"
+            record = ChunkRecord(TOPIC, kafka_partition, start, start + length, length, window, "f", "c")
+            self.log.commit(record)
+            self.records.append(record)
+            start += length
+
+    def load(self, records: list[ChunkRecord]) -> None:
+        rows = [(r.window, r.topic, r.kafka_partition, r.start, r.end) for r in records]
+        names = ["load_window", "topic", "kafka_partition", "start_offset", "end_offset"]
+        ledger = pl.DataFrame(rows, schema=names, orient="row").to_arrow()
+        with duckdb.connect(str(self.warehouse.path)) as connection:
+            connection.register("ledger", ledger)
+            connection.execute("DELETE FROM load_ledger")
+            more = "0 AS row_count, 0 AS dead_letters, '' AS fingerprint, now() AS loaded_at"
+            connection.execute(f"INSERT INTO load_ledger BY NAME SELECT *, {more} FROM ledger")
+
+    def unfinished(self, log: OffsetLog | None = None) -> list[ChunkRecord]:
+        return unfinished_chunks(log or self.log, TOPIC, self.warehouse)
+
+
+def test_whatever_is_not_loaded_is_unfinished(memory_path: Path) -> None:
+    landed, random = Landed(memory_path), Random(7)
+    for kafka_partition in range(60):
+        lengths = [random.choice([1, 3, 10**7]) for _ in range(random.randint(1, 9))]
+        landed.land(kafka_partition, lengths, start=random.choice([0, 5, 10**7 - 1]))
+    chances = [random.choice([0, 0.5, 0.9, 1]) for _ in range(60)]
+    loaded = [record for record in landed.records if random.random() < chances[record.kafka_partition]]
+    landed.load(loaded)
+    expected = sorted(
+        (r for r in landed.records if r not in loaded), key=lambda r: (r.kafka_partition, -r.start)
+    )  # fmt: skip
+    assert 50 < len(expected) < len(landed.records) - 50
+    assert landed.unfinished() == expected
+    for share in all_shares(3):
+        mine = [record for record in expected if share.takes(record.kafka_partition)]
+        assert landed.unfinished(OffsetLog(landed.log.folder, share)) == mine
+    landed.load(landed.records)
+    assert landed.unfinished() == []
+
+
+def test_what_is_finished_is_not_read_again(memory_path: Path, looks: Counter[str]) -> None:
+    landed = Landed(memory_path)
+    for kafka_partition in (0, 1):
+        landed.land(kafka_partition, [100_000] * 600, per_window=10)
+    landed.load(landed.records)
+    looks.clear()
+    assert landed.unfinished() == []
+    assert looks == {"read": 2, "listed": 4}  # the newest record of each
+    long_ago = landed.records[35]
+    landed.load([record for record in landed.records if record != long_ago])
+    looks.clear()
+    assert landed.unfinished() == [long_ago]
+    assert looks["read"] == 4  # it, and the one before it
+    assert unfinished_windows(landed.log, TOPIC, landed.warehouse) == ["w003"]
+
+
+def test_a_lost_warehouse_is_made_good_from_the_newest_windows_on(
+    memory_path: Path, monkeypatch: pytest.MonkeyPatch, looks: Counter[str]
+) -> None:
+    monkeypatch.setattr(hop_counts, "MOST_UNFINISHED", 25)
+    landed = Landed(memory_path)
+    landed.land(0, [1] * 60, per_window=10)
+    looks.clear()
+    assert unfinished_windows(landed.log, TOPIC, landed.warehouse) == ["w005", "w004", "w003"]
+    assert looks["read"] <= 27
+    landed.load(landed.records[30:])
+    assert unfinished_windows(landed.log, TOPIC, landed.warehouse) == ["w002", "w001", "w000"]
