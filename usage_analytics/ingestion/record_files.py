@@ -5,7 +5,6 @@ than others, so each search begins at the end and doubles its steps: it costs wh
 the logarithm, and hardly more when the topic is years old.
 """
 
-import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -88,7 +87,7 @@ def start_of(path: Path) -> int:
 
 def _in(folder: Path) -> list[str]:
     try:
-        return sorted(os.listdir(folder))
+        return sorted(path.name for path in folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
 
