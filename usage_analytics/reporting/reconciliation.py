@@ -59,8 +59,8 @@ def print_comparison_with_kafka(settings: Settings, windows: Sequence[str]) -> b
     if compared.differences:
         _print_differences("Not as on Kafka", compared.differences)
         CONSOLE.print(
-            "Where a chunk is not as its record says: materialize raw_messages of its window once it has ended. Where the "
-            "two agree, no run reads them again: a new USAGE_ANALYTICS_HOME lands anew what Kafka still holds"
+            "Where a chunk is not as its record says: materialize raw_messages of its window once it has ended. Where "
+            "the two agree, no run reads them again: a new USAGE_ANALYTICS_HOME lands anew what Kafka still holds"
         )
     return not compared.differences
 
@@ -79,8 +79,8 @@ def _print_differences(title: str, found: Iterable[OffsetDifference]) -> None:
 def _perhaps_at_work(found: Iterable[OffsetDifference], counts: Iterable[Reconciliation]) -> list[str]:
     never_loaded = Counter(c.record.window for each in counts for c in each.chunks if c.loaded is None)
     return [
-        f"Of window {window}, {never_loaded[window]:,} chunks have not been loaded yet: if a run is at work on it, look "
-        "again when it has ended"
+        f"Of window {window}, {never_loaded[window]:,} chunks have not been loaded yet: if a run is at work on it, "
+        "look again when it has ended"
         for window in sorted({difference.window for difference in found} & never_loaded.keys())
     ]
 
@@ -91,7 +91,7 @@ def _no_longer_held(gone: Sequence[Gone]) -> list[str]:
         mine = [each for each in gone if each.kafka_partition == kafka_partition]
         messages, start, end = sum(g.messages for g in mine), min(g.start for g in mine), max(g.end for g in mine)
         sentences.append(
-            f"Kafka partition {kafka_partition}: of offsets {start} to {end}, Kafka no longer holds {messages:,} messages "
-            "that raw has; these were not compared"
+            f"Kafka partition {kafka_partition}: of offsets {start} to {end}, Kafka no longer holds {messages:,} "
+            "messages that raw has; these were not compared"
         )
     return sentences
