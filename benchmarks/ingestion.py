@@ -1,12 +1,12 @@
 """What it costs to bring messages from Kafka to columns on disk: the platform hop by hop, and beside its peers.
 
-    make bench-ingestion                                     # 30 million messages, all peers; about half an hour
+    make bench-ingestion                                     # 30 million messages, all peers; about an hour
     .venv/bin/python benchmarks/ingestion.py --messages 3000000
 
 A simulated trading desktop sends its messages to an embedded broker on the same machine. Each hop goes over all of
 them, in a process of its own; whole processes are measured, with their start (about 2 CPU seconds, mostly imports):
 
-  consume   messages out of Kafka as Arrow columns, dropped
+  consume   messages out of Kafka as Arrow columns, dropped; and consume_in_python, without the piece in C
   land      the same, into raw chunks on disk, committed
   enrich    raw chunks to usage events and dead letters on disk, as after a changed mapping
   load      usage events into DuckDB
@@ -36,7 +36,7 @@ from usage_analytics.simulation.targets import KafkaTarget
 
 HERE = Path(__file__).parent
 TOPICS = {"whole": "usage-messages", "part": "usage-messages-part"}
-HOPS = ("consume", "land", "enrich", "load", "ingest")
+HOPS = ("consume", "consume_in_python", "land", "enrich", "load", "ingest")
 PEERS = {  # and the topic each reads: of the whole one the slow would take hours
     "plain_loop": "whole",
     "quixstreams_sink": "part",
@@ -94,7 +94,7 @@ def measured(hop: str, topic: str, messages: int) -> Cost:
     cost = cost_of([sys.executable, str(HERE / "ingestion_hops.py"), hop])
     if cost.said["read"] != messages:
         sys.exit(f"{hop}: {cost.said['read']:,} of {messages:,} messages")
-    print(line(hop, messages, cost), flush=True)
+    print(line(hop, messages, messages, cost), flush=True)
     return cost
 
 
@@ -108,12 +108,14 @@ def beside_peers(python: Path, servers: str, sent: dict[str, int], ours: dict[st
         )
         shutil.rmtree(folder, ignore_errors=True)
         times = cost.cpu_s / ours[which].cpu_s
-        print(line(peer, cost.said["read"], cost) + f"{cost.said['written']:>12,}{times:>12.1f}", flush=True)
+        print(line(peer, cost.said["read"], messages, cost) + f"{cost.said['written']:>12,}{times:>12.1f}", flush=True)
 
 
-def line(name: str, messages: int, cost: Cost) -> str:
-    each = cost.cpu_s / messages * 1e6
-    return f"{name:<18}{messages:>12,}{each:>15.2f}{messages / cost.wall_s:>12,.0f}{cost.peak_mb:>9.0f}"
+def line(name: str, read: int | None, sent: int, cost: Cost) -> str:
+    """The figures of one; those who do not tell what they read are taken to have read all that was sent."""
+    messages = sent if read is None else read
+    each, told = cost.cpu_s / messages * 1e6, "-" if read is None else f"{read:,}"
+    return f"{name:<18}{told:>12}{each:>15.2f}{messages / cost.wall_s:>12,.0f}{cost.peak_mb:>9.0f}"
 
 
 if __name__ == "__main__":

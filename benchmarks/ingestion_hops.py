@@ -7,8 +7,10 @@ import json
 import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from unittest.mock import patch
 
 from usage_analytics import parts
+from usage_analytics.ingestion import kafka_source
 from usage_analytics.ingestion.chunk_landing import Worker
 from usage_analytics.ingestion.landing import land
 from usage_analytics.micro_batch import land_window
@@ -21,6 +23,11 @@ def consume() -> int:
         ranges = {partition: (marks.low, marks.high) for partition, marks in source.watermarks().items()}
         batches = (source.read(partition, *ends, settings.batch_messages) for partition, ends in ranges.items())
         return sum(batch.num_rows for each in batches for batch in each)
+
+
+def consume_in_python() -> int:
+    with patch.object(kafka_source, "compiled", lambda: None):
+        return consume()
 
 
 def land_only() -> int:
@@ -52,7 +59,14 @@ def ingest() -> int:
     return land_window(settings, settings.calendar.window_at(now), now).messages
 
 
-HOPS = {"consume": consume, "land": land_only, "enrich": enrich, "load": load, "ingest": ingest}
+HOPS = {
+    "consume": consume,
+    "consume_in_python": consume_in_python,
+    "land": land_only,
+    "enrich": enrich,
+    "load": load,
+    "ingest": ingest,
+}
 
 if __name__ == "__main__":
     print(json.dumps({"read": HOPS[sys.argv[1]]()}))

@@ -17,7 +17,7 @@ class Cost:
     cpu_s: float
     wall_s: float
     peak_mb: float
-    said: dict[str, int]
+    said: dict[str, int | None]
 
 
 def cost_of(command: Sequence[str]) -> Cost:

@@ -26,7 +26,7 @@ KAFKA_CLIENT_PREFIXES = (
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything a run may depend on besides its data. `describe_settings` lists what each one is for."""
+    """Everything a run may depend on besides its data. `SETTINGS_HELP` says what each one is for."""
 
     home: Path
     topic: str = "usage-messages"

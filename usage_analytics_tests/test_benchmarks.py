@@ -17,14 +17,14 @@ def test_enrichment() -> None:
     done = subprocess.run([*command, "--messages", "500", "--batch", "200"], capture_output=True, text=True, check=True)
     title, _, head, *rows = done.stdout.splitlines()
     assert title.startswith("500 messages of ") and head.split()[0] == "stage"
-    assert [row.split()[0] for row in rows] == ["read", "parse", "judge", "whole"]
+    assert [row.split()[0] for row in rows] == ["read", "parse", "judge", "whole", "whole_by_sql"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments", "told"),
     [
-        ("ingestion.py", ("--messages", "3000", "--partitions", "2"), ("consume", "land", "enrich", "load")),
+        ("ingestion.py", ("--messages", "3000", "--partitions", "2"), ("consume_in_python", "land", "enrich", "load")),
         ("roofline.py", ("--messages", "3000"), ("consume", "compress raw", "sum", "the whole, threads: 2")),
         (
             "market_hours.py",

@@ -27,7 +27,7 @@ def main() -> None:
 
     def stop_when_done() -> None:  # a streaming run ends by itself only when it fails
         until_all_is_there(lambda: lines(file), task.messages)
-        done(task.messages, lines(file))
+        done(None, lines(file))  # it does not tell what it read
         os._exit(0)
 
     settings = {"bootstrap.servers": task.servers, "group.id": "pathway", "auto.offset.reset": "earliest"}

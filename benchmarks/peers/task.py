@@ -1,7 +1,7 @@
 """What every peer is asked to do: so many messages of a topic into a folder, as columns of usage events.
 
 A peer does less than the platform: it keeps no raw copy, no dead letters, no pseudonyms, no offsets, and joins no
-trading day. What it reads it says in one line at its end, which the benchmark checks.
+trading day. What it read, if it can tell, and what it wrote it says in one line at its end.
 """
 
 import argparse
@@ -41,8 +41,8 @@ def asked() -> Task:
     return Task(chosen.servers, chosen.topic, chosen.messages, chosen.folder)
 
 
-def done(read: int, written: int) -> None:
-    """Say how many messages were read, and how many of them were written as events."""
+def done(read: int | None, written: int) -> None:
+    """Say how many messages were read (None: the peer does not tell), and how many were written as events."""
     print(json.dumps({"read": read, "written": written}), flush=True)
 
 

@@ -2,7 +2,8 @@
 
 The scanner takes only messages of which it is sure, with the very values that the SQL of `judgement_query` would give;
 all others are left to the SQL. Where it was not compiled (no C compiler at installation), or a mapping asks for what it
-does not know, the SQL judges everything: slower, with the same result. benchmarks/enrichment.py measures both.
+does not know, the SQL judges everything: slower, with the same result. benchmarks/enrichment.py measures both, as
+`whole` and `whole_by_sql`.
 """
 
 import ctypes

@@ -2,7 +2,7 @@
 
 It speaks to the very librdkafka that confluent-kafka brings, through its public C interface. Where the piece was not
 compiled (no C compiler at installation), or that library is not found, `range_reader.ConsumerReader` reads the same
-messages more slowly. benchmarks/ingestion.py measures both.
+messages more slowly. benchmarks/ingestion.py measures both, as `consume` and `consume_in_python`.
 """
 
 import ctypes

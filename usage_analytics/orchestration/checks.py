@@ -126,7 +126,7 @@ def counts_reconcile(context: dg.AssetCheckExecutionContext, platform: Platform)
     window = context.op_execution_context.partition_key
     with told_plainly():
         log, layout = parts.offset_log(settings, platform.taken_share()), parts.layout(settings)
-        warehouse = parts.warehouse(settings)
+        warehouse = platform.warehouse()
         counts = reconcile_window(log, layout, warehouse, window)
         located = offset_differences((c.record for c in counts.chunks if not c.balances), layout, warehouse)
     wrong = counts.differences()
@@ -164,7 +164,7 @@ def plan_is_a_plan(context: dg.AssetCheckExecutionContext, platform: Platform) -
     """In every context probabilities add up to at most one, and nothing is proposed that is already open."""
     with told_plainly():
         day = trading_day_of(context.op_execution_context.partition_key)
-        broken = parts.warehouse(platform.settings()).faulty_contexts(day)
+        broken = platform.warehouse().faulty_contexts(day)
     return dg.AssetCheckResult(passed=not broken, metadata={"broken_contexts": len(broken)})
 
 

@@ -10,8 +10,8 @@ from usage_analytics.orchestration.trading_day_assets import TRADING_DAY_ASSETS
 
 
 def _job(name: str, selection: dg.AssetSelection, max_runtime_s: int, description: str) -> Any:
-    # One process per run: starting one per step would cost more than the work (measured: 27 s against 5 s for four
-    # steps). The tag lets run monitoring end a run whose process died; else it would count as active for ever.
+    # One process per run: starting one per step, each with its own imports, would cost more than the work. The tag lets
+    # run monitoring end a run whose process died; else it would count as active for ever.
     return dg.define_asset_job(
         name,
         selection=selection,

@@ -111,7 +111,7 @@ def loaded_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.M
     window = context.partition_key
     with told_plainly():
         share = platform.taken_share()
-        log, warehouse = parts.offset_log(settings, share), parts.warehouse(settings)
+        log, warehouse = parts.offset_log(settings, share), platform.warehouse()
         refuse_lost_records(log, log.of_window(window), settings.topic, warehouse, window)
         chunks = parts.enriched_reader(settings).of_window(log, window)
         receipt = warehouse.load_window(settings.topic, window, chunks, share)

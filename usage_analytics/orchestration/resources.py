@@ -6,9 +6,13 @@ from contextlib import contextmanager
 import dagster as dg
 from pydantic import Field
 
+from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.shares import EVERYTHING, Share, parse_share
 from usage_analytics.settings import Settings, load_settings
+from usage_analytics.warehouse.protocol import Warehouse
+
+RUN_WAIT_S = 300.0  # each step of a run waits so long for the warehouse: for loads of other shares, and for marts
 
 
 class Platform(dg.ConfigurableResource):
@@ -22,6 +26,10 @@ class Platform(dg.ConfigurableResource):
 
     def settings(self) -> Settings:
         return load_settings()
+
+    def warehouse(self) -> Warehouse:
+        """The warehouse, as every step of a run waits for it."""
+        return parts.warehouse(self.settings(), RUN_WAIT_S)
 
     def taken_share(self) -> Share:
         """The share that the run takes; `UserError` if its text names none."""

@@ -25,7 +25,7 @@ def _mart_asset(mart: str, description: str) -> dg.AssetsDefinition:
     def refresh(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
             day = trading_day_of(context.partition_key)
-            receipt = parts.warehouse(platform.settings()).refresh_mart(mart, day)
+            receipt = platform.warehouse().refresh_mart(mart, day)
         return dg.MaterializeResult(
             metadata={
                 "dagster/partition_row_count": receipt.rows,
@@ -63,7 +63,7 @@ def next_action_model(context: dg.AssetExecutionContext, platform: Platform) -> 
     settings = platform.settings()
     with told_plainly():
         day = trading_day_of(context.partition_key)
-        trained = train(parts.warehouse(settings), parts.layout(settings), day)
+        trained = train(platform.warehouse(), parts.layout(settings), day)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": trained.transitions,
@@ -86,7 +86,7 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
     with told_plainly():
         day = trading_day_of(context.partition_key)
         plan = make_plan(parts.layout(settings), day)
-        parts.warehouse(settings).replace_plan(day, plan)
+        platform.warehouse().replace_plan(day, plan)
     likeliest = plan.drop_nulls("mini_app").sort("probability", descending=True).head(10)
     return dg.MaterializeResult(
         metadata={

@@ -1,4 +1,8 @@
-"""Counts at each hop by when messages arrived on Kafka: a loss shows as the hour or minute in which it happened."""
+"""Counts at each hop by when messages arrived on Kafka: a loss shows as the hour or minute in which it happened.
+
+Arrival is Kafka's timestamp: of a topic with ``message.timestamp.type=LogAppendTime`` the broker's clock, by default
+(``CreateTime``) the producer's, which may be wrong or, of old messages sent now, long past.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,27 +18,31 @@ LOADED = """
 SELECT kafka_timestamp_us // ? * ? AS arrived_us, count(*) AS loaded FROM usage_events
 WHERE topic = ? AND load_window IN (SELECT unnest(?::VARCHAR[])) GROUP BY 1
 """
+COUNTED = ("raw", "enriched", "dead_letters", "loaded")  # enriched: usage events in their files
 
 
 def counts_by_arrival(
     records: Iterable[ChunkRecord], layout: Layout, warehouse: Warehouse, span_us: int
 ) -> pl.DataFrame:
-    """Columns ``arrived_us`` (start of the span; null: Kafka tells no time), ``raw``, ``dead_letters``, ``loaded``.
+    """Columns ``arrived_us`` (start of the span; null: Kafka tells no time), and messages at each hop: `COUNTED`.
 
     Of whole windows: give all records of a window or none. A file that cannot be read counts nothing.
     """
     records = list(records)
-    raw = [layout.raw_chunk(record.window, record.file) for record in records]
-    letters = [layout.dead_letters(record.window, record.name) for record in records]
-    counted = [_NOTHING, *(_counted(path, "raw", span_us) for path in raw)]
-    counted += [_counted(path, "dead_letters", span_us) for path in letters]
+    counted = [_NOTHING]
+    for record in records:
+        counted += [
+            _counted(layout.raw_chunk(record.window, record.file), "raw", span_us),
+            _counted(layout.usage_events(record.window, record.name), "enriched", span_us),
+            _counted(layout.dead_letters(record.window, record.name), "dead_letters", span_us),
+        ]
     windows = sorted({record.window for record in records})
     counted.append(warehouse.read(LOADED, [span_us, span_us, layout.topic, windows]).cast(pl.Int64))
     together = pl.concat(counted, how="diagonal")
     return together.group_by("arrived_us").agg(pl.exclude("arrived_us").sum()).sort("arrived_us")
 
 
-_NOTHING = pl.DataFrame(schema=dict.fromkeys(("arrived_us", "raw", "dead_letters", "loaded"), pl.Int64))
+_NOTHING = pl.DataFrame(schema=dict.fromkeys(("arrived_us", *COUNTED), pl.Int64))
 
 
 def _counted(path: Path, name: str, span_us: int) -> pl.DataFrame:

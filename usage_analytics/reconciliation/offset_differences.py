@@ -28,7 +28,8 @@ Offsets = npt.NDArray[np.int64]
 class OffsetDifference:
     """Messages of one Kafka partition, ``first`` to ``last`` offset, that a hop lacks or has too often.
 
-    ``hop``: raw, enriched (usage events and dead letters), loaded. ``kind``: lost, doubled, unknown to the hop before.
+    ``hop``: raw, enriched (usage events and dead letters), loaded. ``kind``: lost, doubled, unknown to the hop before;
+    before raw, that is what the chunk's record says of Kafka.
     """
 
     hop: str
@@ -53,9 +54,7 @@ def offset_differences(
             raw = _offsets(layout.raw_chunk(record.window, record.file))
             events = _offsets(layout.usage_events(record.window, record.name))
             letters = _offsets(layout.dead_letters(record.window, record.name))
-            if len(raw) != record.rows:  # which of its offsets had messages, only Kafka knows
-                place = (record.window, record.kafka_partition, record.start, record.end - 1)
-                found.append(OffsetDifference("raw", "lost", *place, record.rows - len(raw)))
+            found += _raw_against_its_record(record, raw)
             found += _compared(record, "enriched", raw, np.concatenate([events, letters]))
             found += _compared(record, "loaded", events, loaded)
     return found
@@ -95,6 +94,18 @@ def _between(offsets: Offsets, start: int, end: int) -> Offsets:
     return offsets[first:last]
 
 
+def _raw_against_its_record(record: ChunkRecord, raw: Offsets) -> list[OffsetDifference]:
+    there, times = np.unique(raw, return_counts=True)
+    own = (there >= record.start) & (there < record.end)
+    found = located(record, "raw", {"doubled": there[times > 1], "unknown to the hop before": there[~own]})
+    rows = int(own.sum())
+    if rows != record.rows:  # which of its offsets have messages, only Kafka knows
+        kind = "lost" if rows < record.rows else "unknown to the hop before"
+        place = (record.window, record.kafka_partition, record.start, record.end - 1)
+        found.append(OffsetDifference("raw", kind, *place, abs(record.rows - rows)))
+    return found
+
+
 def _compared(record: ChunkRecord, hop: str, before: Offsets, after: Offsets) -> list[OffsetDifference]:
     there, times = np.unique(after, return_counts=True)
     kinds = {
@@ -102,6 +113,11 @@ def _compared(record: ChunkRecord, hop: str, before: Offsets, after: Offsets) ->
         "doubled": there[times > 1],
         "unknown to the hop before": np.setdiff1d(there, before),
     }
+    return located(record, hop, kinds)
+
+
+def located(record: ChunkRecord, hop: str, kinds: dict[str, Offsets]) -> list[OffsetDifference]:
+    """Ascending offsets of a chunk, by what is the matter with them, as differences."""
     return [
         OffsetDifference(hop, kind, record.window, record.kafka_partition, int(run[0]), int(run[-1]), len(run))
         for kind, offsets in kinds.items()

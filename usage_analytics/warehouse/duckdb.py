@@ -36,8 +36,7 @@ class DuckDBWarehouse:
     """A `Warehouse` in one file."""
 
     path: Path
-    wait_s: float = 60.0
-    turn_s: float = 300.0  # a writer waits longer: for the loads of other shares, and marts
+    wait_s: float = 60.0  # while another process has the file
     memory_limit: str = "768MB"
 
     @property
@@ -119,17 +118,17 @@ class DuckDBWarehouse:
         return self.read(query, [user_id, user_id, count]).get_column("mini_app").to_list()[::-1]
 
     def read(self, query: str, parameters: Sequence[object] = ()) -> pl.DataFrame:
-        with self._connection(self.wait_s) as connection:
+        with self._connection() as connection:
             rows = duckdb_of(connection).sql(query, params=list(parameters)).to_arrow_table()
         return pl.DataFrame(pl.from_arrow(rows))
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with self._connection(self.turn_s) as connection, connection.begin():
+        with self._connection() as connection, connection.begin():
             yield connection
 
-    def _connection(self, wait_s: float) -> AbstractContextManager[Connection]:
-        return opened(self.path, wait_s, self.memory_limit)
+    def _connection(self) -> AbstractContextManager[Connection]:
+        return opened(self.path, self.wait_s, self.memory_limit)
 
 
 BUSIEST_TRANSITIONS = """

@@ -40,7 +40,10 @@ class MartReceipt:
 
 @dataclass(frozen=True)
 class Freshness:
-    """Whole seconds from arrival on Kafka within which half, and 95 %, of a window's events could be queried."""
+    """Whole seconds from arrival on Kafka within which half, and 95 %, of a window's events could be queried.
+
+    Arrival is Kafka's timestamp: by default (``CreateTime``) the producer's clock.
+    """
 
     median_s: float
     p95_s: float

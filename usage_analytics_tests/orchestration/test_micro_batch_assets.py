@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +23,12 @@ from usage_analytics.enrichment import enriched_chunk
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.shares import parse_share
 from usage_analytics.ingestion.verification import lost_beginnings, tiling_faults
-from usage_analytics.orchestration import micro_batch_assets
+from usage_analytics.orchestration import micro_batch_assets, resources
 from usage_analytics.orchestration.run_now import QUIET
 from usage_analytics.reconciliation.hop_counts import refuse_lost_records, unfinished_windows
 from usage_analytics.settings import PREFIX, load_settings
 from usage_analytics.trading_calendar import Window
+from usage_analytics.warehouse.duckdb import DuckDBWarehouse
 from usage_analytics_tests.integration.platform_under_test import clean_environment
 
 EVENTS = "SELECT * FROM usage_events ORDER BY kafka_partition, kafka_offset"
@@ -304,3 +309,39 @@ def test_rows_that_no_chunk_explains_are_found_by_the_share_they_are_of(
 def test_a_share_that_is_none_fails_the_run_with_a_sentence(open_now: Landed) -> None:
     for asset in ("raw_messages", "usage_events", "loaded_events"):
         assert open_now.refusal(asset, share="2/2").startswith("share '2/2' is none: it is written number/of")
+
+
+HOLD = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print(flush=True); sys.stdin.read()"
+
+
+@contextmanager
+def in_use(warehouse: Path) -> Iterator[None]:
+    """Another process has the warehouse's file."""
+    command = [sys.executable, "-c", HOLD, str(warehouse)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin is not None and other.stdout is not None
+        assert other.stdout.readline() == b"\n"
+        yield
+        other.stdin.close()
+
+
+@pytest.mark.parametrize("after", ["usage_events", "load_window", "freshness"])
+def test_all_steps_of_a_run_wait_for_the_warehouse_alike(
+    after: str, older: Landed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert older.materialize("usage_events").success
+    monkeypatch.setattr(resources, "RUN_WAIT_S", 0.2)
+    path = older.settings.warehouse
+    with ExitStack() as others:
+        if after == "usage_events":
+            others.enter_context(in_use(path))
+        else:
+            done = getattr(DuckDBWarehouse, after)
+
+            def then_in_use(*arguments: Any) -> Any:
+                result = done(*arguments)
+                others.enter_context(in_use(path))
+                return result
+
+            monkeypatch.setattr(DuckDBWarehouse, after, then_in_use)
+        assert older.refusal("loaded_events").startswith(f"warehouse {path} has been in use for 0.2 s: ")

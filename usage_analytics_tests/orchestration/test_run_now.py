@@ -43,14 +43,14 @@ def test_what_the_operating_system_refuses_is_told(tmp_path: Path, monkeypatch: 
 
 def test_ctrl_c_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clean_environment(monkeypatch, tmp_path)
-    monkeypatch.setattr("usage_analytics.parts.warehouse", lambda settings: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("usage_analytics.parts.warehouse", lambda *_: signal.raise_signal(signal.SIGINT))
     with open_instance(tmp_path) as instance, pytest.raises(KeyboardInterrupt):
         close_trading_day(date(2026, 3, 2), instance)
 
 
 def test_an_error_inside_the_code_is_told_by_its_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clean_environment(monkeypatch, tmp_path)
-    monkeypatch.setattr("usage_analytics.parts.warehouse", lambda settings: 1 / 0)
+    monkeypatch.setattr("usage_analytics.parts.warehouse", lambda *_: 1 / 0)
     with (
         dg.DagsterInstance.ephemeral() as instance,
         pytest.raises(UserError, match="trading_day_close of 2026-03-02 failed: ZeroDivisionError: division by zero"),

@@ -1,5 +1,7 @@
 """A loss or a duplicate is located to hop, Kafka partition and offsets."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -7,7 +9,7 @@ from fakes import OPEN, TOPIC
 from whole_chain import Chain
 
 from usage_analytics.enrichment.enriched_chunk import read_enriched, write_enriched
-from usage_analytics.reconciliation.arrivals import MINUTE_US, counts_by_arrival
+from usage_analytics.reconciliation.arrivals import COUNTED, MINUTE_US, counts_by_arrival
 from usage_analytics.reconciliation.offset_differences import offset_differences
 from usage_analytics.warehouse import duckdb as duckdb_warehouse
 
@@ -18,6 +20,11 @@ def located(chain: Chain) -> list[Place]:
     found = offset_differences(chain.records, chain.layout, chain.warehouse)
     assert all(d.window == OPEN.key for d in found)
     return [(d.hop, d.kind, d.kafka_partition, d.first, d.last, d.messages) for d in found]
+
+
+def path_of(chain: Chain, number: int) -> Path:
+    record = chain.records[number]
+    return chain.layout.raw_chunk(record.window, record.file)
 
 
 def test_a_whole_chain_has_none(chain: Chain) -> None:
@@ -69,23 +76,38 @@ def test_a_loss_in_enrichment_is_found(chain: Chain) -> None:
     ]  # fmt: skip
 
 
+def test_a_message_twice_in_a_raw_file_is_a_duplicate(chain: Chain) -> None:
+    path = path_of(chain, 0)
+    messages = pq.read_table(path)
+    pq.write_table(pa.concat_tables([messages, messages.slice(3, 2)]), path)
+    assert located(chain) == [("raw", "doubled", 0, 3, 4, 2)]
+    pq.write_table(pa.concat_tables([messages.slice(0, 9), messages.slice(3, 1)]), path)  # as many as its record says
+    assert located(chain) == [
+        ("raw", "doubled", 0, 3, 3, 1), ("raw", "lost", 0, 0, 9, 1),
+        ("enriched", "unknown to the hop before", 0, 9, 9, 1),
+    ]  # fmt: skip
+    pq.write_table(pa.concat_tables([messages, pq.read_table(path_of(chain, 1))]), path)
+    assert located(chain) == [
+        ("raw", "unknown to the hop before", 0, 10, 19, 10), ("enriched", "lost", 0, 10, 19, 10)
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("damage", ["gone", "cut short"])
 def test_a_lost_file_is_a_loss_of_its_messages(damage: str, chain: Chain) -> None:
-    record = chain.records[0]
-    path = chain.layout.raw_chunk(record.window, record.file)
+    path = path_of(chain, 0)
     content = path.read_bytes()
     path.unlink()
     if damage == "cut short":
         path.write_bytes(content[:-30])
     assert located(chain)[0] == ("raw", "lost", 0, 0, 9, 10)
     counts = counts_by_arrival(chain.records, chain.layout, chain.warehouse, MINUTE_US)
-    assert counts.select("raw", "dead_letters", "loaded").rows() == [(30, 8, 32)]
+    assert counts.select(COUNTED).rows() == [(30, 32, 8, 32)]
 
 
 def test_counts_by_minute_of_arrival_show_where_a_loss_is(chain: Chain) -> None:
     chain.plant("DELETE FROM usage_events WHERE kafka_partition = 1 AND kafka_offset = 13")
     counts = counts_by_arrival(chain.records, chain.layout, chain.warehouse, MINUTE_US)
     arrived = int(OPEN.start.timestamp() * 1e6)
-    assert counts.select("arrived_us", "raw", "dead_letters", "loaded").rows() == [(arrived, 40, 8, 31)]
+    assert counts.select("arrived_us", *COUNTED).rows() == [(arrived, 40, 32, 8, 31)]
     assert counts_by_arrival([], chain.layout, chain.warehouse, MINUTE_US).is_empty()
     assert chain.layout.topic == TOPIC

@@ -1,15 +1,22 @@
 """`usage-analytics reconcile`: what people see of a planted loss."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from usage_analytics import cli, parts
 from usage_analytics.definitions import defs
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.chunk_file import ChunkWriter
+from usage_analytics.ingestion.offset_log import ChunkRecord
+from usage_analytics.micro_batch import land_window
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import QUIET
+from usage_analytics.settings import Settings
 from usage_analytics.warehouse.duckdb import DuckDBWarehouse
 from usage_analytics.warehouse.protocol import LoadReceipt
 from usage_analytics_tests.integration.platform_under_test import embedded_platform, micro_batch, open_window
@@ -46,6 +53,55 @@ def test_a_planted_loss_is_located(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         failed = by_name["counts_reconcile"]
         assert not failed.passed
         assert failed.metadata["offsets"].value == f"Kafka partition {first.kafka_partition}, 0 to 2 lost (loaded)"
+
+
+def test_a_run_at_work_is_told_beside_what_it_has_not_loaded_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with embedded_platform(monkeypatch, tmp_path) as produced:
+        settings, window = produced.settings, produced.settings.calendar.window_from_key(open_window(produced.settings))
+        produced.send(300)
+        land_window(settings, window, window.start)
+        chunks = len(parts.offset_log(settings).of_window(window.key))
+        told = (
+            f"Of window {window.key}, {chunks} chunks have not been loaded yet: if a run is at work on it, look again"
+        )
+        shown, code = reconcile()
+        assert code == 1 and "│ lost │" in shown and told in shown
+        log = parts.offset_log(settings)
+        chunks = parts.enriched_reader(settings).of_window(log, window.key)
+        parts.warehouse(settings).load_window(settings.topic, window.key, chunks)
+        assert reconcile()[1] == 0
+
+
+def test_a_message_that_was_never_landed_is_found_on_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with embedded_platform(monkeypatch, tmp_path) as produced:
+        window = open_window(produced.settings)
+        produced.send(300, broken_of_each_kind=1)
+        micro_batch(produced.settings, window)
+        shown, code = reconcile("--against-kafka")
+        assert code == 0 and "310 messages were read again from Kafka and compared with the raw chunks" in shown
+        missed = miss_a_message(produced.settings, window)
+        micro_batch(produced.settings, window)
+        assert reconcile()[1] == 0  # all that has landed agrees
+        shown, code = reconcile("--against-kafka", "--window", window)
+        assert code == 1
+        assert (
+            f"raw │ 1 │ lost │ {missed.kafka_partition} │ {missed.start + 2} │ {missed.start + 2} │ {window}" in shown
+        )
+
+
+def miss_a_message(settings: Settings, window: str) -> ChunkRecord:
+    """A chunk and its record as they would be if the reader had missed the third message."""
+    log = parts.offset_log(settings)
+    record = log.of_window(window)[0]
+    path = parts.layout(settings).raw_chunk(window, record.file)
+    messages = pq.read_table(path)
+    writer = ChunkWriter(path)
+    for batch in pa.concat_tables([messages.slice(0, 2), messages.slice(3)]).combine_chunks().to_batches():
+        writer.write(batch)
+    log.restore(replace(record, rows=writer.rows, checksum=writer.close(record.end)), record.follows)
+    return record
 
 
 def test_a_mistyped_window_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
