@@ -63,6 +63,6 @@ def _read(path: Path) -> Beginnings:
         return Beginnings(str(fields["topic_id"]), {int(p): int(low) for p, low in fields["lows"].items()})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
-            f"{path}, which says where Kafka partitions began, is damaged: {error}; restore it from a copy of the lake, "
-            "or delete it: Kafka partitions without a record are then landed from where they begin now"
+            f"{path}, which says where Kafka partitions began, is damaged: {error}; restore it from a copy of the "
+            "lake, or delete it: Kafka partitions without a record are then landed from where they begin now"
         ) from None

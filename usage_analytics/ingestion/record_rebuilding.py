@@ -133,7 +133,8 @@ def _refuse_different(layout: Layout, chunks: list[ChunkRecord]) -> None:
             place = _place(layout, chunk.kafka_partition, chunk.start)
             raise UserError(
                 f"{place}: {chunk.file} and {longest.file} hold different messages of the same offsets; "
-                "move away the one that is not Kafka's")
+                "move away the one that is not Kafka's"
+            )
 
 
 def _content(layout: Layout, chunk: ChunkRecord, end: int) -> str:

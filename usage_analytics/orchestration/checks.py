@@ -41,8 +41,8 @@ def unread_is_kept(context: dg.AssetCheckExecutionContext, platform: Platform) -
     except NoTopic as error:
         if log.committed():
             told = (
-                f"{error}; but the lake holds messages of it: it was deleted, or this is another cluster (give that its "
-                "own USAGE_ANALYTICS_HOME)"
+                f"{error}; but the lake holds messages of it: it was deleted, or this is another cluster (give that "
+                "its own USAGE_ANALYTICS_HOME)"
             )
             return dg.AssetCheckResult(passed=False, description=told)
         return dg.AssetCheckResult(passed=True, description=f"nothing to watch: {error}")

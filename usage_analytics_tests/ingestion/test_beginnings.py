@@ -77,7 +77,9 @@ def test_what_kafka_deletes_before_the_first_record_is_a_loss(came: Callable[[La
     assert lost in refusal
     assert lake.log.committed() == {0: 2}, "the others land"
     place = (lake.kafka, lake.log, lake.layout, OPEN.key, number)
-    with pytest.raises(UserError, match=f"Kafka deleted offsets {start} to {start + 2}, not {start + 1} to {start + 2}"):
+    with pytest.raises(
+        UserError, match=f"Kafka deleted offsets {start} to {start + 2}, not {start + 1} to {start + 2}"
+    ):
         accept_loss(*place, start + 1, start + 2, "me")
     record = accept_loss(*place, start, start + 2, "me")
     assert (lake.log.firsts()[-1], lake.log.firsts()[-1].follows) == (record, BEGINS)
@@ -126,7 +128,7 @@ def test_the_chunk_of_a_run_that_died_before_the_first_record_is_no_loss(lake: L
     writer.close(2)
     lake.three_messages_of_which_kafka_deletes_two(1)
     lake.kafka.kafka_partitions[1].low = 2
-    with pytest.raises(UserError, match="the lake still has offsets 0 to 2, without a record: .* --from 0"):
+    with pytest.raises(UserError, match=r"the lake still has offsets 0 to 2, without a record: .* --from 0"):
         accept_loss(lake.kafka, lake.log, lake.layout, OPEN.key, 1, 0, 2, "me")
     [record] = rebuild_records(lake.log, lake.layout, 1, 0)
     assert (record.topic_id, lake.log.firsts()[1].follows) == ("first", BEGINS)

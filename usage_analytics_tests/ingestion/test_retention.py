@@ -9,8 +9,8 @@ import pytest
 from fakes import RECEIVED, FakeKafka, land_all
 
 from usage_analytics.ingestion.offset_log import OffsetLog
-from usage_analytics.ingestion.retention import Deadline, Retention, time_left, unread
 from usage_analytics.ingestion.range_reader import Undeliverable
+from usage_analytics.ingestion.retention import Deadline, Retention, time_left, unread
 from usage_analytics.lake.layout import Layout
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

@@ -205,8 +205,9 @@ def test_without_the_right_to_ask_what_the_topic_keeps_the_check_warns(
     secured_kafka.allow_only_reading(secured.kafka, settings.topic)
     found = watched(tmp_path)
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
-    told = f"retention unknown: Kafka does not tell what topic '{settings.topic}' keeps: .*[Aa]uthorization.* DescribeConfigs"
-    assert re.fullmatch(told + r"\\)", str(found.description))
+    told = f"retention unknown: Kafka does not tell what topic '{settings.topic}' keeps: "
+    told += ".*[Aa]uthorization.* DescribeConfigs"
+    assert re.fullmatch(told + r"\)", str(found.description))
 
 
 def test_a_password_that_is_refused_while_sending_is_told(secured: SecuredKafka) -> None:
