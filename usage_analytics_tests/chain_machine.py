@@ -11,10 +11,11 @@ import polars as pl
 from chain_model import KINDS
 from chain_under_test import WINDOWS, ChainUnderTest
 from crashing import Point, interrupted_at, killed_at, points
-from fakes import TOPIC, FakeKafka, FakePartition, flip, memory_folder
+from fakes import AMPLE, TOPIC, FakeKafka, FakePartition, flip, give_up, memory_folder
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from usage_analytics.ingestion.beginnings import remembered
 from usage_analytics.ingestion.chunk_landing import Limits
 from usage_analytics.ingestion.landing import has_ended
 from usage_analytics.ingestion.offset_log import ChunkRecord
@@ -135,6 +136,25 @@ class ChainMachine(ChainUnderTest, RuleBasedStateMachine):
         kafka_partition = data.draw(st.sampled_from(sorted(self.kafka.kafka_partitions)))
         held = self.kafka.kafka_partitions[kafka_partition]
         held.low = data.draw(st.integers(held.low, max(held.low, self.log.committed().get(kafka_partition, 0))))
+
+    @rule(data=st.data(), arriving=ARRIVING, point=KILLED)
+    def kafka_deletes_what_was_not_landed(
+        self, data: st.DataObject, arriving: list[tuple[int, str]], point: Point | None
+    ) -> None:
+        self.produce(arriving)
+        number = data.draw(st.sampled_from(sorted(self.kafka.kafka_partitions)))
+        held, start = self.kafka.kafka_partitions[number], self.log.committed().get(number, 0)
+        if remembered(self.log.folder, self.kafka.identity) is None or held.high == start:
+            return
+        held.low = data.draw(st.integers(start + 1, held.high))
+        window = WINDOWS[self.window]
+        [refusal] = self.land(window, AMPLE).refusals
+        assert f"Kafka partition {number}: Kafka deleted offsets {start} to {held.low} before" in refusal
+        with killed_at(point, self.home):
+            give_up(self.kafka, self.layout, window.key, number, start)
+        give_up(self.kafka, self.layout, window.key, number, start)
+        self.sent.forget(self.log.accepted_losses())
+        self.seen = self.records()  # what dead runs left may be taken into a window that has ended
 
     @rule(point=KILLED)
     def the_contract_changes(self, point: Point | None) -> None:

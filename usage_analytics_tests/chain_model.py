@@ -51,6 +51,12 @@ class Sent:
         self.values.setdefault(kafka_partition, {})[offset] = (kind, value)
         return value
 
+    def forget(self, losses: list[ChunkRecord]) -> None:
+        """What was lost need not come through."""
+        for loss in losses:
+            for offset in range(loss.start, loss.end):
+                self.values.get(loss.kafka_partition, {}).pop(offset, None)
+
     @staticmethod
     def event_id(kafka_partition: int, offset: int) -> str:
         return f"{kafka_partition}-{offset}"

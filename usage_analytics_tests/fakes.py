@@ -17,11 +17,14 @@ from usage_analytics.enrichment.enriched_chunk import (
     EnrichedChunk,
     write_enriched,
 )
+from usage_analytics.errors import UserError
+from usage_analytics.ingestion.accepted_loss import accept_loss
 from usage_analytics.ingestion.chunk_file import RAW_SCHEMA, read_chunk
 from usage_analytics.ingestion.chunk_landing import Limits, Worker
 from usage_analytics.ingestion.landing import Hire, land
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog, chunk_name
 from usage_analytics.ingestion.planning import Held, MessageSource, Takes, Watermarks
+from usage_analytics.ingestion.record_rebuilding import rebuild_records
 from usage_analytics.ingestion.shares import EVERYTHING
 from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import Window
@@ -112,6 +115,18 @@ def land_all(kafka: FakeKafka, layout: Layout, window: Window = OPEN, limits: Li
     return land(
         hire(kafka), OffsetLog(layout.offsets), layout, window, limits, window.start + timedelta(minutes=1)
     ).landed
+
+
+def give_up(kafka: FakeKafka, layout: Layout, window: str, kafka_partition: int, start: int) -> None:
+    """What a person does, by the sentences that are told, where Kafka deleted messages from an offset on unread."""
+    log, low = OffsetLog(layout.offsets), kafka.kafka_partitions[kafka_partition].low
+    while log.committed().get(kafka_partition, start) < low:
+        start = log.committed().get(kafka_partition, start)
+        try:
+            accept_loss(kafka, log, layout, window, kafka_partition, start, low, "given up")
+        except UserError as error:
+            assert "the lake still has offsets" in str(error), error
+            rebuild_records(log, layout, kafka_partition, start)
 
 
 def messages_in_lake(layout: Layout, kafka_partition: int) -> list[tuple[int, bytes | None, bytes | None]]:

@@ -13,12 +13,25 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from fakes import AMPLE, OPEN, TOPIC, Crash, FakeKafka, FakePartition, hire, land_all, memory_folder, messages_in_lake
+from fakes import (
+    AMPLE,
+    OPEN,
+    TOPIC,
+    Crash,
+    FakeKafka,
+    FakePartition,
+    give_up,
+    hire,
+    land_all,
+    memory_folder,
+    messages_in_lake,
+)
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.beginnings import remembered
 from usage_analytics.ingestion.chunk_file import ChunkWriter
 from usage_analytics.ingestion.chunk_landing import Limits
 from usage_analytics.ingestion.landing import GRACE, LandingReport, land
@@ -80,13 +93,19 @@ class LandingMachine(RuleBasedStateMachine):
         self.land(AMPLE)
         for kafka_partition, produced in self.produced.items():
             assert messages_in_lake(self.layout, kafka_partition) == produced
-        assert all(self.log.committed().get(p, 0) == held.high for p, held in self.kafka.kafka_partitions.items())
+        assert all(self.committed(p) == held.high for p, held in self.kafka.kafka_partitions.items())
         self.folder.cleanup()
 
     def land(self, limits: Limits, window: int | None = None, log: OffsetLog | None = None) -> LandingReport:
         chosen = WINDOWS[self.window if window is None else window]
         now = WINDOWS[self.window].start
         return land(hire(self.kafka), log or self.log, self.layout, chosen, limits, now)
+
+    def committed(self, kafka_partition: int) -> int:
+        """Where landing goes on, or would begin."""
+        began = remembered(self.log.folder, self.kafka.identity)
+        start = self.kafka.kafka_partitions[kafka_partition].low if began is None else began.of(kafka_partition)
+        return self.log.committed().get(kafka_partition, start)
 
     def refused(self, *facts: object) -> None:
         before = self.state()
@@ -178,9 +197,25 @@ class LandingMachine(RuleBasedStateMachine):
             [refusal] = self.land(AMPLE).refusals
             place = f"topic {TOPIC!r}, Kafka partition {kafka_partition}"
             assert refusal.startswith(f"{place}: Kafka deleted offsets {committed} to {held.high} before they were")
-            ends = {number: kept.high for number, kept in self.kafka.kafka_partitions.items() if kept.high}
-            assert self.log.committed() == {**ends, kafka_partition: committed}  # the other one landed
+            [other] = set(self.kafka.kafka_partitions) - {kafka_partition}
+            assert self.committed(other) == self.kafka.kafka_partitions[other].high  # it landed
+            assert self.committed(kafka_partition) == committed
             held.low = low  # as from a mirror: landing goes on where it stood
+
+    @rule(data=st.data(), kafka_partition=KAFKA_PARTITIONS)
+    def kafka_deletes_what_was_not_landed_for_good(self, data: st.DataObject, kafka_partition: int) -> None:
+        held, start = self.kafka.kafka_partitions[kafka_partition], self.committed(kafka_partition)
+        if held.high <= start:
+            return
+        held.low = data.draw(st.integers(start + 1, held.high))
+        if self.committed(kafka_partition) == start:  # else nobody has seen the topic yet
+            [refusal] = self.land(AMPLE).refusals
+            assert f"Kafka deleted offsets {start} to {held.low} before they were landed" in refusal
+            give_up(self.kafka, self.layout, WINDOWS[self.window].key, kafka_partition, start)
+        lost = {number for loss in self.log.accepted_losses() for number in range(loss.start, loss.end)
+                if loss.kafka_partition == kafka_partition} or range(held.low)  # fmt: skip
+        kept = [message for message in self.produced[kafka_partition] if message[0] not in lost]
+        self.produced[kafka_partition] = kept
 
     @rule(kafka_partition=KAFKA_PARTITIONS, length=st.integers(0, 50), identity=st.sampled_from(["second", ""]))
     def the_topic_is_recreated(self, kafka_partition: int, length: int, identity: str) -> None:
@@ -212,7 +247,7 @@ class LandingMachine(RuleBasedStateMachine):
             assert all(fact in str(error) for fact in facts), error
             path.write_bytes(whole)  # as from a backup
         else:
-            assert held.low <= record.start
+            assert held.low <= record.start or record.accepted_loss is not None
             assert report.repaired == [record]
         assert self.state() == records
 
