@@ -97,6 +97,11 @@ def after(owner: Any, name: str, call: int = 1) -> None:
     setattr(owner, name, wrapped)
 
 
+def is_record(path: Path) -> bool:
+    """Whether it is an offset record's, by its name: a number."""
+    return path.suffix == ".json" and path.stem.isdecimal()
+
+
 def meet_at_first_record(meeting: Path) -> None:
     """Wait with the first record until the other run stands there too; note each conflict in the folder."""
     from usage_analytics.ingestion.chunk_landing import _OpenChunk
@@ -105,7 +110,7 @@ def meet_at_first_record(meeting: Path) -> None:
     link, commit, me = os.link, _OpenChunk.commit, meeting / str(os.getpid())
 
     def link_together(temporary: Any, path: Path) -> None:
-        if path.suffix == ".json" and not me.with_suffix(".here").exists():
+        if is_record(path) and not me.with_suffix(".here").exists():
             me.with_suffix(".here").touch()
             while len(list(meeting.glob("*.here"))) < 2:  # until LONGEST_RUN_S
                 time.sleep(0.001)
@@ -136,7 +141,7 @@ def before_offset_record() -> None:
 
 def in_offset_record() -> None:
     # Its content is on disk under a temporary name, not yet under its own.
-    instead(os, "link", call=2, when=lambda temporary, path: path.suffix == ".json")
+    instead(os, "link", call=2, when=lambda temporary, path: is_record(path))
 
 
 def after_offset_record() -> None:
