@@ -167,7 +167,7 @@ class OffsetLog:
 
     def accepted_losses(self) -> list[ChunkRecord]:
         """The records of accepted losses, by Kafka partition and offset, without a walk through all records."""
-        marks = (path.name.split("+") for path in sorted((self.folder / LOSSES).glob("*+*")))
+        marks = (path.name.split("+") for path in sorted((self.folder / LOSSES).glob("[!.]*+*")))
         places = [(int(partition), int(start)) for partition, start in marks if self.share.takes(int(partition))]
         records = [_read(path) for path in (self._path(*place) for place in places) if path.exists()]
         return [record for record in records if record.accepted_loss is not None]
