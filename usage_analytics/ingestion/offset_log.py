@@ -169,7 +169,7 @@ class OffsetLog:
 
     def accepted_losses(self) -> list[ChunkRecord]:
         """The records of accepted losses, by Kafka partition and offset, without a walk through all records."""
-        marks = (path.name.split("+") for path in sorted((self.folder / LOSSES).glob("*+*")))
+        marks = (path.name.split("+") for path in sorted((self.folder / LOSSES).glob("[!.]*+*")))
         places = [(int(partition), int(start)) for partition, start in marks if self.share.takes(int(partition))]
         paths = [self._files(partition).written(start) for partition, start in places]
         records = [_read(path) for path in paths if path is not None]

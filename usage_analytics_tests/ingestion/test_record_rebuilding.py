@@ -9,8 +9,9 @@ from fakes import AMPLE, OPEN, TOPIC, FakeKafka, land_all, messages_in_lake
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.accepted_loss import accept_loss
 from usage_analytics.ingestion.chunk_file import ChunkWriter
-from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog, chunk_name
+from usage_analytics.ingestion.offset_log import LOSSES, ChunkRecord, OffsetLog, chunk_name
 from usage_analytics.ingestion.record_rebuilding import rebuild_records
+from usage_analytics.lake.files import temporary_beside
 from usage_analytics.lake.layout import Layout
 
 VALUES = [b"a", b"b", None, b"d", b"e"]
@@ -95,3 +96,10 @@ def test_a_loss_can_be_accepted_again_after_a_death_on_the_way(lake: Lake) -> No
     assert lake.accept(2, 4).accepted_loss == "me"
     land_all(lake.kafka, lake.layout)
     assert lake.messages() == [b"a", b"b", b"e"]
+
+
+def test_the_half_written_mark_of_a_killed_acceptance_is_passed_over(lake: Lake) -> None:
+    lake.kafka.kafka_partitions[0].low = 4
+    temporary_beside(lake.log.folder / LOSSES / f"000+{2:020d}").write_bytes(b"")
+    record = lake.accept(2, 4)
+    assert lake.log.accepted_losses() == [record]
