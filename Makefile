@@ -21,12 +21,12 @@ demo: $(VENV)/.installed ## Run one trading day through the whole chain, in a fo
 ui: $(VENV)/.installed ## Open the Dagster UI on what the demo left
 	$(BIN)/usage-analytics ui --home $(DEMO_HOME)
 
-test: $(VENV)/.installed-dev ## Check style and types, run the everyday tests (7 to 12 minutes)
-	@echo "7 to 12 minutes on 2 cores. $(TESTS_NEED)"
+test: $(VENV)/.installed-dev ## Check style and types, run the everyday tests (5 to 10 minutes)
+	@echo "5 to 10 minutes on 2 cores, two tests at a time. $(TESTS_NEED)"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow" --durations=10 -rs
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal --durations=10 -rs
 
 test-slow: $(VENV)/.installed-dev ## Run the tests that take longer (some minutes more)
 	@echo "Some minutes. $(TESTS_NEED)"
