@@ -36,8 +36,8 @@ test-faults: $(VENV)/.installed-dev ## Kill, cut off, fill up, damage; prove tha
 	@echo "About 4 minutes a round, three tests at a time: much of it is waiting. $(TESTS_NEED)"
 	@for round in $$(seq $(TIMES)); do echo "Round $$round of $(TIMES)"; $(BIN)/python -m pytest -m faults -rs -n 3 --dist worksteal || exit 1; done
 
-bench-ingestion: $(VENV)/.installed $(PEERS)/.installed benchmarks/peers/spark_connector ## Measure ingestion beside its peers (an hour)
-	@echo "About an hour on 2 cores, 16 GB of memory; nothing else should run. BENCH='--messages 3000000' takes fewer messages."
+bench-ingestion: $(VENV)/.installed $(PEERS)/.installed benchmarks/peers/spark_connector ## Measure ingestion beside its peers (half an hour)
+	@echo "About half an hour on 2 cores, 16 GB of memory; nothing else should run. BENCH='--messages 3000000' takes fewer messages."
 	$(BIN)/python benchmarks/ingestion.py --peers $(PEERS)/bin/python $(BENCH)
 	$(BIN)/python benchmarks/roofline.py
 

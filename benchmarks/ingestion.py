@@ -1,6 +1,6 @@
 """What it costs to bring messages from Kafka to columns on disk: the platform hop by hop, and beside its peers.
 
-    make bench-ingestion                                     # 30 million messages, all peers; about an hour
+    make bench-ingestion                                     # 30 million messages, all peers; about half an hour
     .venv/bin/python benchmarks/ingestion.py --messages 3000000
 
 A simulated trading desktop sends its messages to an embedded broker on the same machine. Each hop goes over all of
