@@ -17,6 +17,7 @@ LOOKS_S = (0.5, 1.0)  # a refused password is told after some tenths of a second
 PROBE_S = 2.0
 NO_ANSWER = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)
 REFUSALS = (KafkaError._AUTHENTICATION, KafkaError._SSL)
+CLOSED = ("Send failed: Broken pipe", "Connection reset by peer")  # as no word at all: it depends on who was quicker
 PLAIN_PORT = "PLAINTEXT broker listener"  # how librdkafka tells a port without TLS
 
 
@@ -38,7 +39,7 @@ class Heard:
         telling = code in REFUSALS or PLAIN_PORT in text
         if code == KafkaError._ALL_BROKERS_DOWN:
             self.from_all = True
-        elif telling or not self._telling:
+        elif telling or not (self._telling or any(sign in text for sign in CLOSED)):
             self._code, self._text, self._telling = code, text, telling
 
     def forget(self) -> None:
