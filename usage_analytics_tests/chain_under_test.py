@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 from chain_model import MAPPINGS, Sent
 from crashing import Point, killed_at
-from fakes import AMPLE, KEY, TOPIC, FakeKafka, messages_in_lake
+from fakes import AMPLE, KEY, TOPIC, FakeKafka, messages_in_lake, unfinished_windows
 from hypothesis import event
 
 from usage_analytics.enrichment.enrich import Enricher
@@ -27,7 +27,6 @@ from usage_analytics.reconciliation.hop_counts import (
     reconcile,
     reconcile_window,
     refuse_lost_records,
-    unfinished_windows,
 )
 from usage_analytics.reconciliation.offset_differences import offset_differences
 from usage_analytics.trading_calendar import Window, trading_calendar

@@ -27,7 +27,9 @@ from usage_analytics.ingestion.planning import Held, MessageSource, Takes, Water
 from usage_analytics.ingestion.record_rebuilding import rebuild_records
 from usage_analytics.ingestion.shares import EVERYTHING
 from usage_analytics.lake.layout import Layout
+from usage_analytics.reconciliation.hop_counts import unfinished_chunks
 from usage_analytics.trading_calendar import Window
+from usage_analytics.warehouse.protocol import Warehouse
 
 TOPIC = "clicks"
 AMPLE = Limits(messages_per_run=10**6, chunk_messages=10**6, chunk_bytes=2**30, batch_messages=1_000)
@@ -180,3 +182,8 @@ def event_row(kafka_partition: int, kafka_offset: int) -> dict[str, Any]:
         "trading_day": datetime(2026, 11, 23).date(), "phase": "midday", "user_id": "0" * 32, "client_firm": "acme",
         "mini_app": "quotes", "topic": TOPIC, "kafka_partition": kafka_partition, "kafka_offset": kafka_offset,
     }  # fmt: skip
+
+
+def unfinished_windows(log: OffsetLog, topic: str, warehouse: Warehouse) -> list[str]:
+    """The windows with chunks that are not loaded, newest first."""
+    return sorted({chunk.window for chunk in unfinished_chunks(log, topic, warehouse)}, reverse=True)

@@ -72,11 +72,6 @@ def unfinished_chunks(log: OffsetLog, topic: str, warehouse: Warehouse) -> list[
     return found
 
 
-def unfinished_windows(log: OffsetLog, topic: str, warehouse: Warehouse) -> list[str]:
-    """The windows of `unfinished_chunks`, newest first."""
-    return sorted({record.window for record in unfinished_chunks(log, topic, warehouse)}, reverse=True)
-
-
 def refuse_lost_records(
     log: OffsetLog, records: Iterable[ChunkRecord], topic: str, warehouse: Warehouse, window: str | None = None
 ) -> None:

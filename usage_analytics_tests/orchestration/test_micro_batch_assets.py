@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 import pytest
-from fakes import TOPIC, FakeKafka, flip, land_all, message
+from fakes import TOPIC, FakeKafka, flip, land_all, message, unfinished_windows
 
 from usage_analytics import parts
 from usage_analytics.definitions import defs
@@ -25,7 +25,7 @@ from usage_analytics.ingestion.shares import parse_share
 from usage_analytics.ingestion.verification import lost_beginnings, tiling_faults
 from usage_analytics.orchestration import micro_batch_assets, resources
 from usage_analytics.orchestration.run_now import QUIET
-from usage_analytics.reconciliation.hop_counts import refuse_lost_records, unfinished_windows
+from usage_analytics.reconciliation.hop_counts import refuse_lost_records
 from usage_analytics.settings import PREFIX, load_settings
 from usage_analytics.trading_calendar import Window
 from usage_analytics.warehouse.duckdb import DuckDBWarehouse

@@ -9,7 +9,7 @@ import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from fakes import KEY, OPEN, TOPIC, FakeKafka, land_all, message
+from fakes import KEY, OPEN, TOPIC, FakeKafka, land_all, message, unfinished_windows
 from whole_chain import Chain
 
 from usage_analytics.contract import load_mapping
@@ -25,7 +25,6 @@ from usage_analytics.reconciliation.hop_counts import (
     reconcile_window,
     refuse_lost_records,
     unfinished_chunks,
-    unfinished_windows,
 )
 from usage_analytics.trading_calendar import Window, trading_calendar
 from usage_analytics.warehouse.duckdb import DuckDBWarehouse
