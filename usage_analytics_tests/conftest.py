@@ -1,6 +1,7 @@
 """What every test has at hand."""
 
 import os
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -11,6 +12,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import the hand-written fakes
+
+# A shell that starts the tests in the background has them ignore these, and so do all processes that they start.
+for ignored, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, default)
 
 settings.register_profile(
     "everyday", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
