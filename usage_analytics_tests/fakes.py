@@ -54,6 +54,7 @@ class FakePartition:
     messages: dict[int, tuple[bytes | None, bytes | None]] = field(default_factory=dict)
     low: int = 0
     high: int = 0
+    received: dict[int, datetime | None] = field(default_factory=dict)
 
 
 @dataclass
@@ -75,7 +76,14 @@ class FakeKafka:
         held = self.kafka_partitions[kafka_partition]
         for value in values:
             held.messages[held.high] = (key, value)
+            held.received[held.high] = self.received
             held.high += 1
+
+    def cut_short(self, kafka_partition: int, high: int) -> None:
+        """The end of a log is lost; what is produced next takes its offsets."""
+        held = self.kafka_partitions[kafka_partition]
+        held.messages = {offset: kept for offset, kept in held.messages.items() if offset < high}
+        held.high = high
 
     def skip_offsets(self, kafka_partition: int, count: int) -> None:
         self.kafka_partitions[kafka_partition].high += count
@@ -99,12 +107,15 @@ class FakeKafka:
             self.after_batch(number)
 
     def _batch(self, held: FakePartition, offsets: list[int]) -> pa.RecordBatch:
-        received = None if self.received is None else int(self.received.timestamp() * 1e6)
-        rows = [
-            {"kafka_offset": offset, "kafka_timestamp_us": received, "key": key, "value": value, "headers": None}
-            for offset, (key, value) in ((offset, held.messages[offset]) for offset in offsets)
+        received = [held.received.get(offset, self.received) for offset in offsets]
+        columns = [
+            offsets,
+            [None if each is None else int(each.timestamp() * 1e6) for each in received],
+            *([held.messages[offset][part] for offset in offsets] for part in (0, 1)),
+            [None] * len(offsets),
         ]
-        return pa.RecordBatch.from_pylist(rows, schema=RAW_SCHEMA)
+        arrays = [pa.array(column, type_) for column, type_ in zip(columns, RAW_SCHEMA.types, strict=True)]
+        return pa.RecordBatch.from_arrays(arrays, schema=RAW_SCHEMA)
 
 
 def hire(source: MessageSource) -> Hire:

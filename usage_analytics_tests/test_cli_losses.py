@@ -79,6 +79,19 @@ def test_a_kafka_partition_that_cannot_be_asked_is_told_once_the_others_are_load
     assert f"Of one Kafka partition, nothing can be landed: {told}" in shown and "high watermark" in shown
 
 
+def test_a_log_that_was_cut_short_is_told_once_the_others_are_loaded(kafka: FakeKafka) -> None:
+    settings, told = load_settings(), "Kafka now holds another message at offset 4 than the one that was landed"
+    kafka.kafka_partitions[0].low = 0
+    kafka.cut_short(0, 3)
+    kafka.produce(0, *[b"new"] * 4)
+    kafka.produce(1, message())
+    with open_instance(settings.home) as instance, pytest.raises(UserError, match=told):
+        run_micro_batch(settings, instance)
+    assert parts.warehouse(settings).read("SELECT kafka_partition, kafka_offset FROM usage_events").rows() == [(1, 4)]
+    assert told in command("status")
+    assert "different" in command("reconcile", "--against-kafka")
+
+
 def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(
     kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:

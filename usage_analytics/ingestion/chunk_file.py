@@ -59,6 +59,15 @@ def _binary_content(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     return lengths, data[bounds[0] : bounds[-1]]
 
 
+def last_message(batch: pa.RecordBatch) -> str:
+    """What tells the last message of a batch of `RAW_SCHEMA` from any other: its offset, ``:``, a checksum."""
+    last, content = batch.slice(batch.num_rows - 1), ContentChecksum()
+    content.update(last)
+    received_us = last.column("kafka_timestamp_us")[0].as_py()  # the same click may be sent again
+    checksum = zlib.crc32(f"{content.hexdigest()} {received_us}".encode())
+    return f"{last.column('kafka_offset')[0].as_py()}:{checksum:08x}"
+
+
 class ChunkWriter:
     """Writes batches of `RAW_SCHEMA`, a row group each; nothing counts until its record is committed."""
 
@@ -67,6 +76,7 @@ class ChunkWriter:
         self.path = path
         self.rows = 0
         self.bytes = 0
+        self.ends_with: str | None = None
         self._checksum = ContentChecksum()
         with naming(path):
             self._writer = pq.ParquetWriter(
@@ -80,6 +90,7 @@ class ChunkWriter:
             self._writer.write_batch(batch, row_group_size=batch.num_rows)
         self.rows += batch.num_rows
         self.bytes += batch.nbytes
+        self.ends_with = last_message(batch)
         self._checksum.update(batch)
 
     def close(self, end: int, **noted: str) -> str:
@@ -129,6 +140,18 @@ def read_chunk(path: Path, record: ChunkRecord) -> Iterator[pa.RecordBatch]:
         found = f"{rows} rows, checksum {checksum.hexdigest()}"
         kept = f"{record.rows} rows, checksum {record.checksum}"
         raise ChunkDamaged(f"chunk {record.name} in window {record.window}: {found}; its record says {kept}")
+
+
+def last_of_chunk(path: Path) -> str | None:
+    """The last message of a chunk, as `last_message` tells it; None where its file is gone, damaged or has none."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            if not file.num_row_groups:
+                return None
+            rows = file.read_row_group(file.num_row_groups - 1, use_threads=False).cast(RAW_SCHEMA)
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+    return last_message(rows.combine_chunks().to_batches()[-1])
 
 
 def verify_chunk(path: Path, record: ChunkRecord) -> None:

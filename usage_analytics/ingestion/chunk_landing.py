@@ -4,13 +4,14 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import pyarrow as pa
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_file import ChunkWriter
+from usage_analytics.ingestion.continuation import refuse_unless_continued
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetConflict, OffsetLog, chunk_name
 from usage_analytics.ingestion.planning import MessageSource, refuse_recreated
 from usage_analytics.lake.layout import Layout
@@ -65,10 +66,14 @@ class Lander:
     until: float
 
     def land(self, kafka_partition: int, start: int, end: int) -> Iterator[ChunkRecord]:
-        """The chunks of a range, as they are committed; `OffsetConflict` where another run lands it too."""
+        """The chunks of a range, as they are committed; `OffsetConflict` where another run lands it too.
+
+        `LeftAlone` where Kafka does not go on where the lake ends.
+        """
         last = self.log.last(kafka_partition)
         if last is not None and last.window > self.window:
             return  # cut only forward: a newer window already has chunks of this Kafka partition
+        refuse_unless_continued(self.worker.source, self.log, self.layout, kafka_partition)
         chunk: _OpenChunk | None = None
         try:
             for batch in self.worker.source.read(kafka_partition, start, end, self.limits.batch_messages):
@@ -131,6 +136,7 @@ class _OpenChunk:
         place = (lander.worker.source.topic, self._kafka_partition, self._start, end)
         file = self._writer.path.name
         record = ChunkRecord(*place, self._writer.rows, lander.window, file, checksum, lander.topic_id)
+        record = replace(record, ends_with=self._writer.ends_with)
         refuse_recreated(lander.worker.source, {lander.topic_id})  # while its messages were being read
         lander.log.commit(record)
         self.is_committed = True

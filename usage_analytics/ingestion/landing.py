@@ -14,7 +14,7 @@ from typing import TypeVar
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_landing import Lander, Limits, Worker
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetConflict, OffsetLog
-from usage_analytics.ingestion.planning import Ranges, plan_what_agrees, remember_beginnings
+from usage_analytics.ingestion.planning import LeftAlone, Ranges, plan_what_agrees, remember_beginnings
 from usage_analytics.ingestion.range_reader import Undeliverable
 from usage_analytics.ingestion.sweeping import sweep
 from usage_analytics.ingestion.verification import verify_chunks
@@ -49,8 +49,8 @@ def land(hire: Hire, log: OffsetLog, layout: Layout, window: Window, limits: Lim
 
     ``hire`` opens a worker; as many are hired as there is work for, at most ``limits.threads``. Raises `UserError`
     where Kafka and the lake disagree as a whole (topic recreated); chunks committed before that stay. Where Kafka
-    deleted unread messages of some Kafka partitions, the others land, and the report says so. Where one worker fails,
-    the others finish what is theirs first.
+    deleted unread messages of some Kafka partitions, or no longer has what was landed last, the others land, and the
+    report says so. Where one worker fails, the others finish what is theirs first.
     """
     with ExitStack() as hired:
         first = hired.enter_context(hire())
@@ -72,12 +72,16 @@ def land(hire: Hire, log: OffsetLog, layout: Layout, window: Window, limits: Lim
         planned = plan_what_agrees(first.source, log, limits.messages_per_run)
         until = time.monotonic() + limits.longest_s
 
+        left_alone: dict[int, str] = {}
+
         def take(worker: Worker, load: Ranges, stop: threading.Event) -> list[ChunkRecord]:
-            return _land_ranges(Lander(worker, log, layout, window.key, limits, topic_id, stop, until), load)
+            lander = Lander(worker, log, layout, window.key, limits, topic_id, stop, until)
+            return _land_ranges(lander, load, left_alone)
 
         landed = _in_threads(take, first, hire, hired, _assigned(planned.ranges, limits.threads))
         sweep(log, layout, window.key)
-        return LandingReport(landed=landed, refusals=planned.refusals)
+        found_out = [left_alone[kafka_partition] for kafka_partition in sorted(left_alone)]
+        return LandingReport(landed=landed, refusals=planned.refusals + found_out)
 
 
 def has_ended(window: Window, now: datetime) -> bool:
@@ -136,7 +140,7 @@ def _join(pool: ThreadPoolExecutor) -> None:
         return
 
 
-def _land_ranges(lander: Lander, ranges: Ranges) -> list[ChunkRecord]:
+def _land_ranges(lander: Lander, ranges: Ranges, left_alone: dict[int, str]) -> list[ChunkRecord]:
     landed: list[ChunkRecord] = []
     failed: list[Undeliverable] = []
     for kafka_partition, (start, end) in ranges.items():
@@ -145,6 +149,8 @@ def _land_ranges(lander: Lander, ranges: Ranges) -> list[ChunkRecord]:
                 landed.append(record)
         except OffsetConflict:
             continue  # another run is landing this Kafka partition; what it leaves, the next run takes
+        except LeftAlone as refusal:
+            left_alone[kafka_partition] = str(refusal)
         except Undeliverable as error:  # one that is broken must not keep the others waiting
             failed.append(error)
         if lander.is_late():

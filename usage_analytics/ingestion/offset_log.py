@@ -33,6 +33,7 @@ class ChunkRecord:
     ``topic_id`` is Kafka's own identity of the topic, new whenever one is created; empty where it tells none.
     ``follows`` is set by the commit: the start of the record before it, -1 if it begins its chain, None in records of
     before. ``accepted_loss``: Kafka deleted these offsets before they were landed; who accepted that, when and why.
+    ``ends_with``: its last message as `chunk_file.last_message` tells it; None without one, and in records of before.
     """
 
     topic: str
@@ -46,6 +47,7 @@ class ChunkRecord:
     topic_id: str = ""
     follows: int | None = field(default=None, compare=False)
     accepted_loss: str | None = None
+    ends_with: str | None = None
 
     @property
     def name(self) -> str:
@@ -229,8 +231,9 @@ def _remedy(path: Path) -> str:
 
 def _fields(record: ChunkRecord) -> dict[str, Any]:
     fields = asdict(record)
-    if record.accepted_loss is None:  # as records were written before there was such a thing
-        del fields["accepted_loss"]
+    for added in ("accepted_loss", "ends_with"):
+        if fields[added] is None:  # as records were written before there was such a thing
+            del fields[added]
     return fields
 
 

@@ -38,6 +38,10 @@ class Held:
         return self.marks
 
 
+class LeftAlone(UserError):
+    """Why nothing of one Kafka partition can be landed; others may be well."""
+
+
 class MessageSource(Protocol):
     """Where messages come from: what it holds, and any range of it."""
 
@@ -77,14 +81,20 @@ def plan(source: MessageSource, log: OffsetLog, budget: int) -> Ranges:
 
 def plan_what_agrees(source: MessageSource, log: OffsetLog, budget: int) -> Plan:
     """As `plan`, but a Kafka partition that lost what was not landed, or cannot be asked, keeps no other waiting."""
-    began = remembered(log.folder, refuse_recreated(source, log.topic_ids()))
+    topic_id = refuse_recreated(source, log.topic_ids())
+    began = remembered(log.folder, topic_id)
     lasts, held = log.lasts(), source.held(log.share.takes)
     waiting, refusals = {}, dict(held.unanswered)
     for kafka_partition, marks in held.marks.items():
         start = marks.low if began is None else began.of(kafka_partition)
-        start = lasts[kafka_partition].end if kafka_partition in lasts else start
-        _refuse_foreign(source.topic, kafka_partition, start, marks)
-        if marks.low > start:
+        last = lasts.get(kafka_partition)
+        start = start if last is None else last.end
+        if marks.high < start:
+            told = f"the lake holds messages up to offset {start}, but Kafka ends at {marks.high}"
+            if last is None or last.topic_id != topic_id or not topic_id:
+                raise UserError(_foreign(source.topic, kafka_partition, told))
+            refusals[kafka_partition] = cut_short(source.topic, kafka_partition, start, told)
+        elif marks.low > start:
             refusals[kafka_partition] = _overtaken(source.topic, kafka_partition, start, marks.low)
         elif marks.high > start:
             waiting[kafka_partition] = (start, marks.high)
@@ -123,14 +133,22 @@ def refuse_recreated(source: MessageSource, known: set[str]) -> str:
     return found
 
 
-def _refuse_foreign(topic: str, kafka_partition: int, committed: int, marks: Watermarks) -> None:
+def _foreign(topic: str, kafka_partition: int, told: str) -> str:
     # Then nothing may land: what the other Kafka partitions hold is of another topic too.
-    place = f"topic {topic!r}, Kafka partition {kafka_partition}"
-    if marks.high < committed:
-        raise UserError(
-            f"{place}: the lake holds messages up to offset {committed}, but Kafka ends at {marks.high}; the topic was "
-            "created again or this is another cluster (give it its own USAGE_ANALYTICS_TOPIC or USAGE_ANALYTICS_HOME)"
-        )
+    return (
+        f"topic {topic!r}, Kafka partition {kafka_partition}: {told}; the topic was created again or this is another "
+        "cluster (give it its own USAGE_ANALYTICS_TOPIC or USAGE_ANALYTICS_HOME)"
+    )
+
+
+def cut_short(topic: str, kafka_partition: int, committed: int, told: str) -> str:
+    """The sentence on a Kafka partition whose log has lost its end, messages that were landed among it."""
+    return (
+        f"topic {topic!r}, Kafka partition {kafka_partition}: {told}: its log was cut short (a replica that lagged "
+        "behind was made leader, or the only one lost its end), or the topic was created again; new messages at "
+        f"offsets before {committed} would be lost, so nothing of it is landed (usage-analytics reconcile "
+        "--against-kafka names the offsets; another USAGE_ANALYTICS_HOME lands all that Kafka holds now)"
+    )
 
 
 def _overtaken(topic: str, kafka_partition: int, committed: int, low: int) -> str:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.beginnings import all_remembered
-from usage_analytics.ingestion.chunk_file import ChunkDamaged, ContentChecksum, read_chunk
+from usage_analytics.ingestion.chunk_file import ChunkDamaged, ContentChecksum, last_message, read_chunk
 from usage_analytics.ingestion.offset_log import BEGINS, ChunkRecord, OffsetLog, chunk_name
 from usage_analytics.lake.layout import Layout
 
@@ -158,11 +158,13 @@ def _proved(
     record = replace(record, accepted_loss=facts.get("accepted_loss"))
     if end <= start:
         raise ValueError(f"it ends at {end}")
+    ends_with = None
     for batch in read_chunk(path, record):
+        ends_with = last_message(batch)
         offsets = batch.column("kafka_offset")
         if offsets[0].as_py() < start or offsets[-1].as_py() >= end:
             raise ValueError(f"it holds offsets that are not in {start} to {end}")
-    return record
+    return replace(record, ends_with=ends_with)
 
 
 def _chunk_before(layout: Layout, kafka_partition: int, start: int) -> int | None:

@@ -9,9 +9,9 @@ from usage_analytics import parts
 from usage_analytics.enrichment.enrich import EnrichmentReport
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.accepted_loss import in_words
+from usage_analytics.ingestion.continuation import plan_what_continues
 from usage_analytics.ingestion.kafka_source import NoTopic
 from usage_analytics.ingestion.landing import has_ended
-from usage_analytics.ingestion.planning import plan_what_agrees
 from usage_analytics.ingestion.retention import Unread, topic_retention, unread
 from usage_analytics.ingestion.verification import lost_beginnings, tiling_faults
 from usage_analytics.orchestration.micro_batch_assets import loaded_events, raw_messages, usage_events, usage_messages
@@ -98,7 +98,7 @@ def offsets_tile(context: dg.AssetCheckExecutionContext, platform: Platform) -> 
 def nothing_deleted_unread(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[dg.AssetCheckResult]:
     """Kafka deleted nothing of the run's Kafka partitions before it was landed, but for losses that were accepted.
 
-    A Kafka partition that could not be asked fails it too.
+    A Kafka partition that could not be asked, or whose log lost what was landed, fails it too.
     Looked at last, and not blocking: the messages of other Kafka partitions are loaded before the run fails.
     """
     settings = platform.settings()
@@ -108,7 +108,7 @@ def nothing_deleted_unread(context: dg.AssetCheckExecutionContext, platform: Pla
         if not has_ended(window, datetime.now(UTC)):  # an older one needs no Kafka
             with parts.kafka_source(settings) as source:
                 log = parts.offset_log(settings, platform.taken_share())
-                refusals = plan_what_agrees(source, log, budget=0).refusals
+                refusals = plan_what_continues(source, log, parts.layout(settings)).refusals
     told = "; ".join(refusals)
     yield dg.AssetCheckResult(passed=not refusals, description=told or None, metadata={"losses": len(refusals)})
     if refusals:

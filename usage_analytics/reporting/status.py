@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.accepted_loss import in_words
+from usage_analytics.ingestion.continuation import plan_what_continues
 from usage_analytics.ingestion.offset_log import OffsetLog
-from usage_analytics.ingestion.planning import MessageSource, plan_what_agrees
+from usage_analytics.ingestion.planning import MessageSource
 from usage_analytics.ingestion.verification import TilingFault, lost_beginnings, tiling_faults
 from usage_analytics.reconciliation.hop_counts import Reconciliation, reconcile, reconcile_window, refuse_lost_records
 from usage_analytics.reporting.terminal import CONSOLE, print_table
@@ -101,7 +102,7 @@ def kafka_status(settings: Settings) -> KafkaStatus:
     with parts.kafka_source(settings) as source:
         found = _kafka_partitions(source, log)
         try:
-            losses = plan_what_agrees(source, log, budget=0).refusals
+            losses = plan_what_continues(source, log, parts.layout(settings)).refusals
         except UserError as error:
             refusal = str(error)
     return KafkaStatus(found, refusal, losses)
