@@ -20,7 +20,7 @@ MOST = 1_000_000_000  # more than any machine's: whoever asks for more has misty
 # (KAFKA_HOME, KAFKA_OPTS ...) belong to Kafka's own scripts and must not reach the client.
 KAFKA_CLIENT_PREFIXES = (
     "SECURITY_", "SASL_", "SSL_", "ENABLE_SSL_", "CLIENT_", "SOCKET_", "CONNECTIONS_", "METADATA_MAX_AGE_",
-    "MESSAGE_MAX_", "FETCH_", "COMPRESSION_",
+    "MESSAGE_MAX_", "FETCH_", "CHECK_CRCS", "COMPRESSION_",
 )  # fmt: skip
 
 

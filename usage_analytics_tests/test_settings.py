@@ -86,11 +86,12 @@ def test_kafka_client_settings_pass_through_and_those_of_its_scripts_do_not() ->
     environment = {
         "KAFKA_SASL_USERNAME": "u", "KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_HOME": "/opt/kafka",
         "KAFKA_OPTS": "-X", "KAFKA_HEAP_OPTS": "-Y", "KAFKA_BOOTSTRAP_SERVERS": "b:9092", "PATH": "/bin",
-        "KAFKA_CONNECTIONS_MAX_IDLE_MS": "180000",
+        "KAFKA_CONNECTIONS_MAX_IDLE_MS": "180000", "KAFKA_CHECK_CRCS": "false",
     }  # fmt: skip
     settings = load_settings(environment)
     assert dict(settings.kafka_client) == {
-        "sasl.username": "u", "security.protocol": "SASL_SSL", "connections.max.idle.ms": "180000"
+        "sasl.username": "u", "security.protocol": "SASL_SSL", "connections.max.idle.ms": "180000",
+        "check.crcs": "false",
     }  # fmt: skip
     assert settings.bootstrap_servers == "b:9092"
 

@@ -32,7 +32,9 @@ SILENCE = 3  # times the time-out: how long a read may hear nothing
 NO_TOPIC_ID = "A" * 22  # the zero UUID: what clusters answer that know no topic identities (Kafka before 2.8)
 # A full local queue makes librdkafka pause fetching, by default for a second: measured 2-3x slower than 10 ms.
 # A fetch at the end of one Kafka partition, 500 ms by default, holds up the read of the next on the same connection.
-FETCH_TUNING = {
+# Without a look at their checksums, librdkafka hands out messages that a disk or a network has changed.
+FETCHING = {
+    "check.crcs": True,
     "fetch.queue.backoff.ms": 10,
     "fetch.wait.max.ms": 50,
     "queued.max.messages.kbytes": 32_768,
@@ -60,12 +62,12 @@ class KafkaSource:
         }
         heard = {"error_cb": self._heard, "logger": LOGGER}
         with told_settings(client):
-            self._consumer = Consumer({**FETCH_TUNING, **client, **fixed, **heard})
+            self._consumer = Consumer({**FETCHING, **client, **fixed, **heard})
             self._admin = AdminClient({**client, "allow.auto.create.topics": False, **heard})
         self._one_by_one = ConsumerReader(self._consumer, self._servers, topic, SILENCE * timeout_s, self._heard)
         self._reader: RangeReader = self._one_by_one
         if (libraries := compiled()) is not None:
-            self._reader = DrainReader(libraries, {**FETCH_TUNING, **client, **fixed}, topic, SILENCE * timeout_s)
+            self._reader = DrainReader(libraries, {**FETCHING, **client, **fixed}, topic, SILENCE * timeout_s)
 
     def __enter__(self) -> "KafkaSource":
         return self
