@@ -1,4 +1,4 @@
-"""librdkafka's own mock cluster, which speaks Kafka's protocol: parts of it go down, and it hands out what it is given."""
+"""librdkafka's own mock cluster, which speaks Kafka's protocol: parts of it go down, it hands out what it is given."""
 
 import ctypes
 import socket
@@ -72,8 +72,6 @@ def mock_cluster() -> Iterator[MockCluster]:
     finally:
         rdkafka.rd_kafka_mock_cluster_destroy(Address(mock))
         rdkafka.rd_kafka_destroy(client)
-
-
 
 
 def batch_of(*values: bytes, headers: tuple[Header, ...] = (), damaged: bool = False) -> bytes:

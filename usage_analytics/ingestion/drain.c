@@ -159,12 +159,14 @@ int drain(const kafka *k, void *queue, int64_t end, int64_t bytes, int timeout_m
         int enough = 1;
         for (ssize_t n = 0; n < count; n++) {
             message *m = polled[n];
-            if (!m->err) {
+            if (out->error) {
+                /* what follows a place that cannot be read is not wanted: there would be a gap */
+            } else if (!m->err) {
                 if (m->offset < end) enough = enough && take(k, m, out);
                 if (m->offset + 1 > out->position) out->position = m->offset + 1;
-            } else if (m->err == PARTITION_EOF) {
+            } else if (m->err == PARTITION_EOF || m->offset >= end) {
                 if (m->offset > out->position) out->position = m->offset; /* past markers that no message announces */
-            } else if (!out->error) {
+            } else {
                 out->error = m->err;
                 out->error_offset = m->offset;
             }

@@ -88,9 +88,9 @@ class DrainReader:
     def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]:
         queue = self._rdkafka.rd_kafka_queue_new(self._client)
         if self._rdkafka.rd_kafka_consume_start_queue(self._handle, kafka_partition, start, queue) != 0:
-            why = self._reason(self._rdkafka.rd_kafka_last_error())
+            code = self._rdkafka.rd_kafka_last_error()
             self._rdkafka.rd_kafka_queue_destroy(queue)
-            raise undeliverable(self._servers, self._topic, kafka_partition, start, why)
+            raise undeliverable(self._servers, self._topic, kafka_partition, start, code, self._reason(code))
         try:
             yield from self._batches(queue, kafka_partition, start, end, batch_messages)
         finally:
@@ -108,8 +108,10 @@ class DrainReader:
             if self._drain.drain(ctypes.byref(self._kafka), queue, end, BATCH_BYTES, timeout_ms, memory.columns):
                 raise MemoryError(NO_MEMORY)
             if found.error:
+                if found.rows:
+                    yield _batch(found, memory)
                 place = (kafka_partition, found.error_offset)
-                raise undeliverable(self._servers, self._topic, *place, self._reason(found.error))
+                raise undeliverable(self._servers, self._topic, *place, found.error, self._reason(found.error))
             if found.heard:
                 silence.broken()
             else:
@@ -212,7 +214,7 @@ def _texts(column: _Texts, rows: int, memory: _Memory) -> pa.Array:
 
 def _headers(found: _Columns, memory: _Memory) -> pa.Array:
     parts = _texts(found.headers, found.header_rows, memory)
-    names = parts.take(pa.array(np.arange(0, found.header_rows, 2))).cast(pa.string())
+    names = _as_text(parts.take(pa.array(np.arange(0, found.header_rows, 2))))
     values = parts.take(pa.array(np.arange(1, found.header_rows, 2)))
     owners = memory.array(found.owner, np.int32, found.header_rows)[::2]
     counts = np.bincount(owners, minlength=found.rows)
@@ -220,3 +222,10 @@ def _headers(found: _Columns, memory: _Memory) -> pa.Array:
     headers = pa.StructArray.from_arrays([names, values], fields=list(HEADER_TYPE))
     lists = pa.ListArray.from_arrays(pa.array(ends), headers, mask=pa.array(counts == 0))
     return lists.cast(RAW_SCHEMA.field("headers").type)
+
+
+def _as_text(names: pa.Array) -> pa.Array:
+    try:
+        return names.cast(pa.string())
+    except pa.ArrowInvalid:  # Kafka itself takes any bytes: those that are no text are written as \xe9
+        return pa.array([name.decode(errors="backslashreplace") for name in names.to_pylist()], pa.string())

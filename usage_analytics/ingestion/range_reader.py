@@ -5,6 +5,7 @@
 
 import time
 from collections.abc import Iterator
+from operator import methodcaller
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -13,11 +14,18 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Messa
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_file import RAW_SCHEMA
 from usage_analytics.ingestion.connection import Heard
+from usage_analytics.ingestion.planning import LeftAlone
 
 POLL_MESSAGES = 1_000
 FIRST_POLL_MESSAGES = 8
 POLL_TIMEOUT_S = 0.1  # a poll waits that long to be full, so the end of a range costs as much
 BATCH_BYTES = 32 * 2**20  # a batch is cut early when its messages are large
+GONE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
+DAMAGED = (KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION)
+# Of a message with a header name that is not UTF-8, confluent-kafka gives tuples without a name, and an error that only
+# a call from C notices, and only the first; a look at the name would end the process.
+HEADERS = methodcaller("headers")
+Headers = list[dict[str, Any]] | None
 
 
 class RangeReader(Protocol):
@@ -26,8 +34,8 @@ class RangeReader(Protocol):
     def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]:
         """The messages at offsets ``[start, end)``, in order, in batches of `RAW_SCHEMA`.
 
-        Offsets without a message (compacted, aborted, transaction markers) are passed over. What Kafka cannot deliver,
-        or its silence, is a `UserError`.
+        Offsets without a message (compacted, aborted, transaction markers) are passed over. What Kafka cannot deliver
+        is `Undeliverable`, after all messages before it were given; its silence is a `UserError`.
         """
         ...
 
@@ -56,15 +64,25 @@ class Silence:
             raise UserError(f"Kafka at {servers} stopped answering while reading {where}{f': {why}' if why else ''}")
 
 
-class Undeliverable(UserError):
-    """Kafka answers with an error instead of a message; other Kafka partitions may be well."""
+class Undeliverable(LeftAlone):
+    """Kafka answers with an error instead of a message."""
 
 
-def undeliverable(servers: str, topic: str, kafka_partition: int, offset: int, why: str) -> Undeliverable:
-    """What is told where Kafka answers with an error instead of a message."""
-    return Undeliverable(
-        f"Kafka at {servers} could not deliver {topic} partition {kafka_partition} offset {offset}: {why}"
-    )
+def undeliverable(servers: str, topic: str, kafka_partition: int, offset: int, code: int, why: str) -> Undeliverable:
+    """What is told where Kafka answers with an error of librdkafka's instead of a message."""
+    place = f"{topic} partition {kafka_partition} offset {offset}"
+    return Undeliverable(f"Kafka at {servers} could not deliver {place}: {why}{_meaning(code)}")
+
+
+def _meaning(code: int) -> str:
+    if code in GONE:
+        return " (the topic's retention deleted it while it was being read, or its log was cut short)"
+    if code in DAMAGED:
+        return (
+            " (the messages there are damaged: let a broker lead that has them whole; where none has, delete what is up"
+            " to behind them on Kafka, with kafka-delete-records, and accept the loss that is told then)"
+        )
+    return ""
 
 
 class ConsumerReader:
@@ -77,16 +95,22 @@ class ConsumerReader:
     def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]:
         self._consumer.assign([TopicPartition(self._topic, kafka_partition, start)])
         silence = Silence(self._servers, self._topic, kafka_partition, self._patience_s, self._heard)
-        waiting: list[Message] = []
+        waiting: list[tuple[Message, Headers]] = []
         waiting_bytes, position = 0, start
         while position < end:
             wanted = min(batch_messages - len(waiting), _fitting(len(waiting), waiting_bytes))
-            for message in self._consumer.consume(wanted, timeout=POLL_TIMEOUT_S):
-                silence.broken()
-                position = max(position, self.next_position(message))
-                if message.error() is None and message.offset() < end:
-                    waiting.append(message)
-                    waiting_bytes += _size(message)
+            try:
+                for message in self._consumer.consume(wanted, timeout=POLL_TIMEOUT_S):
+                    silence.broken()
+                    position = max(position, self.next_position(message, end))
+                    if message.error() is None and message.offset() < end:
+                        headers = _headers(message)
+                        waiting.append((message, headers))
+                        waiting_bytes += _size(message, headers)
+            except Undeliverable:
+                if waiting:
+                    yield _batch(waiting)
+                raise
             silence.refuse_if_long(position)
             if len(waiting) >= batch_messages or waiting_bytes >= BATCH_BYTES:
                 yield _batch(waiting)
@@ -97,20 +121,20 @@ class ConsumerReader:
     def close(self) -> None:
         """Nothing: the consumer is another's."""
 
-    def next_position(self, message: Message) -> int:
-        """The offset that follows a message, or a sign that the end was reached."""
+    def next_position(self, message: Message, end: int | None = None) -> int:
+        """The offset that follows a message, or a sign that all before it, or before ``end``, was seen."""
         error = message.error()
         if error is None:
             return message.offset() + 1
-        if error.code() == KafkaError._PARTITION_EOF:
+        if error.code() == KafkaError._PARTITION_EOF or (end is not None and message.offset() >= end):
             return message.offset()  # past trailing transaction markers, which no message announces
         place = (message.partition(), message.offset())
-        raise undeliverable(self._servers, self._topic, *place, error.str())
+        raise undeliverable(self._servers, self._topic, *place, error.code(), error.str())
 
 
-def _size(message: Message) -> int:
-    headers = sum(len(name) + len(value or b"") for name, value in message.headers() or ())
-    return len(message) + len(message.key() or b"") + headers
+def _size(message: Message, headers: Headers) -> int:
+    of_headers = sum(len(header["name"] or "") + len(header["value"] or b"") for header in headers or ())
+    return len(message) + len(message.key() or b"") + of_headers
 
 
 def _fitting(count: int, size: int) -> int:
@@ -121,13 +145,13 @@ def _fitting(count: int, size: int) -> int:
     return min(POLL_MESSAGES, (BATCH_BYTES - size) // (size // count + 1) + 1) if count else FIRST_POLL_MESSAGES
 
 
-def _batch(messages: list[Message]) -> pa.RecordBatch:
+def _batch(messages: list[tuple[Message, Headers]]) -> pa.RecordBatch:
     columns = [
-        [message.offset() for message in messages],
-        [_timestamp_us(message) for message in messages],
-        [message.key() for message in messages],
-        [message.value() for message in messages],
-        [_headers(message) for message in messages],
+        [message.offset() for message, _ in messages],
+        [_timestamp_us(message) for message, _ in messages],
+        [message.key() for message, _ in messages],
+        [message.value() for message, _ in messages],
+        [headers for _, headers in messages],
     ]
     return pa.RecordBatch.from_arrays(
         [pa.array(column, type_) for column, type_ in zip(columns, RAW_SCHEMA.types, strict=True)], schema=RAW_SCHEMA
@@ -141,8 +165,16 @@ def _timestamp_us(message: Message) -> int | None:
     return milliseconds * 1_000 if sane else None
 
 
-def _headers(message: Message) -> list[dict[str, Any]] | None:
-    headers = message.headers()
+def _headers(message: Message) -> Headers:
+    try:
+        headers, readable = HEADERS(message), True
+    except SystemError:
+        headers, readable = HEADERS(message), False
     if headers is None:
         return None
-    return [{"name": name, "value": value.encode() if isinstance(value, str) else value} for name, value in headers]
+    # By number, not unpacked: a tuple may have no name.
+    return [{"name": header[0] if readable else None, "value": _bytes(header[1])} for header in headers]
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
