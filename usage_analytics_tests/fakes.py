@@ -24,6 +24,7 @@ from usage_analytics.ingestion.chunk_landing import Limits, Worker
 from usage_analytics.ingestion.landing import Hire, land
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog, chunk_name
 from usage_analytics.ingestion.planning import Held, MessageSource, Takes, Watermarks
+from usage_analytics.ingestion.range_reader import Undeliverable
 from usage_analytics.ingestion.record_rebuilding import rebuild_records
 from usage_analytics.ingestion.shares import EVERYTHING
 from usage_analytics.lake.layout import Layout
@@ -66,6 +67,7 @@ class FakeKafka:
     identity: str = "first"
     received: datetime | None = RECEIVED
     unanswered: dict[int, str] = field(default_factory=dict)  # what is told of those that cannot be asked
+    undeliverable: dict[int, int] = field(default_factory=dict)  # by Kafka partition, an offset that is damaged
     after_batch: Callable[[int], None] = lambda number: None  # may raise `Crash`, or let another run pass by
 
     @classmethod
@@ -101,10 +103,14 @@ class FakeKafka:
 
     def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]:
         held = self.kafka_partitions[kafka_partition]
-        offsets = [offset for offset in range(max(start, held.low), min(end, held.high)) if offset in held.messages]
+        broken = self.undeliverable.get(kafka_partition, end)
+        readable = range(max(start, held.low), min(end, held.high, broken))
+        offsets = [offset for offset in readable if offset in held.messages]
         for number, first in enumerate(range(0, len(offsets), batch_messages)):
             yield self._batch(held, offsets[first : first + batch_messages])
             self.after_batch(number)
+        if start <= broken < min(end, held.high):
+            raise Undeliverable(f"Kafka could not deliver {self.topic} partition {kafka_partition} offset {broken}")
 
     def _batch(self, held: FakePartition, offsets: list[int]) -> pa.RecordBatch:
         received = [held.received.get(offset, self.received) for offset in offsets]

@@ -92,6 +92,24 @@ def test_a_log_that_was_cut_short_is_told_once_the_others_are_loaded(kafka: Fake
     assert "different" in command("reconcile", "--against-kafka")
 
 
+def test_a_damaged_message_is_told_once_all_that_comes_before_it_is_loaded(kafka: FakeKafka) -> None:
+    settings, told = load_settings(), f"Kafka could not deliver {kafka.topic} partition 0 offset 6"
+    kafka.kafka_partitions[0].low = 0
+    kafka.undeliverable = {0: 6}
+    kafka.kafka_partitions[0].messages[5] = (None, message())
+    kafka.produce(1, message())
+    with open_instance(settings.home) as instance, pytest.raises(UserError, match=told):
+        run_micro_batch(settings, instance)
+    loaded = parts.warehouse(settings).read("SELECT kafka_partition, kafka_offset FROM usage_events ORDER BY ALL")
+    assert loaded.rows() == [(0, 5), (1, 4)]
+    assert f"Of one Kafka partition, nothing can be landed: {told}" in command("status")
+    # A person deletes it on Kafka, and accepts that.
+    kafka.kafka_partitions[0].low, kafka.undeliverable = 7, {}
+    command("accept-loss", "--kafka-partition", "0", "--from", "6", "--to", "7", "--yes")
+    land_now(settings)
+    assert parts.offset_log(settings).committed()[0] == 8
+
+
 def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(
     kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from usage_analytics.ingestion.chunk_file import ChunkWriter
 from usage_analytics.ingestion.continuation import refuse_unless_continued
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetConflict, OffsetLog, chunk_name
 from usage_analytics.ingestion.planning import MessageSource, refuse_recreated
+from usage_analytics.ingestion.range_reader import Undeliverable
 from usage_analytics.lake.layout import Layout
 
 
@@ -68,15 +69,17 @@ class Lander:
     def land(self, kafka_partition: int, start: int, end: int) -> Iterator[ChunkRecord]:
         """The chunks of a range, as they are committed; `OffsetConflict` where another run lands it too.
 
-        `LeftAlone` where Kafka does not go on where the lake ends.
+        `LeftAlone` where Kafka does not go on where the lake ends, or, after what comes before is committed, where it
+        cannot deliver a message.
         """
         last = self.log.last(kafka_partition)
         if last is not None and last.window > self.window:
             return  # cut only forward: a newer window already has chunks of this Kafka partition
         refuse_unless_continued(self.worker.source, self.log, self.layout, kafka_partition)
         chunk: _OpenChunk | None = None
+        batches = _UntilUndeliverable(self.worker.source.read(kafka_partition, start, end, self.limits.batch_messages))
         try:
-            for batch in self.worker.source.read(kafka_partition, start, end, self.limits.batch_messages):
+            for batch in batches:
                 if self.stop.is_set():
                     raise UserError("landing was interrupted; what is not committed is landed by the next run")
                 chunk = chunk or _OpenChunk(self, kafka_partition, start)
@@ -87,6 +90,7 @@ class Lander:
                     chunk = None
                     if self.is_late():
                         return
+            end = start if batches.refusal is not None else end
             if chunk is None and start < end:  # only offsets without messages are left: they too are accounted for
                 chunk = _OpenChunk(self, kafka_partition, start)
             if chunk is not None:
@@ -95,10 +99,26 @@ class Lander:
             if chunk is not None and not chunk.is_committed:
                 chunk.discard()
             raise
+        if batches.refusal is not None:
+            raise batches.refusal
 
     def is_late(self) -> bool:
         """Whether the run has landed for as long as it may."""
         return time.monotonic() > self.until
+
+
+class _UntilUndeliverable:
+    """Batches up to where Kafka answers with an error; what comes before it is whole."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self.refusal: Undeliverable | None = None
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self._batches
+        except Undeliverable as error:
+            self.refusal = error
 
 
 class _OpenChunk:

@@ -19,12 +19,13 @@ LOOKED_AT = 100  # records without a message (markers of transactions, accepted 
 
 
 def plan_what_continues(source: MessageSource, log: OffsetLog, layout: Layout) -> Plan:
-    """What waits and can be landed, as landing itself finds out; reads a message or two of each Kafka partition."""
+    """What waits and can be landed, as landing itself finds out; reads two messages of each Kafka partition."""
     planned = plan_what_agrees(source, log, budget=2**62)
     ranges, refusals = dict(planned.ranges), list(planned.refusals)
-    for kafka_partition in planned.ranges:
+    for kafka_partition, (start, end) in planned.ranges.items():
         try:
             refuse_unless_continued(source, log, layout, kafka_partition)
+            next(iter(source.read(kafka_partition, start, end, batch_messages=1)), None)
         except LeftAlone as refusal:
             del ranges[kafka_partition]
             refusals.append(str(refusal))

@@ -15,7 +15,6 @@ from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_landing import Lander, Limits, Worker
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetConflict, OffsetLog
 from usage_analytics.ingestion.planning import LeftAlone, Ranges, plan_what_agrees, remember_beginnings
-from usage_analytics.ingestion.range_reader import Undeliverable
 from usage_analytics.ingestion.sweeping import sweep
 from usage_analytics.ingestion.verification import verify_chunks
 from usage_analytics.lake.layout import Layout
@@ -49,8 +48,9 @@ def land(hire: Hire, log: OffsetLog, layout: Layout, window: Window, limits: Lim
 
     ``hire`` opens a worker; as many are hired as there is work for, at most ``limits.threads``. Raises `UserError`
     where Kafka and the lake disagree as a whole (topic recreated); chunks committed before that stay. Where Kafka
-    deleted unread messages of some Kafka partitions, or no longer has what was landed last, the others land, and the
-    report says so. Where one worker fails, the others finish what is theirs first.
+    deleted unread messages of some Kafka partitions, cannot deliver some, or no longer has what was landed last, all
+    that is before that and the others land, and the report says so. Where one worker fails, the others finish what is
+    theirs first.
     """
     with ExitStack() as hired:
         first = hired.enter_context(hire())
@@ -142,19 +142,14 @@ def _join(pool: ThreadPoolExecutor) -> None:
 
 def _land_ranges(lander: Lander, ranges: Ranges, left_alone: dict[int, str]) -> list[ChunkRecord]:
     landed: list[ChunkRecord] = []
-    failed: list[Undeliverable] = []
     for kafka_partition, (start, end) in ranges.items():
         try:
             for record in lander.land(kafka_partition, start, end):
                 landed.append(record)
         except OffsetConflict:
             continue  # another run is landing this Kafka partition; what it leaves, the next run takes
-        except LeftAlone as refusal:
+        except LeftAlone as refusal:  # one that is broken must not keep the others waiting
             left_alone[kafka_partition] = str(refusal)
-        except Undeliverable as error:  # one that is broken must not keep the others waiting
-            failed.append(error)
         if lander.is_late():
             break
-    if failed:
-        raise failed[0]
     return landed

@@ -98,7 +98,8 @@ def offsets_tile(context: dg.AssetCheckExecutionContext, platform: Platform) -> 
 def nothing_deleted_unread(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[dg.AssetCheckResult]:
     """Kafka deleted nothing of the run's Kafka partitions before it was landed, but for losses that were accepted.
 
-    A Kafka partition that could not be asked, or whose log lost what was landed, fails it too.
+    A Kafka partition that could not be asked, or whose next message Kafka cannot deliver, or whose log lost what was
+    landed, fails it too.
     Looked at last, and not blocking: the messages of other Kafka partitions are loaded before the run fails.
     """
     settings = platform.settings()

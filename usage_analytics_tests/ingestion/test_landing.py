@@ -4,14 +4,13 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from fakes import (
     AMPLE,
@@ -34,6 +33,7 @@ from usage_analytics.errors import UserError
 from usage_analytics.ingestion.beginnings import remembered
 from usage_analytics.ingestion.chunk_file import ChunkWriter
 from usage_analytics.ingestion.chunk_landing import Limits
+from usage_analytics.ingestion.continuation import plan_what_continues
 from usage_analytics.ingestion.landing import GRACE, LandingReport, land
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
 from usage_analytics.ingestion.planning import plan
@@ -492,16 +492,6 @@ def test_the_day_of_these_tests_has_windows() -> None:
     assert WINDOWS[0].start == datetime.fromisoformat("2026-11-23T08:00:00-05:00")
 
 
-class BrokenPartition(FakeKafka):
-    """Kafka partition 0 gives one batch, then nothing but an error."""
-
-    def read(self, kafka_partition: int, start: int, end: int, batch_messages: int) -> Iterator[pa.RecordBatch]:
-        for batch in super().read(kafka_partition, start, end, batch_messages):
-            yield batch
-            if kafka_partition == 0:
-                raise Undeliverable("the disk of that broker is gone")
-
-
 def test_one_that_cannot_be_asked_does_not_keep_the_others_waiting(memory_path: Path) -> None:
     kafka, layout = FakeKafka.of(3), layout_of(memory_path)
     for number in range(3):
@@ -519,15 +509,45 @@ def chunk_files(layout: Layout) -> set[str]:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_a_broken_kafka_partition_does_not_keep_the_others_waiting(threads: int, memory_path: Path) -> None:
-    kafka, layout = BrokenPartition.of(4), layout_of(memory_path)
+@pytest.mark.parametrize("chunk_messages", [10, 1_000])
+def test_what_comes_before_a_damaged_message_lands_and_the_other_kafka_partitions_do(
+    threads: int, chunk_messages: int, memory_path: Path
+) -> None:
+    kafka, layout = FakeKafka.of(4), layout_of(memory_path)
     for number in range(4):
         kafka.produce(number, *[b"m"] * 50)
+    kafka.undeliverable = {0: 25}
     log, limits = OffsetLog(layout.offsets), replace(AMPLE, batch_messages=10, threads=threads)
-    with pytest.raises(UserError, match="the disk of that broker is gone"):
-        land(hire(kafka), log, layout, OPEN, limits, OPEN.start)
-    assert {record.kafka_partition: record.rows for record in log.all()} == {1: 50, 2: 50, 3: 50}
+    limits = replace(limits, chunk_messages=chunk_messages)
+    told = ["Kafka could not deliver clicks partition 0 offset 25"]
+    for _ in range(2):  # again, there is nothing before it
+        assert land(hire(kafka), log, layout, OPEN, limits, OPEN.start).refusals == told
+        assert log.committed() == {0: 25, 1: 50, 2: 50, 3: 50}
+        assert plan_what_continues(kafka, log, layout).refusals == told
     assert chunk_files(layout) == {record.file for record in log.all()}
+    kafka.undeliverable = {}
+    assert land_all(kafka, layout)[0].start == 25
+    assert [offset for offset, _, _ in messages_in_lake(layout, 0)] == list(range(50))
+
+
+def test_what_was_read_before_retention_passed_by_is_kept(memory_path: Path) -> None:
+    kafka, layout = FakeKafka.of(1), layout_of(memory_path)
+    kafka.produce(0, *[b"m"] * 50)
+    held, log = kafka.kafka_partitions[0], OffsetLog(layout.offsets)
+
+    def overtake(number: int) -> None:
+        if number == 1:
+            held.low = 40
+            raise Undeliverable("Kafka could not deliver clicks partition 0 offset 20: out of range")
+
+    kafka.after_batch = overtake
+    report = land(hire(kafka), log, layout, OPEN, replace(AMPLE, batch_messages=10), OPEN.start)
+    assert report.refusals == ["Kafka could not deliver clicks partition 0 offset 20: out of range"]
+    kafka.after_batch = lambda number: None
+    [told] = plan_what_continues(kafka, log, layout).refusals
+    assert "Kafka deleted offsets 20 to 40 before they were landed" in told
+    assert "accept-loss --kafka-partition 0 --from 20 --to 40" in told
+    assert [offset for offset, _, _ in messages_in_lake(layout, 0)] == list(range(20))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
