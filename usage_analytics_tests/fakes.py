@@ -55,7 +55,7 @@ class FakePartition:
     messages: dict[int, tuple[bytes | None, bytes | None]] = field(default_factory=dict)
     low: int = 0
     high: int = 0
-    received: dict[int, datetime | None] = field(default_factory=dict)
+    received_us: dict[int, int | None] = field(default_factory=dict)
 
 
 @dataclass
@@ -78,7 +78,7 @@ class FakeKafka:
         held = self.kafka_partitions[kafka_partition]
         for value in values:
             held.messages[held.high] = (key, value)
-            held.received[held.high] = self.received
+            held.received_us[held.high] = None if self.received is None else int(self.received.timestamp() * 1e6)
             held.high += 1
 
     def cut_short(self, kafka_partition: int, high: int) -> None:
@@ -113,10 +113,9 @@ class FakeKafka:
             raise Undeliverable(f"Kafka could not deliver {self.topic} partition {kafka_partition} offset {broken}")
 
     def _batch(self, held: FakePartition, offsets: list[int]) -> pa.RecordBatch:
-        received = [held.received.get(offset, self.received) for offset in offsets]
         columns = [
             offsets,
-            [None if each is None else int(each.timestamp() * 1e6) for each in received],
+            [held.received_us[offset] for offset in offsets],
             *([held.messages[offset][part] for offset in offsets] for part in (0, 1)),
             [None] * len(offsets),
         ]

@@ -145,6 +145,17 @@ def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(
     assert "the disk was full (accepted by" in command("reconcile")
 
 
+def test_messages_of_the_year_10000_are_counted_and_shown_without_a_time(kafka: FakeKafka) -> None:
+    settings, window = load_settings(), open_window(load_settings())
+    kafka.kafka_partitions[0].low = 0
+    kafka.produce(1, message())
+    kafka.kafka_partitions[1].received_us |= {0: 2**50 * 1_000 - 1, 4: 253_402_300_800_000_000}
+    assert micro_batch(settings, window).success
+    for shown in (command("reconcile"), command("reconcile", "--minutes")):
+        assert "│ - │ 2 │ 1 │ 1 │ 1 │ yes │" in shown
+    assert f"window {window}, received - reason" in command("dead-letters", "show", "--at", "1:0")
+
+
 @pytest.mark.parametrize("damage", ["gone", "cut short"])
 def test_a_window_with_an_accepted_loss_is_verified_without_kafka(damage: str, kafka: FakeKafka) -> None:
     settings = load_settings()

@@ -21,6 +21,7 @@ RAW_SCHEMA = pa.schema(
         pa.field("headers", pa.list_(pa.struct([("name", pa.string()), ("value", pa.binary())]))),
     ]
 )
+YEAR_10000_US = 253_402_300_800_000_000  # producers may claim it and later times; where it matters they are unknown
 
 
 class ChunkDamaged(Exception):

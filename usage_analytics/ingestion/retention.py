@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from usage_analytics.ingestion.chunk_file import YEAR_10000_US
 from usage_analytics.ingestion.client_settings import reason
 from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.ingestion.planning import MessageSource, plan_what_agrees
@@ -22,6 +23,12 @@ class Retention:
     time: timedelta | None = None
     size_bytes: int | None = None
     unknown: str | None = None
+
+    @classmethod
+    def of_settings(cls, milliseconds: int | None, size_bytes: int | None) -> "Retention":
+        """By ``retention.ms`` and ``retention.bytes``; some set the largest number there is for no limit."""
+        limited = milliseconds is not None and milliseconds < timedelta.max // timedelta(milliseconds=1)
+        return cls(timedelta(milliseconds=milliseconds or 0) if limited else None, size_bytes)
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,7 @@ def topic_retention(client: dict[str, Any], topic: str, timeout_s: float) -> Ret
     except KafkaException as error:
         told = f"Kafka does not tell what topic {topic!r} keeps: {reason(error)}"
         return Retention(unknown=f"{told} (its user needs the right DescribeConfigs)")
-    milliseconds, size = _limit(found, "retention.ms"), _limit(found, "retention.bytes")
-    return Retention(None if milliseconds is None else timedelta(milliseconds=milliseconds), size)
+    return Retention.of_settings(_limit(found, "retention.ms"), _limit(found, "retention.bytes"))
 
 
 def unread(source: MessageSource, log: OffsetLog, retention: Retention, now: datetime) -> Unread:
@@ -81,7 +87,8 @@ def unread(source: MessageSource, log: OffsetLog, retention: Retention, now: dat
 def _time_left(retention: Retention, waiting: int, batch: pa.RecordBatch, now: datetime) -> list[tuple[timedelta, str]]:
     """How long the oldest of waiting messages are kept, by a look at the first of them."""
     # Kafka deletes a segment by its largest timestamp, so that one producer with a wrong clock does not matter.
-    received_us = pc.max(batch.column("kafka_timestamp_us")).as_py()
+    times = batch.column("kafka_timestamp_us")
+    received_us = pc.max(times.filter(pc.less(times, YEAR_10000_US))).as_py()
     if received_us is None:
         return []
     received = datetime.fromtimestamp(received_us / 1e6, now.tzinfo)

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import polars as pl
 
+from usage_analytics.ingestion.chunk_file import YEAR_10000_US
 from usage_analytics.ingestion.offset_log import ChunkRecord
 from usage_analytics.lake.layout import Layout
 from usage_analytics.warehouse.protocol import Warehouse
 
 HOUR_US, MINUTE_US = 3_600_000_000, 60_000_000
 LOADED = """
-SELECT kafka_timestamp_us // ? * ? AS arrived_us, count(*) AS loaded FROM usage_events
-WHERE topic = ? AND load_window IN (SELECT unnest(?::VARCHAR[])) GROUP BY 1
+SELECT CASE WHEN kafka_timestamp_us < ? THEN kafka_timestamp_us // ? * ? END AS arrived_us, count(*) AS loaded
+FROM usage_events WHERE topic = ? AND load_window IN (SELECT unnest(?::VARCHAR[])) GROUP BY 1
 """
 COUNTED = ("raw", "enriched", "dead_letters", "loaded")  # enriched: usage events in their files
 
@@ -24,7 +25,7 @@ COUNTED = ("raw", "enriched", "dead_letters", "loaded")  # enriched: usage event
 def counts_by_arrival(
     records: Iterable[ChunkRecord], layout: Layout, warehouse: Warehouse, span_us: int
 ) -> pl.DataFrame:
-    """Columns ``arrived_us`` (start of the span; null: Kafka tells no time), and messages at each hop: `COUNTED`.
+    """Columns ``arrived_us`` (start of the span; null: Kafka tells none before the year 10000), and `COUNTED` messages.
 
     Of whole windows: give all records of a window or none. A file that cannot be read counts nothing.
     """
@@ -37,7 +38,7 @@ def counts_by_arrival(
             _counted(layout.dead_letters(record.window, record.name), "dead_letters", span_us),
         ]
     windows = sorted({record.window for record in records})
-    counted.append(warehouse.read(LOADED, [span_us, span_us, layout.topic, windows]).cast(pl.Int64))
+    counted.append(warehouse.read(LOADED, [YEAR_10000_US, span_us, span_us, layout.topic, windows]).cast(pl.Int64))
     together = pl.concat(counted, how="diagonal")
     return together.group_by("arrived_us").agg(pl.exclude("arrived_us").sum()).sort("arrived_us")
 
@@ -50,5 +51,6 @@ def _counted(path: Path, name: str, span_us: int) -> pl.DataFrame:
         received = pl.read_parquet(path, columns=["kafka_timestamp_us"])
     except (OSError, pl.exceptions.PolarsError):  # as good as gone: what it held is not counted
         return _NOTHING
-    arrived = (pl.col("kafka_timestamp_us") // span_us * span_us).alias("arrived_us")
-    return received.group_by(arrived).agg(pl.len().cast(pl.Int64).alias(name))
+    arrived = pl.col("kafka_timestamp_us") // span_us * span_us
+    known = pl.when(pl.col("kafka_timestamp_us") < YEAR_10000_US).then(arrived).alias("arrived_us")
+    return received.group_by(known).agg(pl.len().cast(pl.Int64).alias(name))

@@ -41,8 +41,13 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
 
 
 def instant(microseconds: int | None) -> str:
-    """A time since the epoch as people write it; a dash where there is none."""
-    return "-" if microseconds is None else f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    """A time since the epoch as people write it; a dash where there is none, or none of the years 1 to 9999."""
+    if microseconds is None:
+        return "-"
+    try:
+        return f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError):
+        return "-"
 
 
 def _cell(value: object) -> str:

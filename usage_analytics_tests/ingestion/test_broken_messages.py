@@ -11,7 +11,7 @@ from usage_analytics.ingestion.range_reader import Undeliverable
 
 DAMAGED = (
     r"could not deliver clicks partition 0 offset 4: .* \(the messages there are damaged: let a broker lead that has "
-    r"them whole; where none has, delete what is up to behind them on Kafka, with kafka-delete-records, and accept the loss"
+    r"them whole; where none has, delete what is up to behind them on Kafka, with kafka-delete-records, and accept the "
 )
 
 

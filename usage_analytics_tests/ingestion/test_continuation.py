@@ -75,7 +75,7 @@ def test_the_same_message_received_again_is_another_one(same: str, kafka: FakeKa
     held = kafka.kafka_partitions[0]
     kafka.produce(0, b"new")
     if same == "message":
-        held.received[9] = None
+        held.received_us[9] = None
     else:
         held.messages[9] = (b"a key", b"old 9")
     assert landed(kafka, layout).refusals == [ANOTHER]

@@ -59,6 +59,18 @@ def test_nothing_waits_or_everything_is_kept(waiting: tuple[FakeKafka, OffsetLog
     assert deadlines(kafka, log, Retention(time=DAY, size_bytes=1), at(4)) == []
 
 
+def test_times_that_no_clock_shows_say_nothing_of_the_age(waiting: tuple[FakeKafka, OffsetLog]) -> None:
+    kafka, log = waiting
+    kafka.kafka_partitions[0].received_us |= {5: 2**50 * 1_000, 6: 253_402_300_800_000_000}
+    kafka.kafka_partitions[1].received_us = dict.fromkeys(range(10), 2**50 * 1_000)
+    assert [(d.kafka_partition, d.left) for d in deadlines(kafka, log, Retention(time=DAY), at(4))] == [(0, 20 * HOUR)]
+
+
+def test_the_largest_number_there_is_stands_for_no_limit() -> None:
+    assert Retention.of_settings(2**63 - 1, None) == Retention()
+    assert Retention.of_settings(86_400_000, 5) == Retention(DAY, 5)
+
+
 def test_what_is_overdue_has_no_time_left() -> None:
     assert time_left(Retention(HOUR, 100), 10, 2 * HOUR, 50.0) == [
         (timedelta(), "retention.ms"), (timedelta(), "retention.bytes"),
