@@ -159,12 +159,12 @@ int drain(const kafka *k, void *queue, int64_t end, int64_t bytes, int timeout_m
         int enough = 1;
         for (ssize_t n = 0; n < count; n++) {
             message *m = polled[n];
-            if (out->error) {
-                /* what follows a place that cannot be read is not wanted: there would be a gap */
+            if (out->error || (m->err && out->position >= end)) {
+                /* what follows the end, or a place that cannot be read, is not wanted */
             } else if (!m->err) {
                 if (m->offset < end) enough = enough && take(k, m, out);
                 if (m->offset + 1 > out->position) out->position = m->offset + 1;
-            } else if (m->err == PARTITION_EOF || m->offset >= end) {
+            } else if (m->err == PARTITION_EOF) {
                 if (m->offset > out->position) out->position = m->offset; /* past markers that no message announces */
             } else {
                 out->error = m->err;

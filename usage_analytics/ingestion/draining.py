@@ -110,8 +110,9 @@ class DrainReader:
             if found.error:
                 if found.rows:
                     yield _batch(found, memory)
-                place = (kafka_partition, found.error_offset)
-                raise undeliverable(self._servers, self._topic, *place, found.error, self._reason(found.error))
+                place, code = (kafka_partition, found.position), found.error
+                wild = found.error_offset >= end
+                raise undeliverable(self._servers, self._topic, *place, code, self._reason(code), wild=wild)
             if found.heard:
                 silence.broken()
             else:

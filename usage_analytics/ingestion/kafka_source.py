@@ -144,7 +144,8 @@ class KafkaSource:
         self._consumer.assign([TopicPartition(self.topic, kafka_partition, marks.high)])
         deadline = time.monotonic() + self._timeout_s
         while time.monotonic() < deadline:
-            if any(self._one_by_one.next_position(message) for message in self._consumer.consume(1, timeout=0.2)):
+            heard = self._consumer.consume(1, timeout=0.2)
+            if any(self._one_by_one.next_position(message, marks.high, marks.high + 1) for message in heard):
                 _, high = self._consumer.get_watermark_offsets(TopicPartition(self.topic, kafka_partition), cached=True)
                 return Watermarks(marks.low, max(high, marks.high))
         raise UserError(f"the embedded broker at {self._servers} did not answer a fetch of {self.topic!r}")

@@ -68,16 +68,21 @@ class Undeliverable(LeftAlone):
     """Kafka answers with an error instead of a message."""
 
 
-def undeliverable(servers: str, topic: str, kafka_partition: int, offset: int, code: int, why: str) -> Undeliverable:
-    """What is told where Kafka answers with an error of librdkafka's instead of a message."""
+def undeliverable(
+    servers: str, topic: str, kafka_partition: int, offset: int, code: int, why: str, *, wild: bool = False
+) -> Undeliverable:
+    """What is told where Kafka answers with an error of librdkafka's instead of a message.
+
+    ``wild``: of an offset that was not asked for. Behind damaged messages it takes whatever it finds for the next one.
+    """
     place = f"{topic} partition {kafka_partition} offset {offset}"
-    return Undeliverable(f"Kafka at {servers} could not deliver {place}: {why}{_meaning(code)}")
+    return Undeliverable(f"Kafka at {servers} could not deliver {place}: {why}{_meaning(code, wild)}")
 
 
-def _meaning(code: int) -> str:
-    if code in GONE:
+def _meaning(code: int, wild: bool) -> str:
+    if code in GONE and not wild:
         return " (the topic's retention deleted it while it was being read, or its log was cut short)"
-    if code in DAMAGED:
+    if code in (*DAMAGED, *GONE):
         return (
             " (the messages there are damaged: let a broker lead that has them whole; where none has, delete what is up"
             " to behind them on Kafka, with kafka-delete-records, and accept the loss that is told then)"
@@ -102,7 +107,9 @@ class ConsumerReader:
             try:
                 for message in self._consumer.consume(wanted, timeout=POLL_TIMEOUT_S):
                     silence.broken()
-                    position = max(position, self.next_position(message, end))
+                    if position >= end:
+                        break
+                    position = max(position, self.next_position(message, position, end))
                     if message.error() is None and message.offset() < end:
                         headers = _headers(message)
                         waiting.append((message, headers))
@@ -121,15 +128,15 @@ class ConsumerReader:
     def close(self) -> None:
         """Nothing: the consumer is another's."""
 
-    def next_position(self, message: Message, end: int | None = None) -> int:
-        """The offset that follows a message, or a sign that all before it, or before ``end``, was seen."""
+    def next_position(self, message: Message, position: int, end: int) -> int:
+        """The offset that follows a message, or a sign that the end was reached; the read stands at a position."""
         error = message.error()
         if error is None:
             return message.offset() + 1
-        if error.code() == KafkaError._PARTITION_EOF or (end is not None and message.offset() >= end):
+        if error.code() == KafkaError._PARTITION_EOF:
             return message.offset()  # past trailing transaction markers, which no message announces
-        place = (message.partition(), message.offset())
-        raise undeliverable(self._servers, self._topic, *place, error.code(), error.str())
+        place, wild = (message.partition(), position), message.offset() >= end
+        raise undeliverable(self._servers, self._topic, *place, error.code(), error.str(), wild=wild)
 
 
 def _size(message: Message, headers: Headers) -> int:
