@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -154,6 +155,34 @@ def test_messages_of_the_year_10000_are_counted_and_shown_without_a_time(kafka: 
     for shown in (command("reconcile"), command("reconcile", "--minutes")):
         assert "│ - │ 2 │ 1 │ 1 │ 1 │ yes │" in shown
     assert f"window {window}, received - reason" in command("dead-letters", "show", "--at", "1:0")
+
+
+@pytest.mark.parametrize("ahead", ["clock", "time zone"])
+def test_chunks_of_a_newer_window_than_the_open_one_are_told(
+    ahead: str, kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = {"TIMEZONE": "Asia/Tokyo", "OPENING_HOUR": "0", "CLOSING_HOUR": "24"} if ahead == "time zone" else {}
+    with monkeypatch.context() as then:
+        for name, value in clock.items():
+            then.setenv(PREFIX + name, value)
+        settings = load_settings()
+        now = datetime.now(UTC) + timedelta(days=0 if clock else 400)
+        newer = settings.calendar.window_at(now)
+        assert land_window(settings, newer, newer.start).messages == 4
+    settings, window = load_settings(), open_window(load_settings())
+    told = (
+        f"has chunks in window {newer.key}, but by the clock the open window is {window}: the clock stepped back, or "
+        "was ahead when those landed, or USAGE_ANALYTICS_TIMEZONE, USAGE_ANALYTICS_WINDOW_MINUTES or the hours of the "
+        f"windows were others then. Nothing lands until windows begin at or after {newer.key}: set the clock or the "
+        "setting right, or wait until then; where that is too long, another USAGE_ANALYTICS_HOME lands all that Kafka "
+        "still holds"
+    )
+    kafka.produce(1, b"{}")
+    with pytest.raises(UserError, match=re.escape(told)):
+        land_now(settings)
+    with pytest.raises(UserError, match=re.escape(told)):
+        command(*LOSS, "--yes")
+    assert f"Nothing can be landed: Kafka partition 1 {told}" in command("status")
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut short"])

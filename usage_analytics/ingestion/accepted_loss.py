@@ -11,6 +11,7 @@ from pathlib import Path
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.beginnings import remembered
 from usage_analytics.ingestion.chunk_file import ChunkWriter
+from usage_analytics.ingestion.newer_windows import refuse_newer
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetConflict, OffsetLog, chunk_name
 from usage_analytics.ingestion.planning import MessageSource, refuse_recreated
 from usage_analytics.ingestion.record_rebuilding import sound_chunks
@@ -48,9 +49,8 @@ def accept_loss(
     `UserError` as `refuse_unless_lost`, or where a run landed or accepted them meanwhile.
     """
     refuse_unless_lost(source, log, layout, kafka_partition, start, end)
-    last, name = log.last(kafka_partition), chunk_name(source.topic, kafka_partition, start)
-    if last is not None and last.window > window:
-        raise UserError(f"Kafka partition {kafka_partition} has chunks in window {last.window}: the clock stepped back")
+    refuse_newer(log, window)
+    name = chunk_name(source.topic, kafka_partition, start)
     writer = ChunkWriter(layout.raw_chunk(window, f"{name}+{uuid.uuid4().hex[:8]}.parquet"))
     try:
         checksum, topic_id = writer.close(end, accepted_loss=accepted), source.topic_id()

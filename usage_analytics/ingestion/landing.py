@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import TypeVar
 
-from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_landing import Lander, Limits, Worker
+from usage_analytics.ingestion.newer_windows import refuse_newer
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetConflict, OffsetLog
 from usage_analytics.ingestion.planning import LeftAlone, Ranges, plan_what_agrees, remember_beginnings
 from usage_analytics.ingestion.sweeping import sweep
@@ -66,7 +66,7 @@ def land(hire: Hire, log: OffsetLog, layout: Layout, window: Window, limits: Lim
             sweep(log, layout, window.key)
             return LandingReport(repaired=repaired, verified=len(records))
         if now < window.end:
-            _refuse_future(log, window)
+            refuse_newer(log, window.key)
         topic_id = first.source.topic_id()
         remember_beginnings(first.source, log, topic_id)
         planned = plan_what_agrees(first.source, log, limits.messages_per_run)
@@ -87,15 +87,6 @@ def land(hire: Hire, log: OffsetLog, layout: Layout, window: Window, limits: Lim
 def has_ended(window: Window, now: datetime) -> bool:
     """Whether a window takes no more messages: it is verified and repaired instead."""
     return now >= window.end + GRACE
-
-
-def _refuse_future(log: OffsetLog, window: Window) -> None:
-    # Cutting only forward would otherwise land nothing, in silence, until the clock has caught up.
-    for kafka_partition in log.kafka_partitions():
-        last = log.last(kafka_partition)
-        if last is not None and last.window > window.key:
-            place = f"Kafka partition {kafka_partition} has chunks in window {last.window}"
-            raise UserError(f"{place}, but by the clock the open window is {window.key}: the clock stepped back")
 
 
 def _assigned(ranges: Ranges, workers: int) -> list[Ranges]:

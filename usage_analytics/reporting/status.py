@@ -1,11 +1,13 @@
 """How far the platform has come: Kafka against the lake, the last windows, the ledger."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.accepted_loss import in_words
 from usage_analytics.ingestion.continuation import plan_what_continues
+from usage_analytics.ingestion.newer_windows import told_of_newer
 from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.ingestion.planning import MessageSource
 from usage_analytics.ingestion.verification import TilingFault, lost_beginnings, tiling_faults
@@ -85,6 +87,7 @@ def print_status(settings: Settings, windows: int, everything: bool) -> bool:
         CONSOLE.print(loss)
     matters = (
         refused
+        + _ahead_of_the_clock(settings)
         + _not_enriching(settings)
         + (_broken_chains(settings) if everything else [])
         + [_unexplained(total) for total in totals if total.unexplained]
@@ -166,6 +169,12 @@ def _remedy(fault: TilingFault) -> str:
     place = f"--kafka-partition {fault.kafka_partition} --from {fault.start}"
     again = f"make them again from their chunks: usage-analytics rebuild-offset-records {place}"
     return f"the lake has lost offset records: {copy}, or {again}"
+
+
+def _ahead_of_the_clock(settings: Settings) -> list[str]:
+    open_now = settings.calendar.window_at(datetime.now(UTC)).key
+    told = told_of_newer(parts.offset_log(settings), open_now)
+    return [] if told is None else [f"Nothing can be landed: {told}"]
 
 
 def _not_enriching(settings: Settings) -> list[str]:
