@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_file import ChunkWriter
-from usage_analytics.ingestion.continuation import refuse_unless_continued
+from usage_analytics.ingestion.continuation import read_on
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetConflict, OffsetLog, chunk_name
 from usage_analytics.ingestion.planning import MessageSource, refuse_recreated
 from usage_analytics.ingestion.range_reader import Undeliverable
@@ -75,9 +75,9 @@ class Lander:
         last = self.log.last(kafka_partition)
         if last is not None and last.window > self.window:
             return  # cut only forward: a newer window already has chunks of this Kafka partition
-        refuse_unless_continued(self.worker.source, self.log, self.layout, kafka_partition)
         chunk: _OpenChunk | None = None
-        batches = _UntilUndeliverable(self.worker.source.read(kafka_partition, start, end, self.limits.batch_messages))
+        waiting = (self.worker.source, self.log, self.layout, kafka_partition, start, end, self.limits.batch_messages)
+        batches = _UntilUndeliverable(read_on(*waiting))
         try:
             for batch in batches:
                 if self.stop.is_set():

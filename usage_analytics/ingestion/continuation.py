@@ -6,11 +6,15 @@ them, landing would go on behind those, in silence. A topic that was created aga
 identities looks the same.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from usage_analytics.ingestion.chunk_file import last_message, last_of_chunk
-from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
+from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.ingestion.planning import LeftAlone, MessageSource, Plan, cut_short, plan_what_agrees
 from usage_analytics.ingestion.range_reader import Undeliverable
 from usage_analytics.lake.layout import Layout
@@ -24,40 +28,46 @@ def plan_what_continues(source: MessageSource, log: OffsetLog, layout: Layout) -
     ranges, refusals = dict(planned.ranges), list(planned.refusals)
     for kafka_partition, (start, end) in planned.ranges.items():
         try:
-            refuse_unless_continued(source, log, layout, kafka_partition)
-            next(iter(source.read(kafka_partition, start, end, batch_messages=1)), None)
+            next(read_on(source, log, layout, kafka_partition, start, end, batch_messages=2), None)
         except LeftAlone as refusal:
             del ranges[kafka_partition]
             refusals.append(str(refusal))
     return replace(planned, ranges=ranges, refusals=refusals)
 
 
-def refuse_unless_continued(source: MessageSource, log: OffsetLog, layout: Layout, kafka_partition: int) -> None:
-    """`LeftAlone` if Kafka holds another message where the last one was landed.
+def read_on(
+    source: MessageSource, log: OffsetLog, layout: Layout, kafka_partition: int, start: int, end: int,
+    batch_messages: int,
+) -> Iterator[pa.RecordBatch]:  # fmt: skip
+    """The messages of a range that waits; `LeftAlone` if Kafka holds another one where the last one was landed.
 
     That it holds none there proves nothing: it may have deleted or compacted it since.
     """
     landed = _last_landed(log, layout, kafka_partition)
-    if landed is None:
-        return
-    record, ends_with = landed
-    offset = int(ends_with.partition(":")[0])
+    offset = start if landed is None else int(landed.partition(":")[0])
+    # In one read: a read of its own would cost more than all that a small micro-batch reads.
+    batches = source.read(kafka_partition, offset, end, batch_messages)
     try:
-        found = next(iter(source.read(kafka_partition, offset, offset + 1, batch_messages=1)), None)
+        first = next(batches, None)
     except Undeliverable:
-        return
-    if found is not None and last_message(found) != ends_with:
-        told = f"Kafka now holds another message at offset {offset} than the one that was landed from there"
-        raise LeftAlone(cut_short(record.topic, kafka_partition, record.end, told))
+        batches, first = source.read(kafka_partition, start, end, batch_messages), None
+    if first is not None:
+        offsets = first.column("kafka_offset")
+        if landed is not None and offsets[0].as_py() == offset and last_message(first.slice(0, 1)) != landed:
+            told = f"Kafka now holds another message at offset {offset} than the one that was landed from there"
+            raise LeftAlone(cut_short(source.topic, kafka_partition, start, told))
+        first = first.filter(pc.greater_equal(offsets, start)) if offset < start else first
+        if first.num_rows:
+            yield first
+    yield from batches
 
 
-def _last_landed(log: OffsetLog, layout: Layout, kafka_partition: int) -> tuple[ChunkRecord, str] | None:
-    """The newest record, and the last message of the newest one that has any; None where that is not known."""
-    newest = log.last(kafka_partition)
-    if newest is None:
+def _last_landed(log: OffsetLog, layout: Layout, kafka_partition: int) -> str | None:
+    """The last message that was landed, as `last_message` tells it; None where that is not known."""
+    committed = log.last(kafka_partition)
+    if committed is None:
         return None
-    for record in islice(log.of_offsets(kafka_partition, 0, newest.end), LOOKED_AT):
+    for record in islice(log.of_offsets(kafka_partition, 0, committed.end), LOOKED_AT):
         if record.rows:
-            ends_with = record.ends_with or last_of_chunk(layout.raw_chunk(record.window, record.file))
-            return None if ends_with is None else (newest, ends_with)
+            return record.ends_with or last_of_chunk(layout.raw_chunk(record.window, record.file))
     return None

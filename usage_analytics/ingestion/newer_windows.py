@@ -19,8 +19,8 @@ def told_of_newer(log: OffsetLog, window: str) -> str | None:
     newest = max(newer, key=lambda last: last.window)
     place = f"Kafka partition {newest.kafka_partition} has chunks in window {newest.window}"
     return (
-        f"{place}, but by the clock the open window is {window}: the clock stepped back, or was ahead when those landed, or "
-        "USAGE_ANALYTICS_TIMEZONE, USAGE_ANALYTICS_WINDOW_MINUTES or the hours of the windows were others then. "
-        f"Nothing lands until windows begin at or after {newest.window}: set the clock or the setting right, or wait "
-        "until then; where that is too long, another USAGE_ANALYTICS_HOME lands all that Kafka still holds"
+        f"{place}, but by the clock the open window is {window}: the clock stepped back, or was ahead when those "
+        "landed, or USAGE_ANALYTICS_TIMEZONE, USAGE_ANALYTICS_WINDOW_MINUTES or the hours of the windows were others "
+        f"then. Nothing lands until windows begin at or after {newest.window}: set the clock or the setting right, or "
+        "wait until then; where that is too long, another USAGE_ANALYTICS_HOME lands all that Kafka still holds"
     )
