@@ -231,6 +231,22 @@ class LandingMachine(RuleBasedStateMachine):
             self.refused("created again", identity or f"Kafka partition {kafka_partition}")
             self.kafka.kafka_partitions, self.kafka.identity = kept, "first"
 
+    @rule(kafka_partition=KAFKA_PARTITIONS, more=st.integers(0, 30))
+    def the_log_is_cut_short(self, kafka_partition: int, more: int) -> None:
+        landed, committed = messages_in_lake(self.layout, kafka_partition), self.committed(kafka_partition)
+        all_kept, kept = self.kafka.kafka_partitions, self.kafka.kafka_partitions[kafka_partition]
+        if not landed or landed[-1][0] < kept.low:  # nothing to compare with
+            return
+        self.kafka.kafka_partitions = {**all_kept, kafka_partition: replace(kept, received_us={**kept.received_us})}
+        self.kafka.cut_short(kafka_partition, landed[-1][0])
+        self.kafka.produce(kafka_partition, *[b"of the new leader"] * more)
+        high = self.kafka.kafka_partitions[kafka_partition].high
+        refusals = self.land(AMPLE).refusals
+        assert len(refusals) == (high != committed), refusals
+        assert all("its log was cut short" in refusal for refusal in refusals)
+        assert self.committed(kafka_partition) == committed
+        self.kafka.kafka_partitions = all_kept
+
     @rule(data=st.data(), kind=st.sampled_from(sorted(DAMAGES)))
     def a_chunk_is_damaged_then_repaired(self, data: st.DataObject, kind: str) -> None:
         records = self.state()
