@@ -111,9 +111,18 @@ def pseudonym_key(settings: Settings) -> bytes:
         return settings.pseudonym_key
     if settings.bootstrap_servers is not None:
         raise UserError(f"{PREFIX}PSEUDONYM_KEY is not set; user identifiers are not stored without a secret key")
-    path = settings.home / "development_pseudonym_key"
+    path = _development_key(settings)
     create_exclusive(path, secrets.token_hex(32).encode(), mode=0o600)
     return path.read_bytes()
+
+
+def whence_pseudonym_key(settings: Settings) -> str:
+    """The variable, or the file, that the key of all pseudonyms comes from."""
+    return f"{_development_key(settings)}" if settings.pseudonym_key is None else f"{PREFIX}PSEUDONYM_KEY"
+
+
+def _development_key(settings: Settings) -> Path:
+    return settings.home / "development_pseudonym_key"
 
 
 SETTINGS_HELP = {

@@ -105,6 +105,7 @@ def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(
     with pytest.raises(UserError, match="there is no loss to accept"):
         command(*LOSS, "--yes")
     monkeypatch.setenv(PREFIX + "PSEUDONYM_KEY", "another key, long enough")
+    (settings.lake / "pseudonym_key.json").unlink()
     assert window in command("dead-letters", "replay")  # its rows are made again, with the chunk that has none
     assert [f"{c.record.start}: {c.balances}" for c in _counts(load_settings()) if c.record.accepted_loss] == [
         "5: True"

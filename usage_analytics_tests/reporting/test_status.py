@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from usage_analytics import cli, parts
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 from usage_analytics.micro_batch import land_window
-from usage_analytics.settings import Settings
+from usage_analytics.settings import Settings, load_settings
 from usage_analytics.trading_calendar import Window
 from usage_analytics_tests.integration.platform_under_test import (
     Produced,
@@ -121,3 +121,18 @@ def test_what_cannot_be_enriched_is_told(tmp_path: Path, monkeypatch: pytest.Mon
         assert hops_in(shown) == [[window, "100", "0", "0", "0", "NO"]]
         assert code == 1
         assert "Nothing can be enriched: USAGE_ANALYTICS_PSEUDONYM_KEY is shorter" in " ".join(shown.split())
+
+
+def test_another_pseudonym_key_is_told_and_splits_no_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with embedded_platform(monkeypatch, tmp_path, PSEUDONYM_KEY="the first key, long enough") as produced:
+        window = produced.settings.calendar.window_from_key(open_window(produced.settings))
+        produced.send(100)
+        micro_batch(produced, window)
+        produced.send_again(40)
+        monkeypatch.setenv("USAGE_ANALYTICS_PSEUDONYM_KEY", "another key, long enough")
+        told = "USAGE_ANALYTICS_PSEUDONYM_KEY is another key than the one that this lake's pseudonyms are made with"
+        with pytest.raises(dg.Failure, match=told):
+            run_micro_batch(load_settings(), window.key)
+        shown, code = status()
+        assert hops_in(shown) == [[window.key, "140", "100", "0", "100", "NO"]], "all landed, whatever the key"
+        assert code == 1 and f"Nothing can be enriched: {told}" in " ".join(shown.split())
