@@ -105,7 +105,8 @@ def status(
 
     Exit code 1: something is the matter between them, and a sentence says what to do.
     Exit code 2: Kafka or the warehouse cannot be asked.
-    A window that does not balance is no such matter by itself: it may be loading.
+    A window that does not balance is no such matter by itself: it may be loading. Nor is it one that Kafka deletes what
+    waits within six hours; within one hour, it is.
     """
     from usage_analytics.reporting.status import print_status
 

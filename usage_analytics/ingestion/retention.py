@@ -13,6 +13,7 @@ from usage_analytics.ingestion.planning import MessageSource, plan_what_agrees
 from usage_analytics.ingestion.range_reader import Undeliverable
 
 LOOKED_AT = 100  # waiting messages of a Kafka partition that are read to know their age and size
+LITTLE_TIME, NO_TIME = timedelta(hours=6), timedelta(hours=1)  # until Kafka deletes what has not been landed
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,22 @@ class Deadline:
     left: timedelta
     rule: str  # the topic's setting by which it is deleted
 
+    @property
+    def is_soon(self) -> bool:
+        return self.left < LITTLE_TIME
+
+    @property
+    def is_at_hand(self) -> bool:
+        return self.left < NO_TIME
+
+    def describe(self) -> str:
+        """When, of what; and what to do, if it is soon."""
+        when = f"in {self.left / timedelta(hours=1):.1f} hours"
+        told = f"Kafka deletes unread messages of Kafka partition {self.kafka_partition} {when}"
+        if not self.is_soon:
+            return told
+        return f"{told}: have them landed (usage-analytics ui starts runs by itself), or raise the topic's {self.rule}"
+
 
 @dataclass(frozen=True)
 class Unread:
@@ -40,6 +57,10 @@ class Unread:
 
     deadlines: list[Deadline]
     refusals: list[str]
+
+    @property
+    def nearest(self) -> Deadline | None:
+        return self.deadlines[0] if self.deadlines else None
 
 
 def topic_retention(client: dict[str, Any], topic: str, timeout_s: float) -> Retention:

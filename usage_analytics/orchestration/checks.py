@@ -22,7 +22,6 @@ from usage_analytics.reconciliation.hop_counts import reconcile_window
 from usage_analytics.reconciliation.offset_differences import offset_differences
 
 DEAD_LETTER_SHARE = 0.01
-LITTLE_TIME, NO_TIME = timedelta(hours=6), timedelta(hours=1)  # until Kafka deletes what has not been landed
 SHOWN = 10  # faults named in a check's metadata; all are counted
 
 
@@ -57,12 +56,12 @@ def _kept(waiting: Unread, unknown: str | None) -> dg.AssetCheckResult:
     faults, severe = waiting.refusals[:SHOWN], bool(waiting.refusals)
     metadata: dict[str, float | int | str] = {"left_alone": len(waiting.refusals)}
     told = "nothing waits, or the topic keeps everything"
-    if waiting.deadlines:
-        nearest = waiting.deadlines[0]
+    nearest = waiting.nearest
+    if nearest is not None:
+        told = nearest.describe()
+        faults += [told] if nearest.is_soon else []
+        severe |= nearest.is_at_hand
         hours = nearest.left / timedelta(hours=1)
-        told = f"Kafka deletes unread messages of Kafka partition {nearest.kafka_partition} in {hours:.1f} hours"
-        faults += [told] if nearest.left < LITTLE_TIME else []
-        severe |= nearest.left < NO_TIME
         metadata |= {"hours_left": hours, "messages_waiting": nearest.waiting, "deleted_by": nearest.rule}
     faults += [f"retention unknown: {unknown}"] if unknown else []
     return dg.AssetCheckResult(

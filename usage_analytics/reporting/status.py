@@ -1,12 +1,14 @@
 """How far the platform has come: Kafka against the lake, the last windows, the ledger."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.accepted_loss import in_words
 from usage_analytics.ingestion.offset_log import OffsetLog
-from usage_analytics.ingestion.planning import MessageSource, plan_what_agrees
+from usage_analytics.ingestion.planning import MessageSource
+from usage_analytics.ingestion.retention import Deadline, Retention, topic_retention, unread
 from usage_analytics.ingestion.verification import TilingFault, lost_beginnings, tiling_faults
 from usage_analytics.reconciliation.hop_counts import Reconciliation, reconcile, reconcile_window, refuse_lost_records
 from usage_analytics.reporting.terminal import CONSOLE, print_table
@@ -33,11 +35,16 @@ class KafkaPartitionStatus:
 
 @dataclass(frozen=True)
 class KafkaStatus:
-    """The Kafka partitions of the topic, and why landing would refuse all of them, or single ones, if it would."""
+    """The Kafka partitions of the topic, and why landing would refuse all of them, or single ones, if it would.
+
+    ``deadline``: when Kafka next deletes what waits; ``retention_unknown``: why that is not known.
+    """
 
     kafka_partitions: list[KafkaPartitionStatus]
     refusal: str | None
     losses: list[str]
+    deadline: Deadline | None
+    retention_unknown: str | None
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ def print_status(settings: Settings, windows: int, everything: bool) -> bool:
     UserError, after the ledger: Kafka cannot be asked.
     """
     refused: list[str] = []
+    warnings: list[str] = []
     unreachable: UserError | None = None
     try:
         kafka = kafka_status(settings)
@@ -72,6 +80,10 @@ def print_status(settings: Settings, windows: int, everything: bool) -> bool:
         print_table(f"Topic {settings.topic}", columns, rows)
         refused = [f"Nothing can be landed: {kafka.refusal}"] if kafka.refusal else []
         refused += [f"Of one Kafka partition, nothing can be landed: {loss}" for loss in kafka.losses]
+        deadline, unknown = kafka.deadline, kafka.retention_unknown
+        if deadline is not None and deadline.is_soon:
+            (refused if deadline.is_at_hand else warnings).append(deadline.describe())
+        warnings += [f"How long Kafka keeps what waits is unknown: {unknown}"] if unknown else []
     except UserError as error:
         unreachable = error
     totals = window_totals(settings, windows) + ([hop_totals(settings)] if everything else [])
@@ -88,8 +100,8 @@ def print_status(settings: Settings, windows: int, everything: bool) -> bool:
         + (_broken_chains(settings) if everything else [])
         + [_unexplained(total) for total in totals if total.unexplained]
     )
-    for matter in matters:
-        CONSOLE.print(matter)
+    for sentence in matters + warnings:
+        CONSOLE.print(sentence)
     if unreachable is not None:
         raise unreachable
     return not matters
@@ -97,14 +109,21 @@ def print_status(settings: Settings, windows: int, everything: bool) -> bool:
 
 def kafka_status(settings: Settings) -> KafkaStatus:
     """Each Kafka partition of the topic."""
-    log, refusal, losses = parts.offset_log(settings), None, []
+    log = parts.offset_log(settings)
     with parts.kafka_source(settings) as source:
-        found = _kafka_partitions(source, log)
+        found, retention = _kafka_partitions(source, log), _retention(settings)
         try:
-            losses = plan_what_agrees(source, log, budget=0).refusals
+            waiting = unread(source, log, retention, datetime.now(UTC))
         except UserError as error:
-            refusal = str(error)
-    return KafkaStatus(found, refusal, losses)
+            return KafkaStatus(found, str(error), [], None, retention.unknown)
+    return KafkaStatus(found, None, waiting.refusals, waiting.nearest, retention.unknown)
+
+
+def _retention(settings: Settings) -> Retention:
+    try:
+        return topic_retention(parts.kafka_client(settings), settings.topic, settings.kafka_timeout_s)
+    except UserError as error:  # what is told of the topic does not depend on it
+        return Retention(unknown=str(error))
 
 
 def messages_waiting(settings: Settings) -> int:
