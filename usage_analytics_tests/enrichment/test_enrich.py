@@ -279,7 +279,10 @@ def test_dead_letters_vanish_when_a_new_contract_accepts_the_messages(memory_pat
 def test_a_damaged_raw_chunk_gives_no_events(memory_path: Path) -> None:
     layout, record = landed(memory_path, message())
     layout.raw_chunk(record.window, record.file).unlink()
-    sentence = f"chunk {record.name} in window {OPEN.key}: its file is gone; materialize raw_messages of that window"
+    sentence = (
+        f"chunk {record.name} in window {OPEN.key}: its file is gone; materialize raw_messages of that window from "
+        "2026-11-23 15:30 UTC on: it is then read again from Kafka"
+    )
     with pytest.raises(UserError, match=re.escape(sentence)):
         enricher(layout).enrich([record])
     assert read_enriched(layout, record) is None

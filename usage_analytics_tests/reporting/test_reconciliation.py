@@ -1,6 +1,7 @@
 """`usage-analytics reconcile`: what people see of a planted loss."""
 
 from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from usage_analytics import cli, parts
 from usage_analytics.definitions import defs
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_file import ChunkWriter
+from usage_analytics.ingestion.landing import GRACE
 from usage_analytics.ingestion.offset_log import ChunkRecord
 from usage_analytics.micro_batch import land_window
 from usage_analytics.orchestration.instance import open_instance
@@ -42,6 +44,12 @@ def test_a_planted_loss_is_located(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         shown, code = reconcile("--window", window)
         assert code == 1
         assert f"loaded │ 3 │ lost │ {first.kafka_partition} │ 0 │ 2 │ {window}" in shown
+        from_then = produced.settings.calendar.window_from_key(window).end + GRACE
+        assert (
+            "To mend a window: materialize raw_messages, usage_events and loaded_events of it; raw_messages reads "
+            f"damaged chunks again from Kafka from 15 minutes after the window's end on (of {window}: from "
+            f"{from_then.astimezone(UTC):%Y-%m-%d %H:%M} UTC on)"
+        ) in shown
         # And by the check in the UI, where loading does not notice first.
         monkeypatch.setattr(DuckDBWarehouse, "load_window", lambda *_: LoadReceipt(0, 0, 0, ()))
         with open_instance(tmp_path) as instance:
