@@ -123,14 +123,21 @@ def reconcile(
 ) -> None:  # fmt: skip
     """Compare every message at every hop: which offsets were lost or doubled, and where; exit code 1 if any.
 
+    Without --window, Kafka is also asked whether it deleted messages before they were landed (exit code 1 too).
     Reads the offsets of all chunks of the windows, so all history may take minutes. While a run is at work, what it has
     landed and not yet loaded shows as lost. Arrival is Kafka's timestamp: by default, the producer's clock.
     """
-    from usage_analytics.reporting.reconciliation import print_comparison_with_kafka, print_reconciliation
+    from usage_analytics.reporting.reconciliation import (
+        print_comparison_with_kafka,
+        print_reconciliation,
+        print_unlanded_losses,
+    )
 
     settings = load_settings()
     windows = chosen_windows(settings, window)
     agrees = print_reconciliation(settings, windows, by_minute)
+    if not windows:
+        agrees = print_unlanded_losses(settings) and agrees
     if against_kafka:
         agrees = print_comparison_with_kafka(settings, windows) and agrees
     if not agrees:

@@ -65,6 +65,10 @@ def test_the_other_kafka_partitions_are_loaded_before_the_run_fails(kafka: FakeK
         assert looked.event is not None
         evaluation = looked.event.get_dagster_event().asset_check_evaluation_data
     assert re.search("Of one Kafka partition, nothing can be landed: .* " + told, command("status"))
+    for options in ([], ["--against-kafka"]):  # what has landed agrees, and yet something is lost
+        compared = CliRunner().invoke(cli.app, ["reconcile", *options], catch_exceptions=False)
+        shown = " ".join(compared.stdout.split())
+        assert re.search(told, shown) and "Not at each hop once" not in shown and compared.exit_code == 1
     assert not evaluation.passed and re.search(told, str(evaluation.description))
 
 
@@ -100,6 +104,7 @@ def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(
     for shown in (["reconcile"], ["reconcile", "--window", window], ["status"], ["status", "--all"]):
         assert sentence in command(*shown), shown
     assert [f"{c.record.start}: {c.balances}" for c in _counts(settings) if c.record.accepted_loss] == ["5: True"]
+    assert CliRunner().invoke(cli.app, ["reconcile"]).exit_code == 0, "what was accepted is no difference"
     told_of_kafka = CliRunner().invoke(cli.app, ["status"], catch_exceptions=False)
     assert "How long Kafka keeps what waits is unknown: no Kafka" in told_of_kafka.stdout
     assert told_of_kafka.exit_code == 0, "that alone is no reason to fail"

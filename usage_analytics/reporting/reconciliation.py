@@ -9,6 +9,7 @@ from usage_analytics.errors import UserError
 from usage_analytics.ingestion.accepted_loss import in_words
 from usage_analytics.ingestion.landing import GRACE, ended_from
 from usage_analytics.ingestion.offset_log import ChunkRecord
+from usage_analytics.ingestion.planning import plan_what_agrees
 from usage_analytics.reconciliation.arrivals import COUNTED, HOUR_US, MINUTE_US, counts_by_arrival
 from usage_analytics.reconciliation.hop_counts import Reconciliation, reconcile, reconcile_window
 from usage_analytics.reconciliation.kafka_comparison import Gone, compare_with_kafka
@@ -48,6 +49,22 @@ def print_reconciliation(settings: Settings, windows: Sequence[str], by_minute: 
     for sentence in strays:
         CONSOLE.print(sentence)
     return not found and not strays
+
+
+def print_unlanded_losses(settings: Settings) -> bool:
+    """Print what Kafka deleted before it was landed, without a person's word on it; whether there is no such loss.
+
+    Where Kafka cannot be asked, that is printed instead.
+    """
+    try:
+        with parts.kafka_source(settings) as source:
+            refusals = plan_what_agrees(source, parts.offset_log(settings), budget=0).refusals
+    except UserError as error:
+        CONSOLE.print(f"Only what was landed was compared, for want of Kafka: {error}")
+        return True
+    for refusal in refusals:
+        CONSOLE.print(refusal)
+    return not refusals
 
 
 def print_comparison_with_kafka(settings: Settings, windows: Sequence[str]) -> bool:

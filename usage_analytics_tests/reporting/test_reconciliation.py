@@ -21,7 +21,12 @@ from usage_analytics.orchestration.run_now import QUIET
 from usage_analytics.settings import Settings
 from usage_analytics.warehouse.duckdb import DuckDBWarehouse
 from usage_analytics.warehouse.protocol import LoadReceipt
-from usage_analytics_tests.integration.platform_under_test import embedded_platform, micro_batch, open_window
+from usage_analytics_tests.integration.platform_under_test import (
+    clean_environment,
+    embedded_platform,
+    micro_batch,
+    open_window,
+)
 
 
 def reconcile(*options: str) -> tuple[str, int]:
@@ -119,6 +124,7 @@ def test_a_mistyped_window_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_an_empty_home_has_nothing_to_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("USAGE_ANALYTICS_HOME", str(tmp_path))
+    clean_environment(monkeypatch, tmp_path)
     shown, code = reconcile()
     assert code == 0 and "arrived in the hour of" in shown
+    assert "Only what was landed was compared, for want of Kafka: no Kafka: set KAFKA_BOOTSTRAP_SERVERS" in shown
