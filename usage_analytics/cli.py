@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
@@ -105,8 +106,8 @@ def status(
 
     Exit code 1: something is the matter between them, and a sentence says what to do.
     Exit code 2: Kafka or the warehouse cannot be asked.
-    A window that does not balance is no such matter by itself: it may be loading. Nor is it one that Kafka deletes what
-    waits within six hours; within one hour, it is.
+    A window that does not balance is no such matter until half an hour after its end: it may be loading. Nor is it one
+    that Kafka deletes what waits within six hours; within one hour, it is.
     """
     from usage_analytics.reporting.status import print_status
 
@@ -200,11 +201,16 @@ def ui(
     home: Annotated[Path | None, typer.Option(help="Folder to look at (default: USAGE_ANALYTICS_HOME).")] = None,
 ) -> None:
     """Open the Dagster UI, with the daemon that runs sensors and schedules."""
+    from usage_analytics import parts
     from usage_analytics.orchestration.ui import serve_ui
 
     if home is not None and not home.is_dir():
         raise UserError(f"--home {home} is not a folder; 'usage-analytics demo --home {home}' would make one")
-    serve_ui(home.absolute() if home else load_settings().home, port)
+    settings = load_settings()
+    if home is not None:
+        settings = replace(settings, home=home.absolute())
+    parts.refuse_unless_enrichable(settings)  # rather told now than after messages have landed
+    serve_ui(settings.home, port)
 
 
 @app.command()

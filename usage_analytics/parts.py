@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from usage_analytics.contract import load_mapping
 from usage_analytics.enrichment.enrich import Enricher
 from usage_analytics.enrichment.enriched_chunk import EnrichedReader
 from usage_analytics.enrichment.fingerprint import enrichment_fingerprint
@@ -71,6 +72,14 @@ def enricher(settings: Settings) -> Enricher:
     key = pseudonym_key(settings)
     keep_key(settings.lake, key, whence_pseudonym_key(settings))
     return Enricher(layout(settings), settings.mapping, settings.calendar, key, settings.batch_messages)
+
+
+def refuse_unless_enrichable(settings: Settings) -> None:
+    """`UserError` where messages, once landed, could not be enriched under these settings; makes no home folder."""
+    if settings.pseudonym_key is not None or settings.bootstrap_servers is not None or settings.home.exists():
+        enriched_reader(settings)
+    else:  # the key would be made, and there will be one
+        load_mapping(settings.mapping_name)
 
 
 def enriched_reader(settings: Settings) -> EnrichedReader:

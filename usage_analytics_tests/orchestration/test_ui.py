@@ -103,3 +103,17 @@ def test_a_home_that_is_not_there_is_refused_and_not_made(tmp_path: Path) -> Non
     home = tmp_path / "misspelt"
     assert f"--home {home} is not a folder" in refusal("--home", str(home))
     assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9", "USAGE_ANALYTICS_PSEUDONYM_KEY is not set; user identifiers are"),
+        ("USAGE_ANALYTICS_MAPPING", "mine.toml", "mapping 'mine.toml'"),
+    ],
+)
+def test_what_could_not_be_enriched_is_not_begun_with(
+    name: str, value: str, told: str, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert f"usage-analytics: {told}" in refusal("--home", str(tmp_path), "--port", str(port))
