@@ -93,7 +93,11 @@ def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(
         command(*LOSS[:2], "1", *LOSS[3:], "--yes")
     assert "are lost; with --yes, window" in command(*LOSS)
     assert parts.offset_log(settings).committed() == {0: 5}
+    chunks = parts.enriched_reader(settings).of_window(parts.offset_log(settings), window)
+    parts.warehouse(settings).load_window(settings.topic, window, chunks)
+    assert "Landed but not loaded yet" not in command("status")
     assert "accepted as lost" in command(*LOSS, "--reason", "the disk was full", "--yes")
+    assert f"Landed but not loaded yet: some of window {window}" in command("status"), "the loss, until the next run"
     checked = micro_batch(settings, window)
     assert parts.offset_log(settings).committed() == {0: 8, 1: 4}
     told = "Kafka partition 0, offsets 5 to 7"
