@@ -92,6 +92,7 @@ def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(
     with pytest.raises(UserError, match=r"Kafka partition 1: Kafka has deleted nothing that was not landed"):
         command(*LOSS[:2], "1", *LOSS[3:], "--yes")
     assert "are lost; with --yes, window" in command(*LOSS)
+    assert "First offset that is kept" in command("accept-loss", "--help")
     assert parts.offset_log(settings).committed() == {0: 5}
     chunks = parts.enriched_reader(settings).of_window(parts.offset_log(settings), window)
     parts.warehouse(settings).load_window(settings.topic, window, chunks)

@@ -129,7 +129,9 @@ def counts_reconcile(context: dg.AssetCheckExecutionContext, platform: Platform)
         counts = reconcile_window(log, layout, warehouse, window)
         located = offset_differences((c.record for c in counts.chunks if not c.balances), layout, warehouse)
     wrong = counts.differences()
-    places = [f"Kafka partition {d.kafka_partition}, {d.first} to {d.last} {d.kind} ({d.hop})" for d in located]
+    places = [
+        f"Kafka partition {d.kafka_partition}, offsets {d.first} to {d.last + 1} {d.kind} ({d.hop})" for d in located
+    ]
     return dg.AssetCheckResult(
         passed=not wrong,
         metadata={

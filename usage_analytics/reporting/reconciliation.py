@@ -95,7 +95,7 @@ def _records(settings: Settings, windows: Sequence[str]) -> list[ChunkRecord]:
 
 
 def _print_differences(title: str, found: Iterable[OffsetDifference]) -> None:
-    columns = ("hop", "messages", "are", "Kafka partition", "from offset", "to offset", "window")
+    columns = ("hop", "messages", "are", "Kafka partition", "first offset", "last offset", "window")
     places = [(d.hop, d.messages, d.kind, d.kafka_partition, f"{d.first}", f"{d.last}", d.window) for d in found]
     print_table(title, columns, places)
 

@@ -48,6 +48,7 @@ def test_a_planted_loss_is_located(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             connection.exec_driver_sql(statement)
         shown, code = reconcile("--window", window)
         assert code == 1
+        assert "┃ Kafka partition ┃ first offset ┃ last offset ┃ window" in shown
         assert f"loaded │ 3 │ lost │ {first.kafka_partition} │ 0 │ 2 │ {window}" in shown
         from_then = produced.settings.calendar.window_from_key(window).end + GRACE
         assert (
@@ -65,7 +66,9 @@ def test_a_planted_loss_is_located(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         by_name = {check.check_name: check for check in run.get_asset_check_evaluations()}
         failed = by_name["counts_reconcile"]
         assert not failed.passed
-        assert failed.metadata["offsets"].value == f"Kafka partition {first.kafka_partition}, 0 to 2 lost (loaded)"
+        assert (
+            failed.metadata["offsets"].value == f"Kafka partition {first.kafka_partition}, offsets 0 to 3 lost (loaded)"
+        )
 
 
 def test_a_run_at_work_is_told_beside_what_it_has_not_loaded_yet(
