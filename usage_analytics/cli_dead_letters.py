@@ -14,7 +14,7 @@ dead_letters_app = typer.Typer(
 
 @dead_letters_app.command("list")
 def list_(window: Windows = None) -> None:
-    """Count them by reason and field."""
+    """Count them by reason and field; the words on the first of each may quote from it, so hold personal data."""
     from usage_analytics.reporting.dead_letters import print_reasons
 
     settings = load_settings()

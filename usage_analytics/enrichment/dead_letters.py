@@ -9,6 +9,11 @@ from usage_analytics.enrichment.enriched_chunk import EnrichedChunk, EnrichedDam
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
 from usage_analytics.lake.layout import Layout
 
+REASONS = (
+    "empty_message", "not_utf8", "not_json", "not_an_object", "missing_field", "wrong_type", "absurd_time",
+    "no_trading_day", "broken_check",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class WindowLetters:
