@@ -16,9 +16,10 @@ from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 from usage_analytics.locks import HOME_LOCK, alone_in
+from usage_analytics.reporting.kafka_status import messages_waiting
 from usage_analytics.reporting.model import print_evaluation
 from usage_analytics.reporting.simulation import shown_progress
-from usage_analytics.reporting.status import hop_totals, messages_waiting
+from usage_analytics.reporting.status import hop_totals
 from usage_analytics.reporting.terminal import CONSOLE, print_table, progress
 from usage_analytics.settings import PREFIX, Settings, load_settings, pseudonym_key
 from usage_analytics.simulation.catalogue import MINI_APPS, PERSONAS
