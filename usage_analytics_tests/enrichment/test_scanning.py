@@ -135,6 +135,17 @@ def test_pointers_are_tried_in_their_order_and_parents_may_be_anything() -> None
     assert assert_the_same(mapping_of(NESTED), *values, None) >= 8
 
 
+@pytest.mark.parametrize("by_sql_alone", [False, True])
+def test_of_repeated_keys_the_first_counts(by_sql_alone: bool) -> None:
+    again = message()[:-1] + b', "screen": "second"}'
+    kept = message(properties={"x": 1}).replace(b'"x": 1', b'"x": 1, "x": 2')
+    nulled = message().replace(b'"user": "mary"', b'"user": null, "user": "mary"')
+    events, letters = judge(CONTRACT, by_sql_alone).judge([batch_of(again, kept, nulled)], TOPIC, 3)
+    assert events.column("screen").to_pylist() == ["main", "main"]
+    assert events.column("properties")[1].as_py() == '{"x":1,"x":2}'
+    assert letters.column("detail").to_pylist() == ["user is missing: nothing at /user"]
+
+
 def test_every_cut_and_every_changed_byte_is_judged_alike() -> None:
     whole = message(client_firm="Crédit", properties={"n": -1.5, "s": 'q"\\'})
     cuts = [whole[:length] for length in range(len(whole))]
