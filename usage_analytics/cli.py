@@ -14,7 +14,7 @@ from usage_analytics.cli_losses import accept_loss_command, rebuild_offset_recor
 from usage_analytics.cli_options import Windows, chosen_windows
 from usage_analytics.cli_simulate import simulate_command
 from usage_analytics.errors import UserError
-from usage_analytics.settings import PREFIX, SETTINGS_HELP, load_settings
+from usage_analytics.settings import load_settings
 
 app = typer.Typer(
     help="From a Kafka offset to a recommendation. Settings come from the environment: see 'usage-analytics settings'.",
@@ -201,17 +201,10 @@ def ui(
 
 @app.command()
 def settings() -> None:
-    """List the settings, all environment variables, with what each is now."""
-    from usage_analytics.reporting.terminal import print_table
-    from usage_analytics.settings import current_values
+    """List the settings, all environment variables, with what each is now, and whether the pieces in C are in use."""
+    from usage_analytics.reporting.settings import print_settings
 
-    values = current_values()
-    rows = [(PREFIX + name, values[name], meaning) for name, meaning in SETTINGS_HELP.items()]
-    rows.append(
-        ("KAFKA_BOOTSTRAP_SERVERS", values["KAFKA_BOOTSTRAP_SERVERS"], "the cluster; unset: the embedded broker")
-    )
-    rows.append(("KAFKA_SASL_…, KAFKA_SSL_…, KAFKA_SECURITY_PROTOCOL", "", "passed to librdkafka as sasl.… and so on"))
-    print_table("Settings", ("variable", "value", "what it is"), rows)
+    print_settings()
 
 
 @app.command()

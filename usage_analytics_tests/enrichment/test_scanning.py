@@ -205,13 +205,13 @@ def test_any_bytes_are_judged_alike(values: list[bytes], place: int) -> None:
 
 def test_without_the_compiled_part_the_sql_judges_everything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(scanning, "__file__", str(tmp_path / "scanning.py"))
-    scanning._library.cache_clear()
+    scanning.compiled.cache_clear()
     try:
         assert scanning.scanner(CONTRACT, CALENDAR) is None
         good, bad = judge(CONTRACT).judge([batch_of(message(), b"{")], TOPIC, 0)
         assert (good.num_rows, bad.num_rows) == (1, 1)
     finally:
-        scanning._library.cache_clear()
+        scanning.compiled.cache_clear()
 
 
 def test_a_mapping_with_a_place_in_a_list_is_left_to_the_sql() -> None:
