@@ -16,6 +16,7 @@ from usage_analytics.cli_simulate import simulate_command
 from usage_analytics.errors import UserError
 from usage_analytics.settings import load_settings
 
+# Commands are listed in the order in which they are added: those that people need first.
 app = typer.Typer(
     help="From a Kafka offset to a recommendation. Settings come from the environment: see 'usage-analytics settings'.",
     no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
@@ -25,9 +26,6 @@ broker = typer.Typer(
 )
 app.add_typer(broker, name="broker", no_args_is_help=True)
 app.add_typer(dead_letters_app, name="dead-letters", no_args_is_help=True)
-app.command("simulate")(simulate_command)
-app.command("accept-loss")(accept_loss_command)
-app.command("rebuild-offset-records")(rebuild_offset_records_command)
 
 
 def main() -> None:
@@ -55,6 +53,36 @@ def demo(
     from usage_analytics.reporting.demo import run_demo
 
     run_demo(home, messages)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the Dagster UI.")] = 3000,
+    home: Annotated[Path | None, typer.Option(help="Folder to look at (default: USAGE_ANALYTICS_HOME).")] = None,
+) -> None:
+    """Open the Dagster UI, with the daemon that runs sensors and schedules."""
+    from usage_analytics.orchestration.ui import serve_ui
+
+    if home is not None and not home.is_dir():
+        raise UserError(f"--home {home} is not a folder; 'usage-analytics demo --home {home}' would make one")
+    serve_ui(home.absolute() if home else load_settings().home, port)
+
+
+@app.command()
+def status(
+    windows: Annotated[int, typer.Option(min=1, help="How many windows to show.")] = 5,
+    everything: Annotated[bool, typer.Option("--all", help="Add the total of all windows; reads all history.")] = False,
+) -> None:
+    """Show what waits on Kafka, what is in the lake and the warehouse, and whether the counts agree.
+
+    Exit code 1: something is the matter between them, and a sentence says what to do.
+    Exit code 2: Kafka or the warehouse cannot be asked.
+    A window that does not balance is no such matter by itself: it may be loading.
+    """
+    from usage_analytics.reporting.status import print_status
+
+    if not print_status(load_settings(), windows, everything):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -96,46 +124,6 @@ def produce(
     CONSOLE.print(f"{sent:,} messages are on Kafka at {client['bootstrap.servers']}, topic {settings.topic}")
 
 
-@app.command()
-def status(
-    windows: Annotated[int, typer.Option(min=1, help="How many windows to show.")] = 5,
-    everything: Annotated[bool, typer.Option("--all", help="Add the total of all windows; reads all history.")] = False,
-) -> None:
-    """Show what waits on Kafka, what is in the lake and the warehouse, and whether the counts agree.
-
-    Exit code 1: something is the matter between them, and a sentence says what to do.
-    Exit code 2: Kafka or the warehouse cannot be asked.
-    A window that does not balance is no such matter by itself: it may be loading.
-    """
-    from usage_analytics.reporting.status import print_status
-
-    if not print_status(load_settings(), windows, everything):
-        raise typer.Exit(1)
-
-
-@app.command()
-def reconcile(
-    window: Windows = None,
-    by_minute: Annotated[bool, typer.Option("--minutes", help="Count by minute of arrival instead of hour.")] = False,
-    against_kafka: Annotated[bool, typer.Option("--against-kafka", help="Also read the messages again from Kafka, as "
-                             "far as it still has them: which does raw lack, or hold otherwise?")] = False,
-) -> None:  # fmt: skip
-    """Compare every message at every hop: which offsets were lost or doubled, and where; exit code 1 if any.
-
-    Reads the offsets of all chunks of the windows, so all history may take minutes. While a run is at work, what it has
-    landed and not yet loaded shows as lost. Arrival is Kafka's timestamp: by default, the producer's clock.
-    """
-    from usage_analytics.reporting.reconciliation import print_comparison_with_kafka, print_reconciliation
-
-    settings = load_settings()
-    windows = chosen_windows(settings, window)
-    agrees = print_reconciliation(settings, windows, by_minute)
-    if against_kafka:
-        agrees = print_comparison_with_kafka(settings, windows) and agrees
-    if not agrees:
-        raise typer.Exit(1)
-
-
 @app.command("next")
 def next_(
     asked: Annotated[list[str], typer.Argument(metavar="USER|MINI-APP", help="A user's identifier, or mini-apps, "
@@ -155,6 +143,9 @@ def next_(
     ]
     columns = ("rank", "mini-app", "probability", "because after", "was seen, times")
     print_table(f"{who}{' > '.join(answer.context)} (plan of {answer.trading_day})", columns, rows)
+
+
+app.command("simulate")(simulate_command)
 
 
 @app.command()
@@ -187,16 +178,30 @@ def evaluate(
 
 
 @app.command()
-def ui(
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the Dagster UI.")] = 3000,
-    home: Annotated[Path | None, typer.Option(help="Folder to look at (default: USAGE_ANALYTICS_HOME).")] = None,
-) -> None:
-    """Open the Dagster UI, with the daemon that runs sensors and schedules."""
-    from usage_analytics.orchestration.ui import serve_ui
+def reconcile(
+    window: Windows = None,
+    by_minute: Annotated[bool, typer.Option("--minutes", help="Count by minute of arrival instead of hour.")] = False,
+    against_kafka: Annotated[bool, typer.Option("--against-kafka", help="Also read the messages again from Kafka, as "
+                             "far as it still has them: which does raw lack, or hold otherwise?")] = False,
+) -> None:  # fmt: skip
+    """Compare every message at every hop: which offsets were lost or doubled, and where; exit code 1 if any.
 
-    if home is not None and not home.is_dir():
-        raise UserError(f"--home {home} is not a folder; 'usage-analytics demo --home {home}' would make one")
-    serve_ui(home.absolute() if home else load_settings().home, port)
+    Reads the offsets of all chunks of the windows, so all history may take minutes. While a run is at work, what it has
+    landed and not yet loaded shows as lost. Arrival is Kafka's timestamp: by default, the producer's clock.
+    """
+    from usage_analytics.reporting.reconciliation import print_comparison_with_kafka, print_reconciliation
+
+    settings = load_settings()
+    windows = chosen_windows(settings, window)
+    agrees = print_reconciliation(settings, windows, by_minute)
+    if against_kafka:
+        agrees = print_comparison_with_kafka(settings, windows) and agrees
+    if not agrees:
+        raise typer.Exit(1)
+
+
+app.command("accept-loss")(accept_loss_command)
+app.command("rebuild-offset-records")(rebuild_offset_records_command)
 
 
 @app.command()

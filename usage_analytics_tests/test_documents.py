@@ -1,4 +1,7 @@
-"""What the documents show is so: the mappings in docs/mapping.md read the messages below them as it is said there."""
+"""What the documents show is so: the mappings in docs/mapping.md read the messages below them as it is said there.
+
+And the README explains every command that the help lists, which has those first that people need first.
+"""
 
 import json
 import re
@@ -8,16 +11,18 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import typer
 from fakes import KEY, RECEIVED, TOPIC
 
-from usage_analytics import contract, contract_checks
+from usage_analytics import cli, contract, contract_checks
 from usage_analytics.contract import CANONICAL_FIELDS, parse_mapping
 from usage_analytics.enrichment import judge as judge_module
 from usage_analytics.enrichment.judge import Judge
 from usage_analytics.ingestion.chunk_file import RAW_SCHEMA
 from usage_analytics.trading_calendar import trading_calendar
 
-DOCUMENT = (Path(__file__).parents[1] / "docs" / "mapping.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+DOCUMENT = (ROOT / "docs" / "mapping.md").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -92,3 +97,11 @@ def test_every_key_of_a_mapping_is_explained() -> None:
 def test_every_field_of_a_usage_event_is_explained() -> None:
     for each in CANONICAL_FIELDS:
         assert f"| `{each.name}` | `{each.kind}` | {'yes' if each.required else 'no'} | {each.meaning}" in DOCUMENT
+
+
+def test_the_help_begins_with_what_people_need_first_and_the_readme_explains_all_of_it() -> None:
+    commands = list(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
+    assert commands[:5] == ["demo", "ui", "status", "produce", "next"]
+    table = [row for row in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if row.startswith("| `")]
+    for name in commands:
+        assert any(f"`{name}" in row for row in table), name
