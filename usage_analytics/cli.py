@@ -164,8 +164,14 @@ def evaluate(
     settings = load_settings()
     warehouse = parts.warehouse(settings)
     if split_property is None:
-        evaluation, held_out = judge(warehouse.transition_counts()), OWN_FOLDS
+        counts = warehouse.transition_counts()
+        evaluation, held_out = judge(counts), OWN_FOLDS
         why = f"the marts in {settings.warehouse} hold too few users; load more events and materialize app_transitions"
+        if counts.is_empty():
+            why = (
+                f"no trading day has marts in {settings.warehouse} yet: once events are loaded, the close of their "
+                "trading day makes them, or you do: materialize user_sessions and app_transitions of it"
+            )
     else:
         if not split_property.isprintable():
             raise UserError(f"--split-property is the name of a property, found {split_property!r}")
