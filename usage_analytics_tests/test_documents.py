@@ -85,6 +85,15 @@ def test_what_comes_out_of_each_message_is_what_is_shown(
     assert whole == [("dead_letter" in s, s.get("properties", {}).keys()) for s in example.outcomes]
 
 
+def test_the_mapping_in_the_readme_reads_what_it_says() -> None:
+    [mapping] = re.findall(r"^ +```toml\n(.*?)^ +```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    sent = {"id": "a", "ts": 1795445940000, "device": {"id": "d"}, "window": {"name": "quotes"}, "timing": {"ms": 7}}
+    context = {"instrument": "IBM", "account": "99"}
+    [event] = _outcomes(Shown(mapping, [json.dumps(sent | {"context": context})], []))
+    assert (event["event_id"], event["mini_app"], event["latency_ms"]) == ("a", "quotes", 7)
+    assert _as_shown(event["properties"], {"instrument": "", "account": "…"}) == {"instrument": "IBM", "account": "…"}
+
+
 def test_every_key_of_a_mapping_is_explained() -> None:
     rows = {word for row in re.findall(r"^\| (.*?) \|", DOCUMENT, re.MULTILINE) for word in re.findall(r"`(\w+)`", row)}
     field = {"pointer", "kind", "required", "pseudonymise", "default", "otherwise"}
