@@ -21,7 +21,7 @@ from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.broker_process import cluster_id_at, free_port
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
-from usage_analytics.ingestion.kafka_source import MOVING, Watermarks
+from usage_analytics.ingestion.kafka_source import MOVING, KafkaSource, NoTopic, Watermarks
 from usage_analytics.ingestion.topics import create_topic
 from usage_analytics.settings import load_settings
 from usage_analytics_tests.integration import apache_kafka
@@ -111,6 +111,11 @@ def test_restart_forgets_and_shows_it(tmp_path: Path) -> None:
     with EmbeddedBroker.start(tmp_path, port) as second:
         assert second.bootstrap_servers == first.bootstrap_servers
         assert cluster_id_at(second.bootstrap_servers, timeout_s=2) not in (identity, None)
+        with (
+            KafkaSource({"bootstrap.servers": second.bootstrap_servers}, TOPIC, timeout_s=5) as source,
+            pytest.raises(NoTopic, match=r"forgets everything when it is stopped.* under a new USAGE_ANALYTICS_HOME"),
+        ):
+            source.watermarks()
         produce(second.bootstrap_servers, 4)
         assert_holds(second.bootstrap_servers, 4)
 
