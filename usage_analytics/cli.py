@@ -15,8 +15,9 @@ from usage_analytics.cli_losses import accept_loss_command, rebuild_offset_recor
 from usage_analytics.cli_options import Windows, chosen_windows
 from usage_analytics.cli_simulate import simulate_command
 from usage_analytics.errors import UserError
-from usage_analytics.settings import PREFIX, SETTINGS_HELP, load_settings
+from usage_analytics.settings import load_settings
 
+# Commands are listed in the order in which they are added: those that people need first.
 app = typer.Typer(
     help="From a Kafka offset to a recommendation. Settings come from the environment: see 'usage-analytics settings'.",
     no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
@@ -26,9 +27,6 @@ broker = typer.Typer(
 )
 app.add_typer(broker, name="broker", no_args_is_help=True)
 app.add_typer(dead_letters_app, name="dead-letters", no_args_is_help=True)
-app.command("simulate")(simulate_command)
-app.command("accept-loss")(accept_loss_command)
-app.command("rebuild-offset-records")(rebuild_offset_records_command)
 
 
 def main() -> None:
@@ -56,6 +54,42 @@ def demo(
     from usage_analytics.reporting.demo import run_demo
 
     run_demo(home, messages)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the Dagster UI.")] = 3000,
+    home: Annotated[Path | None, typer.Option(help="Folder to look at (default: USAGE_ANALYTICS_HOME).")] = None,
+) -> None:
+    """Open the Dagster UI, with the daemon that runs sensors and schedules."""
+    from usage_analytics import parts
+    from usage_analytics.orchestration.ui import serve_ui
+
+    if home is not None and not home.is_dir():
+        raise UserError(f"--home {home} is not a folder; 'usage-analytics demo --home {home}' would make one")
+    settings = load_settings()
+    if home is not None:
+        settings = replace(settings, home=home.absolute())
+    parts.refuse_unless_enrichable(settings)  # rather told now than after messages have landed
+    serve_ui(settings.home, port)
+
+
+@app.command()
+def status(
+    windows: Annotated[int, typer.Option(min=1, help="How many windows to show.")] = 5,
+    everything: Annotated[bool, typer.Option("--all", help="Add the total of all windows; reads all history.")] = False,
+) -> None:
+    """Show what waits on Kafka, what is in the lake and the warehouse, and whether the counts agree.
+
+    Exit code 1: something is the matter between them, and a sentence says what to do.
+    Exit code 2: Kafka or the warehouse cannot be asked.
+    A window that does not balance is no such matter until half an hour after its end: it may be loading. Nor is it one
+    that Kafka deletes what waits within six hours; within one hour, it is.
+    """
+    from usage_analytics.reporting.status import print_status
+
+    if not print_status(load_settings(), windows, everything):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -97,22 +131,63 @@ def produce(
     CONSOLE.print(f"{sent:,} messages are on Kafka at {client['bootstrap.servers']}, topic {settings.topic}")
 
 
+@app.command("next")
+def next_(
+    asked: Annotated[list[str], typer.Argument(metavar="USER|MINI-APP", help="A user's identifier, or mini-apps, "
+                     "most recent last: 'quotes > charts', or one by one.")],
+) -> None:  # fmt: skip
+    """Show what would be preloaded for a user or after mini-apps, and why."""
+    from usage_analytics.reporting.terminal import CONSOLE, print_table
+    from usage_analytics.serving.lookup import look_up
+
+    answer = look_up(load_settings(), asked)
+    who = f"user {asked[0]}, last seen in " if answer.known_user else ""
+    if not answer.items:
+        CONSOLE.print(f"{who}{' > '.join(answer.context)}: nothing is likely enough to preload")
+        return
+    rows = [
+        (i.rank, i.mini_app, i.probability, " > ".join(i.context) or "(anywhere)", i.transitions) for i in answer.items
+    ]
+    columns = ("rank", "mini-app", "probability", "because after", "was seen, times")
+    print_table(f"{who}{' > '.join(answer.context)} (plan of {answer.trading_day})", columns, rows)
+
+
+app.command("simulate")(simulate_command)
+
+
 @app.command()
-def status(
-    windows: Annotated[int, typer.Option(min=1, help="How many windows to show.")] = 5,
-    everything: Annotated[bool, typer.Option("--all", help="Add the total of all windows; reads all history.")] = False,
-) -> None:
-    """Show what waits on Kafka, what is in the lake and the warehouse, and whether the counts agree.
+def evaluate(
+    split_property: Annotated[str | None, typer.Option(help="Hold out instead the events whose whole number under "
+                                                       "this property is 4 modulo 5.")] = None,
+) -> None:  # fmt: skip
+    """Fit the next-action model on all loaded events but the held-out users', and judge it against the baselines.
 
-    Exit code 1: something is the matter between them, and a sentence says what to do.
-    Exit code 2: Kafka or the warehouse cannot be asked.
-    A window that does not balance is no such matter until half an hour after its end: it may be loading. Nor is it one
-    that Kafka deletes what waits within six hours; within one hour, it is.
+    Held out is every fifth user, by pseudonym, as the marts know them: the trading days without marts are left out.
     """
-    from usage_analytics.reporting.status import print_status
+    from usage_analytics import parts
+    from usage_analytics.models.branching.training import judge
+    from usage_analytics.reporting.model import OWN_FOLDS, print_evaluation
 
-    if not print_status(load_settings(), windows, everything):
-        raise typer.Exit(1)
+    settings = load_settings()
+    warehouse = parts.warehouse(settings)
+    if split_property is None:
+        counts = warehouse.transition_counts()
+        evaluation, held_out = judge(counts), OWN_FOLDS
+        why = f"the marts in {settings.warehouse} hold too few users; load more events and materialize app_transitions"
+        if counts.is_empty():
+            why = (
+                f"no trading day has marts in {settings.warehouse} yet: once events are loaded, the close of their "
+                "trading day makes them, or you do: materialize user_sessions and app_transitions of it"
+            )
+    else:
+        if not split_property.isprintable():
+            raise UserError(f"--split-property is the name of a property, found {split_property!r}")
+        held_out = f"events whose {split_property!r} is 4 modulo 5"
+        evaluation = judge(warehouse.transition_counts_by(split_property))
+        why = f"too few events carry a whole number under the property {split_property!r}, or none is 4 modulo 5"
+    if evaluation is None:
+        raise UserError(f"nothing to judge the model by: {why}")
+    print_evaluation(evaluation, held_out)
 
 
 @app.command()
@@ -145,87 +220,16 @@ def reconcile(
         raise typer.Exit(1)
 
 
-@app.command("next")
-def next_(
-    asked: Annotated[list[str], typer.Argument(metavar="USER|MINI-APP", help="A user's identifier, or mini-apps, "
-                     "most recent last: 'quotes > charts', or one by one.")],
-) -> None:  # fmt: skip
-    """Show what would be preloaded for a user or after mini-apps, and why."""
-    from usage_analytics.reporting.terminal import CONSOLE, print_table
-    from usage_analytics.serving.lookup import look_up
-
-    answer = look_up(load_settings(), asked)
-    who = f"user {asked[0]}, last seen in " if answer.known_user else ""
-    if not answer.items:
-        CONSOLE.print(f"{who}{' > '.join(answer.context)}: nothing is likely enough to preload")
-        return
-    rows = [
-        (i.rank, i.mini_app, i.probability, " > ".join(i.context) or "(anywhere)", i.transitions) for i in answer.items
-    ]
-    columns = ("rank", "mini-app", "probability", "because after", "was seen, times")
-    print_table(f"{who}{' > '.join(answer.context)} (plan of {answer.trading_day})", columns, rows)
-
-
-@app.command()
-def evaluate(
-    split_property: Annotated[str | None, typer.Option(help="Hold out instead the events whose whole number under "
-                                                       "this property is 4 modulo 5.")] = None,
-) -> None:  # fmt: skip
-    """Fit the next-action model on all loaded events but the held-out users', and judge it against the baselines.
-
-    Held out is every fifth user, by pseudonym, as the marts know them: the trading days without marts are left out.
-    """
-    from usage_analytics import parts
-    from usage_analytics.models.branching.training import judge
-    from usage_analytics.reporting.model import OWN_FOLDS, print_evaluation
-
-    settings = load_settings()
-    warehouse = parts.warehouse(settings)
-    if split_property is None:
-        evaluation, held_out = judge(warehouse.transition_counts()), OWN_FOLDS
-        why = f"the marts in {settings.warehouse} hold too few users; load more events and materialize app_transitions"
-    else:
-        if not split_property.isprintable():
-            raise UserError(f"--split-property is the name of a property, found {split_property!r}")
-        held_out = f"events whose {split_property!r} is 4 modulo 5"
-        evaluation = judge(warehouse.transition_counts_by(split_property))
-        why = f"too few events carry a whole number under the property {split_property!r}, or none is 4 modulo 5"
-    if evaluation is None:
-        raise UserError(f"nothing to judge the model by: {why}")
-    print_evaluation(evaluation, held_out)
-
-
-@app.command()
-def ui(
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the Dagster UI.")] = 3000,
-    home: Annotated[Path | None, typer.Option(help="Folder to look at (default: USAGE_ANALYTICS_HOME).")] = None,
-) -> None:
-    """Open the Dagster UI, with the daemon that runs sensors and schedules."""
-    from usage_analytics import parts
-    from usage_analytics.orchestration.ui import serve_ui
-
-    if home is not None and not home.is_dir():
-        raise UserError(f"--home {home} is not a folder; 'usage-analytics demo --home {home}' would make one")
-    settings = load_settings()
-    if home is not None:
-        settings = replace(settings, home=home.absolute())
-    parts.refuse_unless_enrichable(settings)  # rather told now than after messages have landed
-    serve_ui(settings.home, port)
+app.command("accept-loss")(accept_loss_command)
+app.command("rebuild-offset-records")(rebuild_offset_records_command)
 
 
 @app.command()
 def settings() -> None:
-    """List the settings, all environment variables, with what each is now."""
-    from usage_analytics.reporting.terminal import print_table
-    from usage_analytics.settings import current_values
+    """List the settings, all environment variables, with what each is now, and whether the pieces in C are in use."""
+    from usage_analytics.reporting.settings import print_settings
 
-    values = current_values()
-    rows = [(PREFIX + name, values[name], meaning) for name, meaning in SETTINGS_HELP.items()]
-    rows.append(
-        ("KAFKA_BOOTSTRAP_SERVERS", values["KAFKA_BOOTSTRAP_SERVERS"], "the cluster; unset: the embedded broker")
-    )
-    rows.append(("KAFKA_SASL_…, KAFKA_SSL_…, KAFKA_SECURITY_PROTOCOL", "", "passed to librdkafka as sasl.… and so on"))
-    print_table("Settings", ("variable", "value", "what it is"), rows)
+    print_settings()
 
 
 @app.command()

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from usage_analytics.contract import MappedField, Mapping
+from usage_analytics.enrichment.dead_letter_details import detail
 from usage_analytics.enrichment.enriched_chunk import DEAD_LETTER_SCHEMA, EVENT_SCHEMA
 from usage_analytics.enrichment.judgement_query import FIELD_PREFIX, PROPERTY_PREFIX, judgement_query
 from usage_analytics.enrichment.pseudonyms import pseudonymise
@@ -121,29 +122,14 @@ class Judge:
         return days.take(position), phases.take(position)
 
     def dead_letters(self, bad: pa.Table, place: Place) -> pa.Table:
-        found = zip(*(bad.column(name).to_pylist() for name in ("reason", "field", "found")), strict=True)
+        found = zip(*(bad.column(name).to_pylist() for name in ("reason", "field", "found", "value")), strict=True)
+        exchange = self._calendar.clock.exchange
         columns = {name: bad.column(name) for name in ("kafka_offset", "kafka_timestamp_us", "reason", "key", "value")}
         columns["field"] = pc.if_else(pc.equal(bad.column("field"), ""), None, bad.column("field"))
-        columns["detail"] = pa.array([self._sentence(*facts) for facts in found], pa.string())
+        columns["detail"] = pa.array([detail(self._mapping, exchange, *facts) for facts in found], pa.string())
         columns |= {name: pa.repeat(value, bad.num_rows) for name, value in place.items()}
         ordered = [columns[name].cast(DEAD_LETTER_SCHEMA.field(name).type) for name in DEAD_LETTER_SCHEMA.names]
         return pa.table(ordered, schema=DEAD_LETTER_SCHEMA)
-
-    def _sentence(self, reason: str, name: str, found: str | None) -> str:
-        mapped = next((f for f in (*self._mapping.fields, *self._mapping.properties) if f.name == name), None)
-        place = " or ".join(mapped.pointers) if mapped else self._mapping.properties_object or ""
-        wanted = "object" if mapped is None else mapped.kind
-        return {
-            "empty_message": "the message is empty (a tombstone)",
-            "not_utf8": "the message is not UTF-8 text",
-            "not_json": f"the message is not JSON: {found}",
-            "not_an_object": f"expected a JSON object, found {found}",
-            "missing_field": f"{name} is missing: {found or 'nothing'} at {place}",
-            "wrong_type": f"{name} at {place}: expected {wanted}, found {found}",
-            "broken_check": f"what the mapping asks of {name} does not hold: found {found or 'nothing'} there",
-            "absurd_time": f"{name} {found} is before {self._mapping.earliest} or far after Kafka received the message",
-            "no_trading_day": f"{name} {found} is in no trading day known of {self._calendar.clock.exchange}",
-        }[reason]
 
 
 @dataclass

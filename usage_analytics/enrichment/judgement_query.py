@@ -144,10 +144,13 @@ def _rules(
     too_late = (
         f"{instant} > least(least(coalesce(kafka_timestamp_us, {LATEST_US}), {LATEST_US}) + {tolerance}, {LATEST_US})"
     )
-    rules.append((f"{instant} < {mapping.earliest_us} OR {too_late}", "absurd_time", "event_time", f"left({text}, 60)"))
+    shown = f"left({text}, 60)"
+    before, after = f"' is before {mapping.earliest}'", "' is far after Kafka received the message'"
+    rules.append((f"{instant} < {mapping.earliest_us}", "absurd_time", "event_time", f"{shown} || {before}"))
+    rules.append((too_late, "absurd_time", "event_time", f"{shown} || {after}"))
     known_from, known_until = (int(at.timestamp()) * 1_000_000 for at in (calendar.known_from, calendar.known_until))
     unknown = f"{instant} < {known_from} OR {instant} >= {known_until}"
-    rules.append((unknown, "no_trading_day", "event_time", f"left({text}, 60)"))
+    rules.append((unknown, "no_trading_day", "event_time", shown))
     return rules
 
 

@@ -158,6 +158,7 @@ def _print_results(settings: Settings, day: date) -> None:
     if evaluation is not None:
         print_evaluation(evaluation)
         CONSOLE.print(
-            "The calibration error is how far probabilities lie from what users then did: one model serves all\n"
-            "personas, and each persona differs from their average."
+            "The calibration error is how far the probability of the first guess lies from how often it came true.\n"
+            "A demo sees most contexts of three mini-apps too seldom: what followed one most often by chance is\n"
+            "promised too often. More messages narrow it."
         )

@@ -135,6 +135,17 @@ def test_pointers_are_tried_in_their_order_and_parents_may_be_anything() -> None
     assert assert_the_same(mapping_of(NESTED), *values, None) >= 8
 
 
+@pytest.mark.parametrize("by_sql_alone", [False, True])
+def test_of_repeated_keys_the_first_counts(by_sql_alone: bool) -> None:
+    again = message()[:-1] + b', "screen": "second"}'
+    kept = message(properties={"x": 1}).replace(b'"x": 1', b'"x": 1, "x": 2')
+    nulled = message().replace(b'"user": "mary"', b'"user": null, "user": "mary"')
+    events, letters = judge(CONTRACT, by_sql_alone).judge([batch_of(again, kept, nulled)], TOPIC, 3)
+    assert events.column("screen").to_pylist() == ["main", "main"]
+    assert events.column("properties")[1].as_py() == '{"x":1,"x":2}'
+    assert letters.column("detail").to_pylist() == ["user is missing: nothing at /user"]
+
+
 def test_every_cut_and_every_changed_byte_is_judged_alike() -> None:
     whole = message(client_firm="Crédit", properties={"n": -1.5, "s": 'q"\\'})
     cuts = [whole[:length] for length in range(len(whole))]
@@ -194,13 +205,13 @@ def test_any_bytes_are_judged_alike(values: list[bytes], place: int) -> None:
 
 def test_without_the_compiled_part_the_sql_judges_everything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(scanning, "__file__", str(tmp_path / "scanning.py"))
-    scanning._library.cache_clear()
+    scanning.compiled.cache_clear()
     try:
         assert scanning.scanner(CONTRACT, CALENDAR) is None
         good, bad = judge(CONTRACT).judge([batch_of(message(), b"{")], TOPIC, 0)
         assert (good.num_rows, bad.num_rows) == (1, 1)
     finally:
-        scanning._library.cache_clear()
+        scanning.compiled.cache_clear()
 
 
 def test_a_mapping_with_a_place_in_a_list_is_left_to_the_sql() -> None:
