@@ -14,7 +14,7 @@ from usage_analytics.cli_losses import accept_loss_command, rebuild_offset_recor
 from usage_analytics.cli_options import Windows, chosen_windows
 from usage_analytics.cli_simulate import simulate_command
 from usage_analytics.errors import UserError
-from usage_analytics.settings import PREFIX, SETTINGS_HELP, load_settings
+from usage_analytics.settings import PREFIX, SETTINGS_HELP, load_settings, usable_home
 
 app = typer.Typer(
     help="From a Kafka offset to a recommendation. Settings come from the environment: see 'usage-analytics settings'.",
@@ -196,7 +196,7 @@ def ui(
 
     if home is not None and not home.is_dir():
         raise UserError(f"--home {home} is not a folder; 'usage-analytics demo --home {home}' would make one")
-    serve_ui(home.absolute() if home else load_settings().home, port)
+    serve_ui(usable_home(home, "--home") if home else load_settings().home, port)
 
 
 @app.command()

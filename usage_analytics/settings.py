@@ -1,6 +1,7 @@
 """Typed settings from the environment; the only place that reads it."""
 
 import os
+import re
 import secrets
 from collections.abc import Mapping as Environment
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ KAFKA_CLIENT_PREFIXES = (
     "SECURITY_", "SASL_", "SSL_", "ENABLE_SSL_", "CLIENT_", "SOCKET_", "CONNECTIONS_", "METADATA_MAX_AGE_",
     "MESSAGE_MAX_", "FETCH_", "COMPRESSION_",
 )  # fmt: skip
+MISREAD = re.compile(r"[?\\]|%[0-9A-Fa-f]{2}|[\ud800-\udfff]")  # the last: bytes that are not UTF-8
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,20 @@ def load_settings(environment: Environment[str, str] | None = None) -> Settings:
         clock=_clock(read),
         history_start=read.day("HISTORY_START", defaults.history_start),
     )
+
+
+def usable_home(home: Path, asked_by: str) -> Path:
+    """A home folder as an absolute path; `UserError`, naming who asked for it, where its path would mean another.
+
+    Dagster keeps its runs under a URL of the path, in which ? and %20 mean something else; DuckDB takes ? and a
+    backslash for signs of its own.
+    """
+    home = home.absolute()
+    found = MISREAD.search(str(home))
+    if found is not None:
+        why = "which Dagster or DuckDB would take for another folder; choose a path without it"
+        raise UserError(f"{asked_by} {str(home)!r} has {found[0]!r} in it, {why}")
+    return home
 
 
 def pseudonym_key(settings: Settings) -> bytes:
@@ -180,7 +196,7 @@ class _Reader:
     def folder(self, name: str, default: str) -> Path:
         text = self.text(name, default)
         try:
-            return Path(text).expanduser().absolute()
+            return usable_home(Path(text).expanduser(), PREFIX + name)
         except RuntimeError:
             raise UserError(f"{PREFIX}{name} names a user whose home folder is not known, found {text!r}") from None
 

@@ -155,3 +155,13 @@ def test_a_process_of_its_own_ends_with_code_2(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == "usage-analytics: trading clock: 7 window minutes do not divide an hour\n"
+
+
+@pytest.mark.parametrize("arguments", [("ui", "--home"), ("demo", "--home")])
+def test_a_home_whose_path_would_mean_another(
+    arguments: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "a%20b"
+    home.mkdir()
+    told = refusal(capfd, monkeypatch, *arguments, str(home))
+    assert f"--home '{home}' has '%20' in it, which Dagster or DuckDB would take for another folder" in told

@@ -57,6 +57,14 @@ def test_values_are_typed() -> None:
         ("SHARES", "0/2", "whole number from 1 on, found '0/2'"),
         ("SHARES", "65", "at most 64, found '65'"),
         ("HOME", "~nosuchuser/x", "a user whose home folder is not known, found '~nosuchuser/x'"),
+        ("HOME", "/data/u?x", "'/data/u?x' has '?' in it, which Dagster or DuckDB would take for another folder"),
+        ("HOME", "/data/a%20b", "'/data/a%20b' has '%20' in it, which Dagster or DuckDB would take"),
+        (
+            "HOME",
+            "/data/a\\b",
+            "has '\\\\' in it, which Dagster or DuckDB would take for another folder; choose a path",
+        ),
+        ("HOME", "/data/\udcff", "has '\\udcff' in it"),
         ("HISTORY_START", "last year", "a day such as 2026-01-01, found 'last year'"),
     ],
 )

@@ -41,7 +41,7 @@ def all_letters(layout: Layout, windows: Iterable[WindowLetters]) -> pl.LazyFram
     frames = []
     for each in windows:
         paths = [layout.dead_letters(each.window, c.record.name) for c in each.chunks if c.dead_letters]
-        frames.append(pl.scan_parquet(paths).with_columns(window=pl.lit(each.window)))
+        frames.append(pl.scan_parquet(paths, glob=False).with_columns(window=pl.lit(each.window)))
     return pl.concat(frames)
 
 

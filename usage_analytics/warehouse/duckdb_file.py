@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 import duckdb
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import URL, Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -28,7 +28,7 @@ def opened(path: Path, wait_s: float, memory_limit: str) -> Iterator[Connection]
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     spill = {"memory_limit": memory_limit, "temp_directory": f"{path}.spill"}
-    engine = create_engine(f"duckdb:///{path}", poolclass=NullPool, connect_args={"config": spill})
+    engine = create_engine(URL.create("duckdb", database=str(path)), poolclass=NullPool, connect_args={"config": spill})
     with _damage_told(path), _patiently(path, wait_s, engine.connect) as connection:
         connection.execute(text("SET enable_progress_bar = false"))  # it would write into the middle of a run's output
         for statement in sql("schema").split(";\n"):
