@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from usage_analytics.contract_checks import Check, parse_check
+from usage_analytics.contract_checks import Check, parse_check, refuse_bad_escape
 from usage_analytics.errors import UserError
 
 KINDS = ("string", "scalar", "number", "instant")
@@ -212,6 +212,7 @@ def _check_pointer(pointer: Any, where: str) -> None:
     # DuckDB reads a text that does not start with / as its own path language, where * would match many values.
     if not isinstance(pointer, str) or not pointer.startswith("/") or len(pointer) < 2:
         raise UserError(f'mapping {where}: {pointer!r} is not a JSON pointer such as "/user/id"')
+    refuse_bad_escape(pointer, where)
 
 
 def _time_rules(entry: dict[str, Any], place: str) -> dict[str, Any]:

@@ -53,6 +53,7 @@ def parse_check(entry: Any, where: str) -> Check:
     for pointer in (entry.get("at"), *when):
         if not isinstance(pointer, str) or not re.fullmatch(r'(/[^/"]+)+', pointer):
             raise UserError(f'mapping {where}: {pointer!r} is not a JSON pointer such as "/events/#/count"')
+        refuse_bad_escape(pointer, where)
     for pointer in when:
         if {"*", "#"} & set(pointer.split("/")):
             raise UserError(f"mapping {where}: when asks for one value, {pointer!r} may be many")
@@ -72,6 +73,13 @@ def parse_check(entry: Any, where: str) -> Check:
         entry.get("keys"), tuple(entry.get("one_of", ())), entry.get("least"), entry.get("most"),
         (length[0], length[1]) if length else None, tuple(when.items()),
     )  # fmt: skip
+
+
+def refuse_bad_escape(pointer: str, where: str) -> None:
+    """`UserError` where a ``~`` of a JSON pointer stands for nothing (RFC 6901): readers take it differently."""
+    if re.search("~(?![01])", pointer):
+        why = "has a ~ that is followed by neither 0 nor 1; write ~0 for ~ itself"
+        raise UserError(f"mapping {where}: {pointer!r} {why}")
 
 
 def _refuse_bad_pattern(pattern: str | None, name: str, where: str) -> None:

@@ -29,6 +29,8 @@ mini_app = "/app"
     ("check", "sentence"),
     [
         ('at = "count"', "'count' is not a JSON pointer such as"),
+        ('at = "/count~2"', "'/count~2' has a ~ that is followed by neither 0 nor 1; write ~0 for ~ itself"),
+        ('at = "/name"\nwhen = { "/a~" = true }', "'/a~' has a ~ that is followed by neither 0 nor 1"),
         ('at = "/count"\nleest = 1', "'leest' is not known here"),
         ('at = "/count"\nleast = "1"', "least cannot be '1'"),
         ("least = 1", "None is not a JSON pointer such as"),
