@@ -20,6 +20,7 @@ from usage_analytics.errors import UserError
 KINDS = ("string", "scalar", "number", "instant")
 TIME_FORMATS = ("iso8601", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns")
 OTHERWISE = {"event_id": "position", "event_time": "received"}  # what Kafka knows of a message that lacks them
+MOST_TOLERANCE_S = 30 * 366 * 86_400  # any event time that has a trading day; much more overflows in microseconds
 SHIPPED = ("usage_event", "wikipedia_app_events")
 
 
@@ -236,6 +237,8 @@ def _time_rules(entry: dict[str, Any], place: str) -> dict[str, Any]:
     tolerance = entry.get("future_tolerance_s", Mapping.future_tolerance_s)
     if not isinstance(tolerance, int) or isinstance(tolerance, bool) or tolerance < 0:
         raise UserError(f"mapping {where}: future_tolerance_s is a number of seconds, found {tolerance!r}")
+    if tolerance > MOST_TOLERANCE_S:
+        raise UserError(f"mapping {where}: future_tolerance_s is at most {MOST_TOLERANCE_S:,} (30 years)")
     rules = {"time_format": time_format, "timezone": timezone, "earliest": earliest}
     return {**rules, "future_tolerance_s": tolerance}
 

@@ -5,11 +5,13 @@ a list. Values that are not there keep it, unless it is ``required``.
 """
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 from usage_analytics.errors import UserError
 
+LARGEST = sys.float_info.max
 TYPES = ("string", "whole", "number", "boolean", "object", "list", "null")
 ASKED: dict[str, type | tuple[type, ...]] = {
     "at": str, "required": bool, "absent": bool, "type": (str, list), "pattern": str, "keys": str, "one_of": list,
@@ -62,6 +64,9 @@ def parse_check(entry: Any, where: str) -> Check:
             raise UserError(f"mapping {where}: type is one or several of {', '.join(TYPES)}, found {name!r}")
     for name in ("pattern", "keys"):
         _refuse_bad_pattern(entry.get(name), name, where)
+    for name in ("least", "most"):
+        if not -LARGEST <= entry.get(name, 0) <= LARGEST:  # nan is not between either
+            raise UserError(f"mapping {where}: {name} is a finite number, found {str(entry[name])[:40]}")
     length = entry.get("length")
     if length is not None and (len(length) != 2 or not all(isinstance(end, int) for end in length)):
         raise UserError(f"mapping {where}: length is the least and the most, such as [1, 100], found {length!r}")

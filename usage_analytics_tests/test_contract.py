@@ -96,6 +96,7 @@ def test_fingerprint_changes_with_what_is_read_and_not_with_comments() -> None:
         ("future_tolerance_s = 60", "future_tolerance_s = -1", "[time]", "future_tolerance_s is a number of seconds"),
         ('"/id"', '"/i~d"', "[fields.event_id]", "'/i~d' has a ~ that is followed by neither 0 nor 1"),
         ('"/id"', '"/id~"', "[fields.event_id]", "'/id~' has a ~ that is followed by neither 0 nor 1; write ~0 for ~"),
+        ("= 60", "= 9223372036854", "[time]", "future_tolerance_s is at most 948,672,000 (30 years)"),
         ("future_tolerance_s = 60", "future_tolerance = 60", "[time]", "'future_tolerance' is not known here"),
         ('desk = "/desk"', '"the-desk" = "/desk"', "[properties.the-desk]", "letters, digits and _ only"),
         ('desk = "/desk"', 'desk = "/a"\nDesk = "/b"', "[properties]", "'desk' and 'Desk' differ only in upper"),
