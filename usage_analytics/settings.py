@@ -45,6 +45,7 @@ class Settings:
     batch_messages: int = 25_000
     parallel: int = 2
     shares: int = 1
+    warehouse_memory: int = 768
     pseudonym_key: bytes | None = field(default=None, repr=False)
     clock: TradingClock = field(default_factory=TradingClock)
     history_start: date = date(2025, 1, 1)
@@ -95,6 +96,7 @@ def load_settings(environment: Environment[str, str] | None = None) -> Settings:
         batch_messages=read.positive("BATCH_MESSAGES", defaults.batch_messages),
         parallel=read.positive("PARALLEL", defaults.parallel, most=64),
         shares=read.positive("SHARES", defaults.shares, most=MOST_SHARES),
+        warehouse_memory=read.positive("WAREHOUSE_MEMORY", defaults.warehouse_memory, least=768),
         pseudonym_key=env[PREFIX + "PSEUDONYM_KEY"].encode() if env.get(PREFIX + "PSEUDONYM_KEY") else None,
         clock=_clock(read),
         history_start=read.day("HISTORY_START", defaults.history_start),
@@ -146,6 +148,7 @@ SETTINGS_HELP = {
     "BATCH_MESSAGES": "messages parsed at a time; bounds memory",
     "PARALLEL": "threads of a run that land messages, each from some of the Kafka partitions; memory grows with them",
     "SHARES": "how many runs share the Kafka partitions (by their numbers, modulo this); 1: each run takes all of them",
+    "WAREHOUSE_MEMORY": "megabytes of memory that DuckDB may take for the warehouse, 768 or more",
     "PSEUDONYM_KEY": "secret of the pseudonyms, 16 characters or more (no default with a real cluster)",
     "EXCHANGE": "exchange calendar of the trading days",
     "TIMEZONE": "time zone of the windows",
@@ -165,7 +168,8 @@ def current_values() -> dict[str, str]:
         "LONGEST_WAIT_S": s.longest_wait_s,
         "MAX_MESSAGES_PER_RUN": s.max_messages_per_run,
         "CHUNK_MESSAGES": s.chunk_messages, "CHUNK_MEGABYTES": s.chunk_megabytes, "BATCH_MESSAGES": s.batch_messages,
-        "PARALLEL": s.parallel, "SHARES": s.shares, "PSEUDONYM_KEY": "(set)" if s.pseudonym_key else "(not set)",
+        "PARALLEL": s.parallel, "SHARES": s.shares, "WAREHOUSE_MEMORY": s.warehouse_memory,
+        "PSEUDONYM_KEY": "(set)" if s.pseudonym_key else "(not set)",
         "EXCHANGE": s.clock.exchange, "TIMEZONE": s.clock.timezone,
         "OPENING_HOUR": s.clock.opening_hour, "CLOSING_HOUR": s.clock.closing_hour,
         "WINDOW_MINUTES": s.clock.window_minutes, "HISTORY_START": s.history_start,

@@ -28,7 +28,7 @@ def test_values_are_typed() -> None:
         "MICRO_BATCH_THRESHOLD": "5", "MAX_MESSAGES_PER_RUN": "6", "CHUNK_MESSAGES": "7", "CHUNK_MEGABYTES": "8",
         "BATCH_MESSAGES": "9", "PSEUDONYM_KEY": "0123456789abcdef", "EXCHANGE": "XLON", "TIMEZONE": "Europe/London",
         "OPENING_HOUR": "7", "CLOSING_HOUR": "18", "WINDOW_MINUTES": "30", "HISTORY_START": "2026-02-03",
-        "PARALLEL": "4", "SHARES": "3", "SENSOR_INTERVAL_S": "11",
+        "PARALLEL": "4", "SHARES": "3", "SENSOR_INTERVAL_S": "11", "WAREHOUSE_MEMORY": "2000",
         "LONGEST_WAIT_S": "12",
     }  # fmt: skip
     assert set(values) == set(SETTINGS_HELP)  # a new setting is read, described and tested
@@ -37,7 +37,7 @@ def test_values_are_typed() -> None:
     assert (s.sensor_interval_s, s.longest_wait_s) == (11, 12)
     assert (s.micro_batch_threshold, s.max_messages_per_run, s.chunk_messages) == (5, 6, 7)
     assert (s.chunk_megabytes, s.batch_messages, s.history_start, s.parallel) == (8, 9, date(2026, 2, 3), 4)
-    assert s.shares == 3
+    assert (s.shares, s.warehouse_memory) == (3, 2_000)
     assert (s.clock.exchange, s.clock.timezone, s.clock.windows_per_day) == ("XLON", "Europe/London", 22)
 
 
@@ -53,6 +53,7 @@ def test_values_are_typed() -> None:
         ("KAFKA_TIMEOUT_S", "3601", "at most 3,600, found '3601'"),
         ("MAX_MESSAGES_PER_RUN", "9" * 5_000, "at most 1,000,000,000, found '99999999999999999999'"),
         ("OPENING_HOUR", "9" * 5_000, "at most 1,000,000,000, found '99999999999999999999'"),
+        ("WAREHOUSE_MEMORY", "512", "whole number from 768 on, found '512'"),
         ("SHARES", "0", "whole number from 1 on, found '0'"),
         ("SHARES", "0/2", "whole number from 1 on, found '0/2'"),
         ("SHARES", "65", "at most 64, found '65'"),

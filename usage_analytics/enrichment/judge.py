@@ -11,14 +11,14 @@ import pyarrow.compute as pc
 
 from usage_analytics.contract import MappedField, Mapping
 from usage_analytics.enrichment.enriched_chunk import DEAD_LETTER_SCHEMA, EVENT_SCHEMA
-from usage_analytics.enrichment.judgement_query import FIELD_PREFIX, PROPERTY_PREFIX, judgement_query
+from usage_analytics.enrichment.judgement_query import FIELD_PREFIX, MOST_TEXT, PROPERTY_PREFIX, judgement_query
 from usage_analytics.enrichment.pseudonyms import pseudonymise
 from usage_analytics.enrichment.scanning import scanner
 from usage_analytics.lake.pieces import spans, text_bytes
 from usage_analytics.trading_calendar import TradingCalendar
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SQL_BYTES = 16 * 2**20  # of messages in one query, which takes some twenty times as much memory
+SQL_BYTES = 4 * 2**20  # of messages in one query, which takes some twenty times as much memory
 
 Place = dict[str, str | int]  # topic and Kafka partition
 USER, USER_ID = "user", "user_id"  # in the mapping, and among usage events
@@ -142,6 +142,7 @@ class Judge:
             "missing_field": f"{name} is missing: {found or 'nothing'} at {place}",
             "wrong_type": f"{name} at {place}: expected {wanted}, found {found}",
             "broken_check": f"what the mapping asks of {name} does not hold: found {found or 'nothing'} there",
+            "too_large": f"the mapping reads {found} bytes of text from it; a usage event holds at most {MOST_TEXT:,}",
             "absurd_time": f"{name} {found} is before {self._mapping.earliest} or far after Kafka received the message",
             "no_trading_day": f"{name} {found} is in no trading day known of {self._calendar.clock.exchange}",
         }[reason]

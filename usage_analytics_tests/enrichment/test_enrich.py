@@ -83,6 +83,17 @@ def test_a_good_message_becomes_a_usage_event(memory_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("changes", [{"properties": {"p": "x" * 150_000}}, {"event_id": "x" * 150_000 + '"'}])
+def test_a_message_too_large_for_the_warehouse_is_a_dead_letter(changes: dict[str, Any], memory_path: Path) -> None:
+    # DuckDB holds 2,048 rows at once: of 4 MB each, they would make every load of their window fail.
+    large = message(**changes)
+    events, [letter] = outcome(memory_path, message(extra="x" * 150_000), large, message())
+    assert [event["kafka_offset"] for event in events] == [0, 2]
+    assert (letter["reason"], letter["field"], letter["value"]) == ("too_large", None, large)
+    assert letter["detail"].startswith("the mapping reads 150,0")
+    assert letter["detail"].endswith(" bytes of text from it; a usage event holds at most 131,072")
+
+
 def test_optional_fields_may_be_absent_or_null_and_the_default_steps_in(memory_path: Path) -> None:
     names = ("client_firm", "user_session", "action", "screen", "latency_ms", "properties")
     for folder, value in (("absent", ...), ("null", None)):
