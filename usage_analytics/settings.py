@@ -11,12 +11,15 @@ from pathlib import Path
 
 from usage_analytics.contract import Mapping, load_mapping
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.offset_log import chunk_name
 from usage_analytics.ingestion.shares import MOST_SHARES
-from usage_analytics.lake.files import create_exclusive
+from usage_analytics.lake.files import create_exclusive, temporary_name
 from usage_analytics.trading_calendar import FIRST_DAY, TradingCalendar, TradingClock, trading_calendar
 
 PREFIX = "USAGE_ANALYTICS_"
 MOST = 1_000_000_000  # more than any machine's: whoever asks for more has mistyped
+# The longest name that is made of a topic's: of a chunk's file while it is written, with the largest Kafka partition.
+LONGEST_TOPIC = 255 - len(temporary_name(f"{chunk_name('', 2**31 - 1, 0)}.parquet"))
 # Settings of a Kafka client that users set by habit as KAFKA_SASL_USERNAME and the like; other KAFKA_ variables
 # (KAFKA_HOME, KAFKA_OPTS ...) belong to Kafka's own scripts and must not reach the client.
 KAFKA_CLIENT_PREFIXES = (
@@ -82,7 +85,7 @@ def load_settings(environment: Environment[str, str] | None = None) -> Settings:
     defaults = Settings(Path())
     return Settings(
         home=read.folder("HOME", ".usage_analytics"),
-        topic=read.text("TOPIC", defaults.topic),
+        topic=read.topic("TOPIC", defaults.topic),
         mapping_name=read.text("MAPPING", defaults.mapping_name),
         bootstrap_servers=_bootstrap_servers(env),
         kafka_client=_kafka_client(env),
@@ -203,6 +206,16 @@ class _Reader:
             return usable_home(Path(text).expanduser(), PREFIX + name)
         except RuntimeError:
             raise UserError(f"{PREFIX}{name} names a user whose home folder is not known, found {text!r}") from None
+
+    def topic(self, name: str, default: str) -> str:
+        text = self.text(name, default)
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", text) or text in (".", ".."):
+            what = "the name of a Kafka topic: letters, digits, '.', '_' and '-'"
+            raise UserError(f"{PREFIX}{name} is {what}, found {text[:40]!r}")
+        if len(text) > LONGEST_TOPIC:
+            why = f"has {len(text)} characters; names of files are made of it, so that {LONGEST_TOPIC} is the most"
+            raise UserError(f"{PREFIX}{name} {text[:40]!r}… {why}")
+        return text
 
     def day(self, name: str, default: date) -> date:
         text = self.text(name, default.isoformat())

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.offset_log import chunk_name
+from usage_analytics.lake.files import publish, temporary_beside
+from usage_analytics.lake.layout import Layout
 from usage_analytics.settings import PREFIX, SETTINGS_HELP, current_values, load_settings, pseudonym_key
 
 
@@ -66,6 +69,10 @@ def test_values_are_typed() -> None:
             "has '\\\\' in it, which Dagster or DuckDB would take for another folder; choose a path",
         ),
         ("HOME", "/data/\udcff", "has '\\udcff' in it"),
+        ("TOPIC", "a/b", "the name of a Kafka topic: letters, digits, '.', '_' and '-', found 'a/b'"),
+        ("TOPIC", "..", "the name of a Kafka topic: letters, digits, '.', '_' and '-', found '..'"),
+        ("TOPIC", "clicks\n", "the name of a Kafka topic"),
+        ("TOPIC", "x" * 171, "has 171 characters; names of files are made of it, so that 170 is the most"),
         ("HISTORY_START", "last year", "a day such as 2026-01-01, found 'last year'"),
     ],
 )
@@ -74,6 +81,15 @@ def test_a_wrong_setting_is_named(name: str, value: str, thing: str) -> None:
         load_settings({PREFIX + name: value})
     assert str(caught.value).startswith(PREFIX + name)
     assert thing in str(caught.value)
+
+
+def test_the_longest_topic_makes_names_that_a_file_system_takes(tmp_path: Path) -> None:
+    topic = load_settings({PREFIX + "TOPIC": "x" * 170}).topic
+    chunk = Layout(tmp_path, topic).usage_events("2026-11-23T1000", chunk_name(topic, 2**31 - 1, 2**63 - 1))
+    temporary = temporary_beside(chunk)
+    temporary.touch()
+    publish(temporary, chunk)
+    assert chunk.exists()
 
 
 def test_leading_zeros_are_read() -> None:
