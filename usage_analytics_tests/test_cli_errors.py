@@ -165,3 +165,11 @@ def test_a_home_whose_path_would_mean_another(
     home.mkdir()
     told = refusal(capfd, monkeypatch, *arguments, str(home))
     assert f"--home '{home}' has '%20' in it, which Dagster or DuckDB would take for another folder" in told
+
+
+@pytest.mark.parametrize("window", ["2026-11-23T1000", "2030-01-02T0900"])
+def test_a_window_in_which_nothing_landed_is_not_called_reconciled(
+    window: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = refusal(capfd, monkeypatch, "reconcile", "--window", window)
+    assert f"nothing of topic usage-messages has landed in window {window}; 'usage-analytics status" in told

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from usage_analytics import parts
+from usage_analytics.errors import UserError
 from usage_analytics.ingestion.accepted_loss import in_words
 from usage_analytics.ingestion.offset_log import ChunkRecord
 from usage_analytics.reconciliation.arrivals import COUNTED, HOUR_US, MINUTE_US, counts_by_arrival
@@ -17,6 +18,12 @@ from usage_analytics.settings import Settings
 def print_reconciliation(settings: Settings, windows: Sequence[str], by_minute: bool) -> bool:
     """Compare every message of windows at every hop, print what differs and the counts; whether nothing differs."""
     log, layout, warehouse = parts.offset_log(settings), parts.layout(settings), parts.warehouse(settings)
+    for window in windows:
+        if not log.of_window(window) and not reconcile_window(log, layout, warehouse, window).strays():
+            raise UserError(
+                f"nothing of topic {settings.topic} has landed in window {window}; "
+                "'usage-analytics status --windows 20' shows windows that it has"
+            )
     records = _records(settings, windows)
     span = MINUTE_US if by_minute else HOUR_US
     arrivals = counts_by_arrival(records, layout, warehouse, span)
