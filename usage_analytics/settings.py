@@ -26,7 +26,9 @@ KAFKA_CLIENT_PREFIXES = (
     "SECURITY_", "SASL_", "SSL_", "ENABLE_SSL_", "CLIENT_", "SOCKET_", "CONNECTIONS_", "METADATA_MAX_AGE_",
     "MESSAGE_MAX_", "FETCH_", "COMPRESSION_",
 )  # fmt: skip
-MISREAD = re.compile(r"[?\\]|%[0-9A-Fa-f]{2}|[\ud800-\udfff]")  # the last: bytes that are not UTF-8
+SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
+SURROGATE = re.compile(r"[\ud800-\udfff]")  # so Python gives bytes of the environment that are not UTF-8
+MISREAD = re.compile(rf"[?\\]|%[0-9A-Fa-f]{{2}}|{SURROGATE.pattern}")
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,9 @@ def load_settings(environment: Environment[str, str] | None = None) -> Settings:
     for name in env:
         if name.startswith(PREFIX) and name not in known:
             raise UserError(f"{name} is not a setting (see: usage-analytics settings)")
+    for name in (*known, SERVERS, *_kafka_client_names(env)):
+        if SURROGATE.search(env.get(name, "")):  # its value is not shown: it may be a secret
+            raise UserError(f"{name} holds bytes that are not UTF-8 text")
     defaults = Settings(Path())
     return Settings(
         home=read.folder("HOME", ".usage_analytics"),
@@ -239,7 +244,7 @@ def _clock(read: _Reader) -> TradingClock:
 
 
 def _bootstrap_servers(env: Environment[str, str]) -> str | None:
-    servers = env.get("KAFKA_BOOTSTRAP_SERVERS") or None
+    servers = env.get(SERVERS) or None
     if servers is not None and any(sign in servers for sign in "=;"):  # it is shown everywhere, so not even here
         raise UserError(
             "KAFKA_BOOTSTRAP_SERVERS is a list such as broker-1:9092,broker-2:9092, found '=' or ';' in it: "
@@ -249,6 +254,10 @@ def _bootstrap_servers(env: Environment[str, str]) -> str | None:
 
 
 def _kafka_client(env: Environment[str, str]) -> tuple[tuple[str, str], ...]:
+    names = _kafka_client_names(env)
+    return tuple((n.removeprefix("KAFKA_").lower().replace("_", "."), env[n]) for n in names)
+
+
+def _kafka_client_names(env: Environment[str, str]) -> list[str]:
     names = [name for name in env if name.startswith("KAFKA_")]
-    chosen = [n for n in sorted(names) if n.removeprefix("KAFKA_").startswith(KAFKA_CLIENT_PREFIXES)]
-    return tuple((n.removeprefix("KAFKA_").lower().replace("_", "."), env[n]) for n in chosen)
+    return [n for n in sorted(names) if n.removeprefix("KAFKA_").startswith(KAFKA_CLIENT_PREFIXES)]

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from usage_analytics import cli
 from usage_analytics.ingestion import topics
@@ -173,3 +174,10 @@ def test_a_window_in_which_nothing_landed_is_not_called_reconciled(
 ) -> None:
     told = refusal(capfd, monkeypatch, "reconcile", "--window", window)
     assert f"nothing of topic usage-messages has landed in window {window}; 'usage-analytics status" in told
+
+
+@pytest.mark.parametrize("most", ["0", "1000001", "100000000000000000000"])
+def test_dead_letters_are_shown_up_to_a_number(most: str) -> None:
+    done = CliRunner().invoke(cli.app, ["dead-letters", "show", "--most", most])
+    assert done.exit_code == 2
+    assert "Invalid value for '--most'" in done.output

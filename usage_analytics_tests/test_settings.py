@@ -68,7 +68,7 @@ def test_values_are_typed() -> None:
             "/data/a\\b",
             "has '\\\\' in it, which Dagster or DuckDB would take for another folder; choose a path",
         ),
-        ("HOME", "/data/\udcff", "has '\\udcff' in it"),
+        ("HOME", "/data/\udcff", "holds bytes that are not UTF-8 text"),
         ("TOPIC", "a/b", "the name of a Kafka topic: letters, digits, '.', '_' and '-', found 'a/b'"),
         ("TOPIC", "..", "the name of a Kafka topic: letters, digits, '.', '_' and '-', found '..'"),
         ("TOPIC", "clicks\n", "the name of a Kafka topic"),
@@ -90,6 +90,16 @@ def test_the_longest_topic_makes_names_that_a_file_system_takes(tmp_path: Path) 
     temporary.touch()
     publish(temporary, chunk)
     assert chunk.exists()
+
+
+@pytest.mark.parametrize(
+    "name", [PREFIX + "PSEUDONYM_KEY", PREFIX + "TOPIC", "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_CLIENT_ID"]
+)
+def test_bytes_that_are_no_text_are_told_by_the_name_of_their_variable(name: str) -> None:
+    with pytest.raises(UserError) as told:
+        load_settings({name: "secret \udcff\udcfe of sixteen bytes"})
+    assert str(told.value) == f"{name} holds bytes that are not UTF-8 text"
+    assert load_settings({"KAFKA_OPTS": "\udcff"}).kafka_client == ()  # Kafka's own scripts', not read here
 
 
 def test_leading_zeros_are_read() -> None:
