@@ -106,7 +106,8 @@ class Judge:
         columns = [f"c{number}" for number in range(len(names))]  # a property may be named as a word of SQL
         self._connection.register("picked", pa.table([good.column("properties"), *picked], ["whole", *columns]))
         pairs = ", ".join(f"'{name}', {column}" for name, column in zip(names, columns, strict=True))
-        query = f"SELECT json_merge_patch(coalesce(whole, '{{}}'), json_object({pairs})) AS p FROM picked"
+        there = f"json_merge_patch('{{}}', json_object({pairs}))"  # less the nulls, which would take out what whole has
+        query = f"SELECT json_merge_patch(coalesce(whole, '{{}}'), {there}) AS p FROM picked"
         return self._connection.sql(query).to_arrow_table().column("p").combine_chunks()
 
     def _property(self, column: pa.ChunkedArray, mapped: MappedField) -> pa.Array:

@@ -251,6 +251,16 @@ def test_any_name_of_a_property_works(name: str, memory_path: Path) -> None:
     assert json.loads(event["properties"]) == {"ticker": "IBM", name: "rates", "other": "4"}
 
 
+@pytest.mark.parametrize("unusual", ["", '"'])  # an escape is left to the SQL
+def test_a_pick_that_is_not_there_leaves_what_the_message_has_of_its_name(unusual: str, memory_path: Path) -> None:
+    picks = 'all_of = "/properties"\nz = "/z"\nn = { pointer = "/n", kind = "number" }'
+    own = {"z": 7, "n": "own", "k": {"deep": None}}
+    messages = [message(properties=own, **more, screen=unusual) for more in ({}, {"z": None}, {"z": "picked", "n": 2})]
+    events, _ = outcome(memory_path, *messages, message(properties=...), mapping=mapping_of(properties=picks))
+    found = [json.loads(event["properties"]) for event in events]
+    assert found == [own, own, {**own, "z": "picked", "n": 2.0}, {}]
+
+
 def test_same_chunk_gives_the_same_bytes_whatever_the_batches(memory_path: Path) -> None:
     values = [message(event_id=str(n)) if n % 7 else b"broken" for n in range(200)]
     written = []
