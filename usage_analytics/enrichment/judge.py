@@ -18,7 +18,7 @@ from usage_analytics.lake.pieces import spans, text_bytes
 from usage_analytics.trading_calendar import TradingCalendar
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SQL_BYTES = 4 * 2**20  # of messages in one query, which takes some twenty times as much memory
+SQL_BYTES = 8 * 2**20  # of messages in one query, which takes some twenty times as much memory
 
 Place = dict[str, str | int]  # topic and Kafka partition
 USER, USER_ID = "user", "user_id"  # in the mapping, and among usage events
