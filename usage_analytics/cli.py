@@ -15,7 +15,7 @@ from usage_analytics.cli_losses import accept_loss_command, rebuild_offset_recor
 from usage_analytics.cli_options import Windows, chosen_windows
 from usage_analytics.cli_simulate import simulate_command
 from usage_analytics.errors import UserError
-from usage_analytics.settings import load_settings
+from usage_analytics.settings import load_settings, usable_home
 
 # Commands are listed in the order in which they are added: those that people need first.
 app = typer.Typer(
@@ -69,7 +69,7 @@ def ui(
         raise UserError(f"--home {home} is not a folder; 'usage-analytics demo --home {home}' would make one")
     settings = load_settings()
     if home is not None:
-        settings = replace(settings, home=home.absolute())
+        settings = replace(settings, home=usable_home(home, "--home"))
     parts.refuse_unless_enrichable(settings)  # rather told now than after messages have landed
     serve_ui(settings.home, port)
 

@@ -89,4 +89,4 @@ def enriched_reader(settings: Settings) -> EnrichedReader:
 
 def warehouse(settings: Settings, wait_s: float = 60.0) -> Warehouse:
     """The column store; a person who asks it something waits so long for another process that has it."""
-    return DuckDBWarehouse(settings.warehouse, wait_s)
+    return DuckDBWarehouse(settings.warehouse, wait_s, f"{settings.warehouse_memory}MB")

@@ -3,6 +3,7 @@
 import json
 
 from usage_analytics.contract import MappedField, Mapping
+from usage_analytics.enrichment.judgement_query import MOST_TEXT
 
 # What DuckDB's json_type answers, in the words of a mapping.
 WORDS = {
@@ -29,6 +30,9 @@ def detail(mapping: Mapping, exchange: str, reason: str, name: str, found: str |
         "missing_field": lambda: f"{name} is missing: {found or 'nothing'} at {place}",
         "wrong_type": lambda: f"{name} at {place}: {_wrong_type(mapping, mapped, _worded(found))}",
         "broken_check": lambda: f"what the mapping asks of {name} does not hold: found {_worded(found)} there",
+        "too_large": lambda: (
+            f"the mapping reads {found} bytes of text from it; a usage event holds at most {MOST_TEXT:,}"
+        ),
         "absurd_time": lambda: f"{name} {found}{_other_unit(mapping, found)}",
         "no_trading_day": lambda: f"{name} {found} is in no trading day known of {exchange}",
     }

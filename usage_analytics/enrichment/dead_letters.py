@@ -11,7 +11,7 @@ from usage_analytics.lake.layout import Layout
 
 REASONS = (
     "empty_message", "not_utf8", "not_json", "not_an_object", "missing_field", "wrong_type", "absurd_time",
-    "no_trading_day", "broken_check",
+    "no_trading_day", "broken_check", "too_large",
 )  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def all_letters(layout: Layout, windows: Iterable[WindowLetters]) -> pl.LazyFram
     frames = []
     for each in windows:
         paths = [layout.dead_letters(each.window, c.record.name) for c in each.chunks if c.dead_letters]
-        frames.append(pl.scan_parquet(paths).with_columns(window=pl.lit(each.window)))
+        frames.append(pl.scan_parquet(paths, glob=False).with_columns(window=pl.lit(each.window)))
     return pl.concat(frames)
 
 

@@ -1,6 +1,6 @@
 """Judges messages: those that keep the contract become typed, pseudonymised usage events, all others dead letters."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -15,10 +15,11 @@ from usage_analytics.enrichment.enriched_chunk import DEAD_LETTER_SCHEMA, EVENT_
 from usage_analytics.enrichment.judgement_query import FIELD_PREFIX, PROPERTY_PREFIX, judgement_query
 from usage_analytics.enrichment.pseudonyms import pseudonymise
 from usage_analytics.enrichment.scanning import scanner
+from usage_analytics.lake.pieces import spans, text_bytes
 from usage_analytics.trading_calendar import TradingCalendar
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SQL_BYTES = 16 * 2**20  # of messages in one query, which takes some twenty times as much memory
+SQL_BYTES = 8 * 2**20  # of messages in one query, which takes some twenty times as much memory
 
 Place = dict[str, str | int]  # topic and Kafka partition
 USER, USER_ID = "user", "user_id"  # in the mapping, and among usage events
@@ -61,8 +62,8 @@ class Judge:
             plain = plain.append_column("properties", pa.nulls(plain.num_rows, pa.string()))
         return plain, batch.filter(pa.array(left))
 
-    def by_sql(self, batch: pa.RecordBatch) -> pa.Table:
-        self._connection.register("messages", pa.Table.from_batches([batch]))
+    def by_sql(self, batch: pa.Table) -> pa.Table:
+        self._connection.register("messages", batch)
         judged = self._connection.sql(self._query).to_arrow_table().combine_chunks()
         if judged.num_rows != batch.num_rows:
             raise RuntimeError(f"judged {judged.num_rows} of {batch.num_rows} messages: rows would shift")
@@ -106,7 +107,8 @@ class Judge:
         columns = [f"c{number}" for number in range(len(names))]  # a property may be named as a word of SQL
         self._connection.register("picked", pa.table([good.column("properties"), *picked], ["whole", *columns]))
         pairs = ", ".join(f"'{name}', {column}" for name, column in zip(names, columns, strict=True))
-        query = f"SELECT json_merge_patch(coalesce(whole, '{{}}'), json_object({pairs})) AS p FROM picked"
+        there = f"json_merge_patch('{{}}', json_object({pairs}))"  # less the nulls, which would take out what whole has
+        query = f"SELECT json_merge_patch(coalesce(whole, '{{}}'), {there}) AS p FROM picked"
         return self._connection.sql(query).to_arrow_table().column("p").combine_chunks()
 
     def _property(self, column: pa.ChunkedArray, mapped: MappedField) -> pa.Array:
@@ -165,20 +167,11 @@ class Judging:
 
     def _settle(self) -> None:
         # What the scanner leaves is gathered until it is worth a query, and large messages are not put into one.
-        for messages in _sliced(pa.concat_batches(self._doubtful)):
+        doubtful = pa.Table.from_batches(self._doubtful)
+        for start, end in spans(text_bytes(doubtful.select(["value"])), SQL_BYTES):
+            messages = doubtful.slice(start, end - start).combine_chunks()
             judged = self.judge.by_sql(messages)
             is_good = pc.is_null(judged.column("reason"))
             self._late_events.append(self.judge.events(judged.filter(is_good), self.place))
             self._letters.append(self.judge.dead_letters(judged.filter(pc.invert(is_good)), self.place))
         self._doubtful = []
-
-
-def _sliced(messages: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The messages in pieces of at most `SQL_BYTES`, or of one message."""
-    lengths = pc.fill_null(pc.binary_length(messages.column("value")), 0).to_numpy(zero_copy_only=False)
-    ends, start = np.cumsum(lengths, dtype=np.int64), 0
-    while start < messages.num_rows:
-        before = ends[start - 1] if start else 0
-        end = max(start + 1, int(np.searchsorted(ends, before + SQL_BYTES, side="right")))
-        yield messages.slice(start, end - start)
-        start = end

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from usage_analytics.contract import MappedField, Mapping
-from usage_analytics.enrichment.judgement_query import FIELD_PREFIX, LATEST_US, PROPERTY_PREFIX
+from usage_analytics.enrichment.judgement_query import FIELD_PREFIX, LATEST_US, MOST_TEXT, PROPERTY_PREFIX
 from usage_analytics.native import compiled_piece
 from usage_analytics.trading_calendar import TradingCalendar
 
@@ -98,6 +98,7 @@ class Scanner:
         rows = row[:taken]
         starts, lengths, numbers, times = (a[:, :taken] for a in (starts, lengths, numbers, times))
         credible = self._credible(batch, rows, times[self._event_time])
+        credible &= np.maximum(lengths, 0).sum(0, np.int64) <= MOST_TEXT
         if not credible.all():  # why not, the SQL says
             rows = rows[credible]
             starts, lengths, numbers, times = (a[:, credible] for a in (starts, lengths, numbers, times))

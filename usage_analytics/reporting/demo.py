@@ -21,7 +21,7 @@ from usage_analytics.reporting.model import print_evaluation
 from usage_analytics.reporting.simulation import shown_progress
 from usage_analytics.reporting.status import hop_totals
 from usage_analytics.reporting.terminal import CONSOLE, print_table, progress
-from usage_analytics.settings import PREFIX, Settings, load_settings, pseudonym_key
+from usage_analytics.settings import PREFIX, Settings, load_settings, pseudonym_key, usable_home
 from usage_analytics.simulation.catalogue import MINI_APPS, PERSONAS
 from usage_analytics.simulation.into_kafka import into_kafka
 from usage_analytics.simulation.labels import Totals
@@ -33,7 +33,7 @@ MARKER = "DEMO"  # the file that says that a folder is a demo's to empty
 def run_demo(home: Path, messages: int) -> None:
     """Empty the demo's folder, run one trading day of so many messages through the graph, print the result."""
     started = time.monotonic()
-    home = home.absolute()
+    home = usable_home(home, "--home")
     _refuse_foreign(home)
     with alone_in(home, f"usage-analytics demo (process {os.getpid()})"):
         _empty(home)

@@ -21,6 +21,12 @@ from usage_analytics.settings import Settings
 def print_reconciliation(settings: Settings, windows: Sequence[str], by_minute: bool) -> bool:
     """Compare every message of windows at every hop, print what differs and the counts; whether nothing differs."""
     log, layout, warehouse = parts.offset_log(settings), parts.layout(settings), parts.warehouse(settings)
+    for window in windows:
+        if not log.of_window(window) and not reconcile_window(log, layout, warehouse, window).strays():
+            raise UserError(
+                f"nothing of topic {settings.topic} has landed in window {window}; "
+                "'usage-analytics status --windows 20' shows windows that it has"
+            )
     records = _records(settings, windows)
     span = MINUTE_US if by_minute else HOUR_US
     arrivals = counts_by_arrival(records, layout, warehouse, span)

@@ -83,6 +83,17 @@ def test_a_good_message_becomes_a_usage_event(memory_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("changes", [{"properties": {"p": "x" * 150_000}}, {"event_id": "x" * 150_000 + '"'}])
+def test_a_message_too_large_for_the_warehouse_is_a_dead_letter(changes: dict[str, Any], memory_path: Path) -> None:
+    # DuckDB holds 2,048 rows at once: of 4 MB each, they would make every load of their window fail.
+    large = message(**changes)
+    events, [letter] = outcome(memory_path, message(extra="x" * 150_000), large, message())
+    assert [event["kafka_offset"] for event in events] == [0, 2]
+    assert (letter["reason"], letter["field"], letter["value"]) == ("too_large", None, large)
+    assert letter["detail"].startswith("the mapping reads 150,0")
+    assert letter["detail"].endswith(" bytes of text from it; 131,072 is the most of an event")
+
+
 def test_optional_fields_may_be_absent_or_null_and_the_default_steps_in(memory_path: Path) -> None:
     names = ("client_firm", "user_session", "action", "screen", "latency_ms", "properties")
     for folder, value in (("absent", ...), ("null", None)):
@@ -264,6 +275,16 @@ def test_any_name_of_a_property_works(name: str, memory_path: Path) -> None:
     mapping = mapping_of(properties=f'{name} = "/desk"\nother = {{ pointer = "/n" }}\nall_of = "/properties"')
     [event], _ = outcome(memory_path, message(desk="rates", n=4), mapping=mapping)
     assert json.loads(event["properties"]) == {"ticker": "IBM", name: "rates", "other": "4"}
+
+
+@pytest.mark.parametrize("unusual", ["", '"'])  # an escape is left to the SQL
+def test_a_pick_that_is_not_there_leaves_what_the_message_has_of_its_name(unusual: str, memory_path: Path) -> None:
+    picks = 'all_of = "/properties"\nz = "/z"\nn = { pointer = "/n", kind = "number" }'
+    own = {"z": 7, "n": "own", "k": {"deep": None}}
+    messages = [message(properties=own, **more, screen=unusual) for more in ({}, {"z": None}, {"z": "picked", "n": 2})]
+    events, _ = outcome(memory_path, *messages, message(properties=...), mapping=mapping_of(properties=picks))
+    found = [json.loads(event["properties"]) for event in events]
+    assert found == [own, own, {**own, "z": "picked", "n": 2.0}, {}]
 
 
 def test_same_chunk_gives_the_same_bytes_whatever_the_batches(memory_path: Path) -> None:

@@ -14,6 +14,7 @@ from usage_analytics.contract import Mapping, load_mapping, parse_mapping
 from usage_analytics.enrichment import judge as judge_module
 from usage_analytics.enrichment import scanning
 from usage_analytics.enrichment.judge import Judge
+from usage_analytics.enrichment.judgement_query import MOST_TEXT
 from usage_analytics.ingestion.chunk_file import RAW_SCHEMA
 from usage_analytics.trading_calendar import trading_calendar
 
@@ -99,6 +100,11 @@ def test_plain_messages_are_taken() -> None:
         message(event_time="2026-11-23T09:59:00.25-05:00"), message(extra={"deep": [[[{"x": "\\ \" ü"}]]]}),
     ]  # fmt: skip
     assert assert_the_same(CONTRACT, *values) == len(values)
+
+
+def test_messages_about_as_large_as_may_be_are_judged_alike() -> None:
+    sizes = [MOST_TEXT - 100, *range(MOST_TEXT - 40, MOST_TEXT - 30), MOST_TEXT + 1]
+    assert assert_the_same(CONTRACT, *(message(properties={"p": "x" * size}) for size in sizes)) > 0
 
 
 @pytest.mark.parametrize("field", ["event_id", "event_time", "user", "mini_app", "action", "latency_ms", "properties"])
