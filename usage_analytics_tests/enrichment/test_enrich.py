@@ -91,7 +91,7 @@ def test_a_message_too_large_for_the_warehouse_is_a_dead_letter(changes: dict[st
     assert [event["kafka_offset"] for event in events] == [0, 2]
     assert (letter["reason"], letter["field"], letter["value"]) == ("too_large", None, large)
     assert letter["detail"].startswith("the mapping reads 150,0")
-    assert letter["detail"].endswith(" bytes of text from it; 131,072 is the most of an event")
+    assert letter["detail"].endswith(" bytes of text from it; a usage event holds at most 131,072")
 
 
 def test_optional_fields_may_be_absent_or_null_and_the_default_steps_in(memory_path: Path) -> None:
