@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 DEMO_HOME ?= .usage_analytics_demo
 MESSAGES ?= 1000000
+PORT ?= 3000
 TIMES ?= 1
 TESTS_NEED := With Java and Maven the first run fetches Apache Kafka, 44 MB, by Maven: into .usage_analytics_kafka and ~/.m2. \
 What is missing skips its tests: their reasons stand at the end, before DuckDB tells of leaks at its exit (harmless).
@@ -18,8 +19,8 @@ help: ## Show this list
 demo: $(VENV)/.installed ## Run one trading day through the whole chain, in a folder of its own
 	$(BIN)/usage-analytics demo --home $(DEMO_HOME) --messages $(MESSAGES)
 
-ui: $(VENV)/.installed ## Open the Dagster UI on what the demo left
-	$(BIN)/usage-analytics ui --home $(DEMO_HOME)
+ui: $(VENV)/.installed ## Open the Dagster UI on what the demo left (PORT=3001: on another port)
+	$(BIN)/usage-analytics ui --home $(DEMO_HOME) --port $(PORT)
 
 test: $(VENV)/.installed-dev ## Check style and types, run the everyday tests (5 to 10 minutes)
 	@echo "5 to 10 minutes on 2 cores, two tests at a time. $(TESTS_NEED)"

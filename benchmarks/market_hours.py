@@ -33,7 +33,7 @@ from usage_analytics import parts
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 from usage_analytics.ingestion.topics import create_topic
 from usage_analytics.orchestration.instance import dagster_home
-from usage_analytics.reporting.status import messages_waiting
+from usage_analytics.reporting.kafka_status import messages_waiting
 from usage_analytics.settings import PREFIX, Settings, load_settings
 from usage_analytics.simulation.run import simulate
 from usage_analytics.simulation.scenario import Scenario

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
@@ -14,8 +15,9 @@ from usage_analytics.cli_losses import accept_loss_command, rebuild_offset_recor
 from usage_analytics.cli_options import Windows, chosen_windows
 from usage_analytics.cli_simulate import simulate_command
 from usage_analytics.errors import UserError
-from usage_analytics.settings import PREFIX, SETTINGS_HELP, load_settings
+from usage_analytics.settings import load_settings, usable_home
 
+# Commands are listed in the order in which they are added: those that people need first.
 app = typer.Typer(
     help="From a Kafka offset to a recommendation. Settings come from the environment: see 'usage-analytics settings'.",
     no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
@@ -25,9 +27,6 @@ broker = typer.Typer(
 )
 app.add_typer(broker, name="broker", no_args_is_help=True)
 app.add_typer(dead_letters_app, name="dead-letters", no_args_is_help=True)
-app.command("simulate")(simulate_command)
-app.command("accept-loss")(accept_loss_command)
-app.command("rebuild-offset-records")(rebuild_offset_records_command)
 
 
 def main() -> None:
@@ -55,6 +54,42 @@ def demo(
     from usage_analytics.reporting.demo import run_demo
 
     run_demo(home, messages)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the Dagster UI.")] = 3000,
+    home: Annotated[Path | None, typer.Option(help="Folder to look at (default: USAGE_ANALYTICS_HOME).")] = None,
+) -> None:
+    """Open the Dagster UI, with the daemon that runs sensors and schedules."""
+    from usage_analytics import parts
+    from usage_analytics.orchestration.ui import serve_ui
+
+    if home is not None and not home.is_dir():
+        raise UserError(f"--home {home} is not a folder; 'usage-analytics demo --home {home}' would make one")
+    settings = load_settings()
+    if home is not None:
+        settings = replace(settings, home=usable_home(home, "--home"))
+    parts.refuse_unless_enrichable(settings)  # rather told now than after messages have landed
+    serve_ui(settings.home, port)
+
+
+@app.command()
+def status(
+    windows: Annotated[int, typer.Option(min=1, help="How many windows to show.")] = 5,
+    everything: Annotated[bool, typer.Option("--all", help="Add the total of all windows; reads all history.")] = False,
+) -> None:
+    """Show what waits on Kafka, what is in the lake and the warehouse, and whether the counts agree.
+
+    Exit code 1: something is the matter between them, and a sentence says what to do.
+    Exit code 2: Kafka or the warehouse cannot be asked.
+    A window that does not balance is no such matter until half an hour after its end: it may be loading. Nor is it one
+    that Kafka deletes what waits within six hours; within one hour, it is.
+    """
+    from usage_analytics.reporting.status import print_status
+
+    if not print_status(load_settings(), windows, everything):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -96,46 +131,6 @@ def produce(
     CONSOLE.print(f"{sent:,} messages are on Kafka at {client['bootstrap.servers']}, topic {settings.topic}")
 
 
-@app.command()
-def status(
-    windows: Annotated[int, typer.Option(min=1, help="How many windows to show.")] = 5,
-    everything: Annotated[bool, typer.Option("--all", help="Add the total of all windows; reads all history.")] = False,
-) -> None:
-    """Show what waits on Kafka, what is in the lake and the warehouse, and whether the counts agree.
-
-    Exit code 1: something is the matter between them, and a sentence says what to do.
-    Exit code 2: Kafka or the warehouse cannot be asked.
-    A window that does not balance is no such matter by itself: it may be loading.
-    """
-    from usage_analytics.reporting.status import print_status
-
-    if not print_status(load_settings(), windows, everything):
-        raise typer.Exit(1)
-
-
-@app.command()
-def reconcile(
-    window: Windows = None,
-    by_minute: Annotated[bool, typer.Option("--minutes", help="Count by minute of arrival instead of hour.")] = False,
-    against_kafka: Annotated[bool, typer.Option("--against-kafka", help="Also read the messages again from Kafka, as "
-                             "far as it still has them: which does raw lack, or hold otherwise?")] = False,
-) -> None:  # fmt: skip
-    """Compare every message at every hop: which offsets were lost or doubled, and where; exit code 1 if any.
-
-    Reads the offsets of all chunks of the windows, so all history may take minutes. While a run is at work, what it has
-    landed and not yet loaded shows as lost. Arrival is Kafka's timestamp: by default, the producer's clock.
-    """
-    from usage_analytics.reporting.reconciliation import print_comparison_with_kafka, print_reconciliation
-
-    settings = load_settings()
-    windows = chosen_windows(settings, window)
-    agrees = print_reconciliation(settings, windows, by_minute)
-    if against_kafka:
-        agrees = print_comparison_with_kafka(settings, windows) and agrees
-    if not agrees:
-        raise typer.Exit(1)
-
-
 @app.command("next")
 def next_(
     asked: Annotated[list[str], typer.Argument(metavar="USER|MINI-APP", help="A user's identifier, or mini-apps, "
@@ -157,6 +152,9 @@ def next_(
     print_table(f"{who}{' > '.join(answer.context)} (plan of {answer.trading_day})", columns, rows)
 
 
+app.command("simulate")(simulate_command)
+
+
 @app.command()
 def evaluate(
     split_property: Annotated[str | None, typer.Option(help="Hold out instead the events whose whole number under "
@@ -173,8 +171,14 @@ def evaluate(
     settings = load_settings()
     warehouse = parts.warehouse(settings)
     if split_property is None:
-        evaluation, held_out = judge(warehouse.transition_counts()), OWN_FOLDS
+        counts = warehouse.transition_counts()
+        evaluation, held_out = judge(counts), OWN_FOLDS
         why = f"the marts in {settings.warehouse} hold too few users; load more events and materialize app_transitions"
+        if counts.is_empty():
+            why = (
+                f"no trading day has marts in {settings.warehouse} yet: once events are loaded, the close of their "
+                "trading day makes them, or you do: materialize user_sessions and app_transitions of it"
+            )
     else:
         if not split_property.isprintable():
             raise UserError(f"--split-property is the name of a property, found {split_property!r}")
@@ -187,31 +191,45 @@ def evaluate(
 
 
 @app.command()
-def ui(
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the Dagster UI.")] = 3000,
-    home: Annotated[Path | None, typer.Option(help="Folder to look at (default: USAGE_ANALYTICS_HOME).")] = None,
-) -> None:
-    """Open the Dagster UI, with the daemon that runs sensors and schedules."""
-    from usage_analytics.orchestration.ui import serve_ui
+def reconcile(
+    window: Windows = None,
+    by_minute: Annotated[bool, typer.Option("--minutes", help="Count by minute of arrival instead of hour.")] = False,
+    against_kafka: Annotated[bool, typer.Option("--against-kafka", help="Also read the messages again from Kafka, as "
+                             "far as it still has them: which does raw lack, or hold otherwise?")] = False,
+) -> None:  # fmt: skip
+    """Compare every message at every hop: which offsets were lost or doubled, and where; exit code 1 if any.
 
-    if home is not None and not home.is_dir():
-        raise UserError(f"--home {home} is not a folder; 'usage-analytics demo --home {home}' would make one")
-    serve_ui(home.absolute() if home else load_settings().home, port)
+    Without --window, Kafka is also asked whether it deleted messages before they were landed (exit code 1 too).
+    Reads the offsets of all chunks of the windows, so all history may take minutes. While a run is at work, what it has
+    landed and not yet loaded shows as lost. Arrival is Kafka's timestamp: by default, the producer's clock.
+    """
+    from usage_analytics.reporting.reconciliation import (
+        print_comparison_with_kafka,
+        print_reconciliation,
+        print_unlanded_losses,
+    )
+
+    settings = load_settings()
+    windows = chosen_windows(settings, window)
+    agrees = print_reconciliation(settings, windows, by_minute)
+    if not windows:
+        agrees = print_unlanded_losses(settings) and agrees
+    if against_kafka:
+        agrees = print_comparison_with_kafka(settings, windows) and agrees
+    if not agrees:
+        raise typer.Exit(1)
+
+
+app.command("accept-loss")(accept_loss_command)
+app.command("rebuild-offset-records")(rebuild_offset_records_command)
 
 
 @app.command()
 def settings() -> None:
-    """List the settings, all environment variables, with what each is now."""
-    from usage_analytics.reporting.terminal import print_table
-    from usage_analytics.settings import current_values
+    """List the settings, all environment variables, with what each is now, and whether the pieces in C are in use."""
+    from usage_analytics.reporting.settings import print_settings
 
-    values = current_values()
-    rows = [(PREFIX + name, values[name], meaning) for name, meaning in SETTINGS_HELP.items()]
-    rows.append(
-        ("KAFKA_BOOTSTRAP_SERVERS", values["KAFKA_BOOTSTRAP_SERVERS"], "the cluster; unset: the embedded broker")
-    )
-    rows.append(("KAFKA_SASL_…, KAFKA_SSL_…, KAFKA_SECURITY_PROTOCOL", "", "passed to librdkafka as sasl.… and so on"))
-    print_table("Settings", ("variable", "value", "what it is"), rows)
+    print_settings()
 
 
 @app.command()

@@ -14,7 +14,7 @@ dead_letters_app = typer.Typer(
 
 @dead_letters_app.command("list")
 def list_(window: Windows = None) -> None:
-    """Count them by reason and field."""
+    """Count them by reason and field; the words on the first of each may quote from it, so hold personal data."""
     from usage_analytics.reporting.dead_letters import print_reasons
 
     settings = load_settings()
@@ -27,7 +27,7 @@ def show(
     reason: Annotated[str | None, typer.Option(help="Only of this reason, such as missing_field.")] = None,
     at: Annotated[str | None, typer.Option(help="Only the one at this Kafka partition and offset, such as 3:120045.")]
     = None,
-    most: Annotated[int, typer.Option("--most", min=1, help="At most so many.")] = 10,
+    most: Annotated[int, typer.Option("--most", min=1, max=1_000_000, help="At most so many.")] = 10,
 ) -> None:  # fmt: skip
     """Print single ones: Kafka position, the reason in words, and the message, which may hold personal data."""
     from usage_analytics.reporting.dead_letters import position_of, print_letters

@@ -13,7 +13,7 @@ from usage_analytics.settings import load_settings
 def accept_loss_command(
     kafka_partition: Annotated[int, typer.Option(help="Kafka partition that lost messages.")],
     start: Annotated[int, typer.Option("--from", help="First lost offset.")],
-    end: Annotated[int, typer.Option("--to", help="The offset after the last lost one.")],
+    end: Annotated[int, typer.Option("--to", help="First offset that is kept: the one after the last lost one.")],
     reason: Annotated[str, typer.Option(help="Why; kept in the lake.")] = "Kafka deleted them before they were landed",
     yes: Annotated[bool, typer.Option("--yes", help="Do it; else only say what would be done.")] = False,
 ) -> None:

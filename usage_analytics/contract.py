@@ -14,12 +14,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from usage_analytics.contract_checks import Check, parse_check
+from usage_analytics.contract_checks import Check, parse_check, refuse_bad_escape
 from usage_analytics.errors import UserError
 
 KINDS = ("string", "scalar", "number", "instant")
 TIME_FORMATS = ("iso8601", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns")
 OTHERWISE = {"event_id": "position", "event_time": "received"}  # what Kafka knows of a message that lacks them
+MOST_TOLERANCE_S = 30 * 366 * 86_400  # any event time that has a trading day; much more overflows in microseconds
 SHIPPED = ("usage_event", "wikipedia_app_events")
 
 
@@ -212,6 +213,7 @@ def _check_pointer(pointer: Any, where: str) -> None:
     # DuckDB reads a text that does not start with / as its own path language, where * would match many values.
     if not isinstance(pointer, str) or not pointer.startswith("/") or len(pointer) < 2:
         raise UserError(f'mapping {where}: {pointer!r} is not a JSON pointer such as "/user/id"')
+    refuse_bad_escape(pointer, where)
 
 
 def _time_rules(entry: dict[str, Any], place: str) -> dict[str, Any]:
@@ -235,6 +237,8 @@ def _time_rules(entry: dict[str, Any], place: str) -> dict[str, Any]:
     tolerance = entry.get("future_tolerance_s", Mapping.future_tolerance_s)
     if not isinstance(tolerance, int) or isinstance(tolerance, bool) or tolerance < 0:
         raise UserError(f"mapping {where}: future_tolerance_s is a number of seconds, found {tolerance!r}")
+    if tolerance > MOST_TOLERANCE_S:
+        raise UserError(f"mapping {where}: future_tolerance_s is at most {MOST_TOLERANCE_S:,} (30 years)")
     rules = {"time_format": time_format, "timezone": timezone, "earliest": earliest}
     return {**rules, "future_tolerance_s": tolerance}
 

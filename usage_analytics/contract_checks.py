@@ -5,11 +5,13 @@ a list. Values that are not there keep it, unless it is ``required``.
 """
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 from usage_analytics.errors import UserError
 
+LARGEST = sys.float_info.max
 TYPES = ("string", "whole", "number", "boolean", "object", "list", "null")
 ASKED: dict[str, type | tuple[type, ...]] = {
     "at": str, "required": bool, "absent": bool, "type": (str, list), "pattern": str, "keys": str, "one_of": list,
@@ -53,6 +55,7 @@ def parse_check(entry: Any, where: str) -> Check:
     for pointer in (entry.get("at"), *when):
         if not isinstance(pointer, str) or not re.fullmatch(r'(/[^/"]+)+', pointer):
             raise UserError(f'mapping {where}: {pointer!r} is not a JSON pointer such as "/events/#/count"')
+        refuse_bad_escape(pointer, where)
     for pointer in when:
         if {"*", "#"} & set(pointer.split("/")):
             raise UserError(f"mapping {where}: when asks for one value, {pointer!r} may be many")
@@ -61,6 +64,9 @@ def parse_check(entry: Any, where: str) -> Check:
             raise UserError(f"mapping {where}: type is one or several of {', '.join(TYPES)}, found {name!r}")
     for name in ("pattern", "keys"):
         _refuse_bad_pattern(entry.get(name), name, where)
+    for name in ("least", "most"):
+        if not -LARGEST <= entry.get(name, 0) <= LARGEST:  # nan is not between either
+            raise UserError(f"mapping {where}: {name} is a finite number, found {str(entry[name])[:40]}")
     length = entry.get("length")
     if length is not None and (len(length) != 2 or not all(isinstance(end, int) for end in length)):
         raise UserError(f"mapping {where}: length is the least and the most, such as [1, 100], found {length!r}")
@@ -72,6 +78,13 @@ def parse_check(entry: Any, where: str) -> Check:
         entry.get("keys"), tuple(entry.get("one_of", ())), entry.get("least"), entry.get("most"),
         (length[0], length[1]) if length else None, tuple(when.items()),
     )  # fmt: skip
+
+
+def refuse_bad_escape(pointer: str, where: str) -> None:
+    """`UserError` where a ``~`` of a JSON pointer stands for nothing (RFC 6901): readers take it differently."""
+    if re.search("~(?![01])", pointer):
+        why = "has a ~ that is followed by neither 0 nor 1; write ~0 for ~ itself"
+        raise UserError(f"mapping {where}: {pointer!r} {why}")
 
 
 def _refuse_bad_pattern(pattern: str | None, name: str, where: str) -> None:

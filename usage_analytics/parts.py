@@ -2,16 +2,18 @@
 
 from typing import Any
 
+from usage_analytics.contract import load_mapping
 from usage_analytics.enrichment.enrich import Enricher
 from usage_analytics.enrichment.enriched_chunk import EnrichedReader
 from usage_analytics.enrichment.fingerprint import enrichment_fingerprint
+from usage_analytics.enrichment.kept_key import keep_key, refuse_another_key
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_landing import Limits
 from usage_analytics.ingestion.kafka_source import KafkaSource
 from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.ingestion.shares import EVERYTHING, Share
 from usage_analytics.lake.layout import Layout
-from usage_analytics.settings import Settings, pseudonym_key
+from usage_analytics.settings import Settings, pseudonym_key, whence_pseudonym_key
 from usage_analytics.warehouse.duckdb import DuckDBWarehouse
 from usage_analytics.warehouse.protocol import Warehouse
 
@@ -58,17 +60,33 @@ def limits(settings: Settings) -> Limits:
     )
 
 
+def lake_key(settings: Settings) -> bytes:
+    """The key of all pseudonyms; `UserError` if it is another one than the lake was enriched with."""
+    key = pseudonym_key(settings)
+    refuse_another_key(settings.lake, key, whence_pseudonym_key(settings))
+    return key
+
+
 def enricher(settings: Settings) -> Enricher:
-    return Enricher(
-        layout(settings), settings.mapping, settings.calendar, pseudonym_key(settings), settings.batch_messages
-    )
+    """What enriches chunks; the lake keeps which key it does that with, `UserError` if it has another one."""
+    key = pseudonym_key(settings)
+    keep_key(settings.lake, key, whence_pseudonym_key(settings))
+    return Enricher(layout(settings), settings.mapping, settings.calendar, key, settings.batch_messages)
+
+
+def refuse_unless_enrichable(settings: Settings) -> None:
+    """`UserError` where messages, once landed, could not be enriched under these settings; makes no home folder."""
+    if settings.pseudonym_key is not None or settings.bootstrap_servers is not None or settings.home.exists():
+        enriched_reader(settings)
+    else:  # the key would be made, and there will be one
+        load_mapping(settings.mapping_name)
 
 
 def enriched_reader(settings: Settings) -> EnrichedReader:
-    fingerprint = enrichment_fingerprint(settings.mapping, settings.calendar, pseudonym_key(settings))
+    fingerprint = enrichment_fingerprint(settings.mapping, settings.calendar, lake_key(settings))
     return EnrichedReader(layout(settings), fingerprint)
 
 
 def warehouse(settings: Settings, wait_s: float = 60.0) -> Warehouse:
     """The column store; a person who asks it something waits so long for another process that has it."""
-    return DuckDBWarehouse(settings.warehouse, wait_s)
+    return DuckDBWarehouse(settings.warehouse, wait_s, f"{settings.warehouse_memory}MB")

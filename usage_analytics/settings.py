@@ -1,6 +1,7 @@
 """Typed settings from the environment; the only place that reads it."""
 
 import os
+import re
 import secrets
 from collections.abc import Mapping as Environment
 from dataclasses import dataclass, field
@@ -10,18 +11,24 @@ from pathlib import Path
 
 from usage_analytics.contract import Mapping, load_mapping
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.offset_log import chunk_name
 from usage_analytics.ingestion.shares import MOST_SHARES
-from usage_analytics.lake.files import create_exclusive
+from usage_analytics.lake.files import create_exclusive, temporary_name
 from usage_analytics.trading_calendar import FIRST_DAY, TradingCalendar, TradingClock, trading_calendar
 
 PREFIX = "USAGE_ANALYTICS_"
 MOST = 1_000_000_000  # more than any machine's: whoever asks for more has mistyped
+# The longest name that is made of a topic's: of a chunk's file while it is written, with the largest Kafka partition.
+LONGEST_TOPIC = 255 - len(temporary_name(f"{chunk_name('', 2**31 - 1, 0)}.parquet"))
 # Settings of a Kafka client that users set by habit as KAFKA_SASL_USERNAME and the like; other KAFKA_ variables
 # (KAFKA_HOME, KAFKA_OPTS ...) belong to Kafka's own scripts and must not reach the client.
 KAFKA_CLIENT_PREFIXES = (
     "SECURITY_", "SASL_", "SSL_", "ENABLE_SSL_", "CLIENT_", "SOCKET_", "CONNECTIONS_", "METADATA_MAX_AGE_",
     "MESSAGE_MAX_", "FETCH_", "CHECK_CRCS", "COMPRESSION_",
 )  # fmt: skip
+SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
+SURROGATE = re.compile(r"[\ud800-\udfff]")  # so Python gives bytes of the environment that are not UTF-8
+MISREAD = re.compile(rf"[?\\]|%[0-9A-Fa-f]{{2}}|{SURROGATE.pattern}")
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Settings:
     batch_messages: int = 25_000
     parallel: int = 2
     shares: int = 1
+    warehouse_memory: int = 768
     pseudonym_key: bytes | None = field(default=None, repr=False)
     clock: TradingClock = field(default_factory=TradingClock)
     history_start: date = date(2025, 1, 1)
@@ -76,10 +84,13 @@ def load_settings(environment: Environment[str, str] | None = None) -> Settings:
     for name in env:
         if name.startswith(PREFIX) and name not in known:
             raise UserError(f"{name} is not a setting (see: usage-analytics settings)")
+    for name in (*known, SERVERS, *_kafka_client_names(env)):
+        if SURROGATE.search(env.get(name, "")):  # its value is not shown: it may be a secret
+            raise UserError(f"{name} holds bytes that are not UTF-8 text")
     defaults = Settings(Path())
     return Settings(
         home=read.folder("HOME", ".usage_analytics"),
-        topic=read.text("TOPIC", defaults.topic),
+        topic=read.topic("TOPIC", defaults.topic),
         mapping_name=read.text("MAPPING", defaults.mapping_name),
         bootstrap_servers=_bootstrap_servers(env),
         kafka_client=_kafka_client(env),
@@ -93,10 +104,25 @@ def load_settings(environment: Environment[str, str] | None = None) -> Settings:
         batch_messages=read.positive("BATCH_MESSAGES", defaults.batch_messages),
         parallel=read.positive("PARALLEL", defaults.parallel, most=64),
         shares=read.positive("SHARES", defaults.shares, most=MOST_SHARES),
+        warehouse_memory=read.positive("WAREHOUSE_MEMORY", defaults.warehouse_memory, least=768),
         pseudonym_key=env[PREFIX + "PSEUDONYM_KEY"].encode() if env.get(PREFIX + "PSEUDONYM_KEY") else None,
         clock=_clock(read),
         history_start=read.day("HISTORY_START", defaults.history_start),
     )
+
+
+def usable_home(home: Path, asked_by: str) -> Path:
+    """A home folder as an absolute path; `UserError`, naming who asked for it, where its path would mean another.
+
+    Dagster keeps its runs under a URL of the path, in which ? and %20 mean something else; DuckDB takes ? and a
+    backslash for signs of its own.
+    """
+    home = home.absolute()
+    found = MISREAD.search(str(home))
+    if found is not None:
+        why = "which Dagster or DuckDB would take for another folder; choose a path without it"
+        raise UserError(f"{asked_by} {str(home)!r} has {found[0]!r} in it, {why}")
+    return home
 
 
 def pseudonym_key(settings: Settings) -> bytes:
@@ -111,9 +137,18 @@ def pseudonym_key(settings: Settings) -> bytes:
         return settings.pseudonym_key
     if settings.bootstrap_servers is not None:
         raise UserError(f"{PREFIX}PSEUDONYM_KEY is not set; user identifiers are not stored without a secret key")
-    path = settings.home / "development_pseudonym_key"
+    path = _development_key(settings)
     create_exclusive(path, secrets.token_hex(32).encode(), mode=0o600)
     return path.read_bytes()
+
+
+def whence_pseudonym_key(settings: Settings) -> str:
+    """The variable, or the file, that the key of all pseudonyms comes from."""
+    return f"{_development_key(settings)}" if settings.pseudonym_key is None else f"{PREFIX}PSEUDONYM_KEY"
+
+
+def _development_key(settings: Settings) -> Path:
+    return settings.home / "development_pseudonym_key"
 
 
 SETTINGS_HELP = {
@@ -130,6 +165,7 @@ SETTINGS_HELP = {
     "BATCH_MESSAGES": "messages parsed at a time; bounds memory",
     "PARALLEL": "threads of a run that land messages, each from some of the Kafka partitions; memory grows with them",
     "SHARES": "how many runs share the Kafka partitions (by their numbers, modulo this); 1: each run takes all of them",
+    "WAREHOUSE_MEMORY": "megabytes of memory that DuckDB may take for the warehouse, 768 or more",
     "PSEUDONYM_KEY": "secret of the pseudonyms, 16 characters or more (no default with a real cluster)",
     "EXCHANGE": "exchange calendar of the trading days",
     "TIMEZONE": "time zone of the windows",
@@ -149,7 +185,8 @@ def current_values() -> dict[str, str]:
         "LONGEST_WAIT_S": s.longest_wait_s,
         "MAX_MESSAGES_PER_RUN": s.max_messages_per_run,
         "CHUNK_MESSAGES": s.chunk_messages, "CHUNK_MEGABYTES": s.chunk_megabytes, "BATCH_MESSAGES": s.batch_messages,
-        "PARALLEL": s.parallel, "SHARES": s.shares, "PSEUDONYM_KEY": "(set)" if s.pseudonym_key else "(not set)",
+        "PARALLEL": s.parallel, "SHARES": s.shares, "WAREHOUSE_MEMORY": s.warehouse_memory,
+        "PSEUDONYM_KEY": "(set)" if s.pseudonym_key else "(not set)",
         "EXCHANGE": s.clock.exchange, "TIMEZONE": s.clock.timezone,
         "OPENING_HOUR": s.clock.opening_hour, "CLOSING_HOUR": s.clock.closing_hour,
         "WINDOW_MINUTES": s.clock.window_minutes, "HISTORY_START": s.history_start,
@@ -180,9 +217,19 @@ class _Reader:
     def folder(self, name: str, default: str) -> Path:
         text = self.text(name, default)
         try:
-            return Path(text).expanduser().absolute()
+            return usable_home(Path(text).expanduser(), PREFIX + name)
         except RuntimeError:
             raise UserError(f"{PREFIX}{name} names a user whose home folder is not known, found {text!r}") from None
+
+    def topic(self, name: str, default: str) -> str:
+        text = self.text(name, default)
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", text) or text in (".", ".."):
+            what = "the name of a Kafka topic: letters, digits, '.', '_' and '-'"
+            raise UserError(f"{PREFIX}{name} is {what}, found {text[:40]!r}")
+        if len(text) > LONGEST_TOPIC:
+            why = f"has {len(text)} characters; names of files are made of it, so that {LONGEST_TOPIC} is the most"
+            raise UserError(f"{PREFIX}{name} {text[:40]!r}… {why}")
+        return text
 
     def day(self, name: str, default: date) -> date:
         text = self.text(name, default.isoformat())
@@ -206,7 +253,7 @@ def _clock(read: _Reader) -> TradingClock:
 
 
 def _bootstrap_servers(env: Environment[str, str]) -> str | None:
-    servers = env.get("KAFKA_BOOTSTRAP_SERVERS") or None
+    servers = env.get(SERVERS) or None
     if servers is not None and any(sign in servers for sign in "=;"):  # it is shown everywhere, so not even here
         raise UserError(
             "KAFKA_BOOTSTRAP_SERVERS is a list such as broker-1:9092,broker-2:9092, found '=' or ';' in it: "
@@ -216,6 +263,10 @@ def _bootstrap_servers(env: Environment[str, str]) -> str | None:
 
 
 def _kafka_client(env: Environment[str, str]) -> tuple[tuple[str, str], ...]:
+    names = _kafka_client_names(env)
+    return tuple((n.removeprefix("KAFKA_").lower().replace("_", "."), env[n]) for n in names)
+
+
+def _kafka_client_names(env: Environment[str, str]) -> list[str]:
     names = [name for name in env if name.startswith("KAFKA_")]
-    chosen = [n for n in sorted(names) if n.removeprefix("KAFKA_").startswith(KAFKA_CLIENT_PREFIXES)]
-    return tuple((n.removeprefix("KAFKA_").lower().replace("_", "."), env[n]) for n in chosen)
+    return [n for n in sorted(names) if n.removeprefix("KAFKA_").startswith(KAFKA_CLIENT_PREFIXES)]

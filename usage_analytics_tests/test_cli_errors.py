@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from usage_analytics import cli
 from usage_analytics.ingestion import topics
@@ -155,3 +156,28 @@ def test_a_process_of_its_own_ends_with_code_2(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == "usage-analytics: trading clock: 7 window minutes do not divide an hour\n"
+
+
+@pytest.mark.parametrize("arguments", [("ui", "--home"), ("demo", "--home")])
+def test_a_home_whose_path_would_mean_another(
+    arguments: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "a%20b"
+    home.mkdir()
+    told = refusal(capfd, monkeypatch, *arguments, str(home))
+    assert f"--home '{home}' has '%20' in it, which Dagster or DuckDB would take for another folder" in told
+
+
+@pytest.mark.parametrize("window", ["2026-11-23T1000", "2030-01-02T0900"])
+def test_a_window_in_which_nothing_landed_is_not_called_reconciled(
+    window: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = refusal(capfd, monkeypatch, "reconcile", "--window", window)
+    assert f"nothing of topic usage-messages has landed in window {window}; 'usage-analytics status" in told
+
+
+@pytest.mark.parametrize("most", ["0", "1000001", "100000000000000000000"])
+def test_dead_letters_are_shown_up_to_a_number(most: str) -> None:
+    done = CliRunner().invoke(cli.app, ["dead-letters", "show", "--most", most])
+    assert done.exit_code == 2
+    assert "Invalid value for '--most'" in done.output

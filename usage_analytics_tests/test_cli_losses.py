@@ -66,6 +66,10 @@ def test_the_other_kafka_partitions_are_loaded_before_the_run_fails(kafka: FakeK
         assert looked.event is not None
         evaluation = looked.event.get_dagster_event().asset_check_evaluation_data
     assert re.search("Of one Kafka partition, nothing can be landed: .* " + told, command("status"))
+    for options in ([], ["--against-kafka"]):  # what has landed agrees, and yet something is lost
+        compared = CliRunner().invoke(cli.app, ["reconcile", *options], catch_exceptions=False)
+        shown = " ".join(compared.stdout.split())
+        assert re.search(told, shown) and "Not at each hop once" not in shown and compared.exit_code == 1
     assert not evaluation.passed and re.search(told, str(evaluation.description))
 
 
@@ -120,8 +124,13 @@ def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(
     with pytest.raises(UserError, match=r"Kafka partition 1: Kafka has deleted nothing that was not landed"):
         command(*LOSS[:2], "1", *LOSS[3:], "--yes")
     assert "are lost; with --yes, window" in command(*LOSS)
+    assert "First offset that is kept" in command("accept-loss", "--help")
     assert parts.offset_log(settings).committed() == {0: 5}
+    chunks = parts.enriched_reader(settings).of_window(parts.offset_log(settings), window)
+    parts.warehouse(settings).load_window(settings.topic, window, chunks)
+    assert "Landed but not loaded yet" not in command("status")
     assert "accepted as lost" in command(*LOSS, "--reason", "the disk was full", "--yes")
+    assert f"Landed but not loaded yet: some of window {window}" in command("status"), "the loss, until the next run"
     checked = micro_batch(settings, window)
     assert parts.offset_log(settings).committed() == {0: 8, 1: 4}
     told = "Kafka partition 0, offsets 5 to 7"
@@ -132,11 +141,16 @@ def test_an_accepted_loss_lets_landing_go_on_and_is_told_ever_after(
     for shown in (["reconcile"], ["reconcile", "--window", window], ["status"], ["status", "--all"]):
         assert sentence in command(*shown), shown
     assert [f"{c.record.start}: {c.balances}" for c in _counts(settings) if c.record.accepted_loss] == ["5: True"]
+    assert CliRunner().invoke(cli.app, ["reconcile"]).exit_code == 0, "what was accepted is no difference"
+    told_of_kafka = CliRunner().invoke(cli.app, ["status"], catch_exceptions=False)
+    assert "How long Kafka keeps what waits is unknown: no Kafka" in told_of_kafka.stdout
+    assert told_of_kafka.exit_code == 0, "that alone is no reason to fail"
     [tiles] = [c for c in checked.get_asset_check_evaluations() if c.check_name == "offsets_tile"]
     assert told in str(tiles.metadata["accepted_losses"].value)
     with pytest.raises(UserError, match="there is no loss to accept"):
         command(*LOSS, "--yes")
     monkeypatch.setenv(PREFIX + "PSEUDONYM_KEY", "another key, long enough")
+    (settings.lake / "pseudonym_key.json").unlink()
     assert window in command("dead-letters", "replay")  # its rows are made again, with the chunk that has none
     assert [f"{c.record.start}: {c.balances}" for c in _counts(load_settings()) if c.record.accepted_loss] == [
         "5: True"

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.offset_log import chunk_name
+from usage_analytics.lake.files import publish, temporary_beside
+from usage_analytics.lake.layout import Layout
 from usage_analytics.settings import PREFIX, SETTINGS_HELP, current_values, load_settings, pseudonym_key
 
 
@@ -28,7 +31,7 @@ def test_values_are_typed() -> None:
         "MICRO_BATCH_THRESHOLD": "5", "MAX_MESSAGES_PER_RUN": "6", "CHUNK_MESSAGES": "7", "CHUNK_MEGABYTES": "8",
         "BATCH_MESSAGES": "9", "PSEUDONYM_KEY": "0123456789abcdef", "EXCHANGE": "XLON", "TIMEZONE": "Europe/London",
         "OPENING_HOUR": "7", "CLOSING_HOUR": "18", "WINDOW_MINUTES": "30", "HISTORY_START": "2026-02-03",
-        "PARALLEL": "4", "SHARES": "3", "SENSOR_INTERVAL_S": "11",
+        "PARALLEL": "4", "SHARES": "3", "SENSOR_INTERVAL_S": "11", "WAREHOUSE_MEMORY": "2000",
         "LONGEST_WAIT_S": "12",
     }  # fmt: skip
     assert set(values) == set(SETTINGS_HELP)  # a new setting is read, described and tested
@@ -37,7 +40,7 @@ def test_values_are_typed() -> None:
     assert (s.sensor_interval_s, s.longest_wait_s) == (11, 12)
     assert (s.micro_batch_threshold, s.max_messages_per_run, s.chunk_messages) == (5, 6, 7)
     assert (s.chunk_megabytes, s.batch_messages, s.history_start, s.parallel) == (8, 9, date(2026, 2, 3), 4)
-    assert s.shares == 3
+    assert (s.shares, s.warehouse_memory) == (3, 2_000)
     assert (s.clock.exchange, s.clock.timezone, s.clock.windows_per_day) == ("XLON", "Europe/London", 22)
 
 
@@ -53,10 +56,23 @@ def test_values_are_typed() -> None:
         ("KAFKA_TIMEOUT_S", "3601", "at most 3,600, found '3601'"),
         ("MAX_MESSAGES_PER_RUN", "9" * 5_000, "at most 1,000,000,000, found '99999999999999999999'"),
         ("OPENING_HOUR", "9" * 5_000, "at most 1,000,000,000, found '99999999999999999999'"),
+        ("WAREHOUSE_MEMORY", "512", "whole number from 768 on, found '512'"),
         ("SHARES", "0", "whole number from 1 on, found '0'"),
         ("SHARES", "0/2", "whole number from 1 on, found '0/2'"),
         ("SHARES", "65", "at most 64, found '65'"),
         ("HOME", "~nosuchuser/x", "a user whose home folder is not known, found '~nosuchuser/x'"),
+        ("HOME", "/data/u?x", "'/data/u?x' has '?' in it, which Dagster or DuckDB would take for another folder"),
+        ("HOME", "/data/a%20b", "'/data/a%20b' has '%20' in it, which Dagster or DuckDB would take"),
+        (
+            "HOME",
+            "/data/a\\b",
+            "has '\\\\' in it, which Dagster or DuckDB would take for another folder; choose a path",
+        ),
+        ("HOME", "/data/\udcff", "holds bytes that are not UTF-8 text"),
+        ("TOPIC", "a/b", "the name of a Kafka topic: letters, digits, '.', '_' and '-', found 'a/b'"),
+        ("TOPIC", "..", "the name of a Kafka topic: letters, digits, '.', '_' and '-', found '..'"),
+        ("TOPIC", "clicks\n", "the name of a Kafka topic"),
+        ("TOPIC", "x" * 171, "has 171 characters; names of files are made of it, so that 170 is the most"),
         ("HISTORY_START", "last year", "a day such as 2026-01-01, found 'last year'"),
     ],
 )
@@ -65,6 +81,25 @@ def test_a_wrong_setting_is_named(name: str, value: str, thing: str) -> None:
         load_settings({PREFIX + name: value})
     assert str(caught.value).startswith(PREFIX + name)
     assert thing in str(caught.value)
+
+
+def test_the_longest_topic_makes_names_that_a_file_system_takes(tmp_path: Path) -> None:
+    topic = load_settings({PREFIX + "TOPIC": "x" * 170}).topic
+    chunk = Layout(tmp_path, topic).usage_events("2026-11-23T1000", chunk_name(topic, 2**31 - 1, 2**63 - 1))
+    temporary = temporary_beside(chunk)
+    temporary.touch()
+    publish(temporary, chunk)
+    assert chunk.exists()
+
+
+@pytest.mark.parametrize(
+    "name", [PREFIX + "PSEUDONYM_KEY", PREFIX + "TOPIC", "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_CLIENT_ID"]
+)
+def test_bytes_that_are_no_text_are_told_by_the_name_of_their_variable(name: str) -> None:
+    with pytest.raises(UserError) as told:
+        load_settings({name: "secret \udcff\udcfe of sixteen bytes"})
+    assert str(told.value) == f"{name} holds bytes that are not UTF-8 text"
+    assert load_settings({"KAFKA_OPTS": "\udcff"}).kafka_client == ()  # Kafka's own scripts', not read here
 
 
 def test_leading_zeros_are_read() -> None:

@@ -18,11 +18,11 @@ from usage_analytics.warehouse.duckdb import DuckDBWarehouse
 class Chain:
     """Two Kafka partitions of 20 messages each, one in five broken, in chunks of 10: landed, enriched, loaded."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, user: str = "mary") -> None:
         self.kafka, self.layout = FakeKafka.of(2), Layout(folder, TOPIC)
         for kafka_partition in (0, 1):
             for number in range(20):
-                good = message(event_id=f"{kafka_partition}-{number}")
+                good = message(event_id=f"{kafka_partition}-{number}", user=user)
                 self.kafka.produce(kafka_partition, good if number % 5 else b"broken")
         self.records = land_all(self.kafka, self.layout, limits=Limits(1_000, 10, 2**30, 5))
         enricher = Enricher(self.layout, load_mapping("usage_event"), trading_calendar(), KEY, 100)

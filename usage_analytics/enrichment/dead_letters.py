@@ -9,6 +9,11 @@ from usage_analytics.enrichment.enriched_chunk import EnrichedChunk, EnrichedDam
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
 from usage_analytics.lake.layout import Layout
 
+REASONS = (
+    "empty_message", "not_utf8", "not_json", "not_an_object", "missing_field", "wrong_type", "absurd_time",
+    "no_trading_day", "broken_check", "too_large",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class WindowLetters:
@@ -41,7 +46,7 @@ def all_letters(layout: Layout, windows: Iterable[WindowLetters]) -> pl.LazyFram
     frames = []
     for each in windows:
         paths = [layout.dead_letters(each.window, c.record.name) for c in each.chunks if c.dead_letters]
-        frames.append(pl.scan_parquet(paths).with_columns(window=pl.lit(each.window)))
+        frames.append(pl.scan_parquet(paths, glob=False).with_columns(window=pl.lit(each.window)))
     return pl.concat(frames)
 
 

@@ -24,6 +24,7 @@ from usage_analytics.enrichment.fingerprint import enrichment_fingerprint
 from usage_analytics.enrichment.judge import Judge, Judging
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_file import ChunkDamaged, read_chunk
+from usage_analytics.ingestion.landing import ended_from
 from usage_analytics.ingestion.offset_log import ChunkRecord
 from usage_analytics.lake.layout import Layout
 from usage_analytics.trading_calendar import TradingCalendar
@@ -59,6 +60,7 @@ class Enricher:
         self, layout: Layout, mapping: Mapping, calendar: TradingCalendar, key: bytes, batch_messages: int
     ) -> None:
         self._layout, self._judge = layout, Judge(mapping, calendar, key, batch_messages)
+        self._calendar = calendar
         self.fingerprint = enrichment_fingerprint(mapping, calendar, key)
 
     def enrich(self, records: Iterable[ChunkRecord], examine: Examination = examine_footers) -> EnrichmentReport:
@@ -99,7 +101,8 @@ class Enricher:
             for batch in read_chunk(self._layout.raw_chunk(record.window, record.file), record):
                 judging.add(batch)
         except ChunkDamaged as damage:
-            remedy = "materialize raw_messages of that window once it has ended: it is then read again from Kafka"
+            ended = ended_from(self._calendar.window_from_key(record.window))
+            remedy = f"materialize raw_messages of that window from {ended} on: it is then read again from Kafka"
             raise UserError(f"{damage}; {remedy}") from damage
         return self.write(record, judging)
 

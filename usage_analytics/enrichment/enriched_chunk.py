@@ -83,7 +83,6 @@ def write_enriched(
     layout: Layout, record: ChunkRecord, fingerprint: str, events: pa.Table, dead_letters: pa.Table
 ) -> EnrichedChunk:
     """Publish what became of a chunk, replacing what was there."""
-    events, dead_letters = events.combine_chunks(), dead_letters.combine_chunks()  # whatever the batches were
     identity = {"checksum": record.checksum, "fingerprint": fingerprint}
     # Dead letters first: the events file is what says that the chunk is done.
     path = layout.dead_letters(record.window, record.name)

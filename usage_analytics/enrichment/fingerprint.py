@@ -8,7 +8,7 @@ from usage_analytics.contract import Mapping
 from usage_analytics.enrichment.pseudonyms import key_fingerprint
 from usage_analytics.trading_calendar import TradingCalendar
 
-VERSION = 2  # raise it whenever the same chunk and mapping would give other rows
+VERSION = 3  # raise it whenever the same chunk and mapping would give other rows
 
 
 def enrichment_fingerprint(mapping: Mapping, calendar: TradingCalendar, key: bytes) -> str:

@@ -1,6 +1,6 @@
 """Judges messages: those that keep the contract become typed, pseudonymised usage events, all others dead letters."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -10,14 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from usage_analytics.contract import MappedField, Mapping
+from usage_analytics.enrichment.dead_letter_details import detail
 from usage_analytics.enrichment.enriched_chunk import DEAD_LETTER_SCHEMA, EVENT_SCHEMA
 from usage_analytics.enrichment.judgement_query import FIELD_PREFIX, PROPERTY_PREFIX, judgement_query
 from usage_analytics.enrichment.pseudonyms import pseudonymise
 from usage_analytics.enrichment.scanning import scanner
+from usage_analytics.lake.pieces import spans, text_bytes
 from usage_analytics.trading_calendar import TradingCalendar
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SQL_BYTES = 16 * 2**20  # of messages in one query, which takes some twenty times as much memory
+SQL_BYTES = 8 * 2**20  # of messages in one query, which takes some twenty times as much memory
 
 Place = dict[str, str | int]  # topic and Kafka partition
 USER, USER_ID = "user", "user_id"  # in the mapping, and among usage events
@@ -60,8 +62,8 @@ class Judge:
             plain = plain.append_column("properties", pa.nulls(plain.num_rows, pa.string()))
         return plain, batch.filter(pa.array(left))
 
-    def by_sql(self, batch: pa.RecordBatch) -> pa.Table:
-        self._connection.register("messages", pa.Table.from_batches([batch]))
+    def by_sql(self, batch: pa.Table) -> pa.Table:
+        self._connection.register("messages", batch)
         judged = self._connection.sql(self._query).to_arrow_table().combine_chunks()
         if judged.num_rows != batch.num_rows:
             raise RuntimeError(f"judged {judged.num_rows} of {batch.num_rows} messages: rows would shift")
@@ -105,7 +107,8 @@ class Judge:
         columns = [f"c{number}" for number in range(len(names))]  # a property may be named as a word of SQL
         self._connection.register("picked", pa.table([good.column("properties"), *picked], ["whole", *columns]))
         pairs = ", ".join(f"'{name}', {column}" for name, column in zip(names, columns, strict=True))
-        query = f"SELECT json_merge_patch(coalesce(whole, '{{}}'), json_object({pairs})) AS p FROM picked"
+        there = f"json_merge_patch('{{}}', json_object({pairs}))"  # less the nulls, which would take out what whole has
+        query = f"SELECT json_merge_patch(coalesce(whole, '{{}}'), {there}) AS p FROM picked"
         return self._connection.sql(query).to_arrow_table().column("p").combine_chunks()
 
     def _property(self, column: pa.ChunkedArray, mapped: MappedField) -> pa.Array:
@@ -121,29 +124,14 @@ class Judge:
         return days.take(position), phases.take(position)
 
     def dead_letters(self, bad: pa.Table, place: Place) -> pa.Table:
-        found = zip(*(bad.column(name).to_pylist() for name in ("reason", "field", "found")), strict=True)
+        found = zip(*(bad.column(name).to_pylist() for name in ("reason", "field", "found", "value")), strict=True)
+        exchange = self._calendar.clock.exchange
         columns = {name: bad.column(name) for name in ("kafka_offset", "kafka_timestamp_us", "reason", "key", "value")}
         columns["field"] = pc.if_else(pc.equal(bad.column("field"), ""), None, bad.column("field"))
-        columns["detail"] = pa.array([self._sentence(*facts) for facts in found], pa.string())
+        columns["detail"] = pa.array([detail(self._mapping, exchange, *facts) for facts in found], pa.string())
         columns |= {name: pa.repeat(value, bad.num_rows) for name, value in place.items()}
         ordered = [columns[name].cast(DEAD_LETTER_SCHEMA.field(name).type) for name in DEAD_LETTER_SCHEMA.names]
         return pa.table(ordered, schema=DEAD_LETTER_SCHEMA)
-
-    def _sentence(self, reason: str, name: str, found: str | None) -> str:
-        mapped = next((f for f in (*self._mapping.fields, *self._mapping.properties) if f.name == name), None)
-        place = " or ".join(mapped.pointers) if mapped else self._mapping.properties_object or ""
-        wanted = "object" if mapped is None else mapped.kind
-        return {
-            "empty_message": "the message is empty (a tombstone)",
-            "not_utf8": "the message is not UTF-8 text",
-            "not_json": f"the message is not JSON: {found}",
-            "not_an_object": f"expected a JSON object, found {found}",
-            "missing_field": f"{name} is missing: {found or 'nothing'} at {place}",
-            "wrong_type": f"{name} at {place}: expected {wanted}, found {found}",
-            "broken_check": f"what the mapping asks of {name} does not hold: found {found or 'nothing'} there",
-            "absurd_time": f"{name} {found} is before {self._mapping.earliest} or far after Kafka received the message",
-            "no_trading_day": f"{name} {found} is in no trading day known of {self._calendar.clock.exchange}",
-        }[reason]
 
 
 @dataclass
@@ -179,20 +167,11 @@ class Judging:
 
     def _settle(self) -> None:
         # What the scanner leaves is gathered until it is worth a query, and large messages are not put into one.
-        for messages in _sliced(pa.concat_batches(self._doubtful)):
+        doubtful = pa.Table.from_batches(self._doubtful)
+        for start, end in spans(text_bytes(doubtful.select(["value"])), SQL_BYTES):
+            messages = doubtful.slice(start, end - start).combine_chunks()
             judged = self.judge.by_sql(messages)
             is_good = pc.is_null(judged.column("reason"))
             self._late_events.append(self.judge.events(judged.filter(is_good), self.place))
             self._letters.append(self.judge.dead_letters(judged.filter(pc.invert(is_good)), self.place))
         self._doubtful = []
-
-
-def _sliced(messages: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The messages in pieces of at most `SQL_BYTES`, or of one message."""
-    lengths = pc.fill_null(pc.binary_length(messages.column("value")), 0).to_numpy(zero_copy_only=False)
-    ends, start = np.cumsum(lengths, dtype=np.int64), 0
-    while start < messages.num_rows:
-        before = ends[start - 1] if start else 0
-        end = max(start + 1, int(np.searchsorted(ends, before + SQL_BYTES, side="right")))
-        yield messages.slice(start, end - start)
-        start = end

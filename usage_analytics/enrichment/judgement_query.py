@@ -18,6 +18,9 @@ SCALARS = "('VARCHAR', 'BOOLEAN', 'BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'D
 EPOCH_UNITS = {"epoch_s": 1_000_000.0, "epoch_ms": 1_000.0, "epoch_us": 1.0, "epoch_ns": 0.001}
 # No credible event time is later, whatever Kafka's own clock says: no trading day is known for it.
 LATEST_US = int(datetime.combine(LAST_DAY, time(), tzinfo=UTC).timestamp()) * 1_000_000
+# Bytes of text that a usage event may hold, before pseudonyms. DuckDB takes 2,048 rows of a column into memory to
+# write or change any of them: larger texts would make loads fail, and in the end the warehouse itself.
+MOST_TEXT = 128 * 2**10
 FIELD_PREFIX, PROPERTY_PREFIX = "f_", "p_"
 # An instant as ISO 8601 and RFC 3339 write it. DuckDB's own cast would also take names of time zones, 'now', spaces
 # behind the time and any offset; ISO clocks are at most 18 hours from UTC (as in Java). Whether such a day and hour
@@ -144,10 +147,17 @@ def _rules(
     too_late = (
         f"{instant} > least(least(coalesce(kafka_timestamp_us, {LATEST_US}), {LATEST_US}) + {tolerance}, {LATEST_US})"
     )
-    rules.append((f"{instant} < {mapping.earliest_us} OR {too_late}", "absurd_time", "event_time", f"left({text}, 60)"))
+    shown = f"left({text}, 60)"
+    before, after = f"' is before {mapping.earliest}'", "' is far after Kafka received the message'"
+    rules.append((f"{instant} < {mapping.earliest_us}", "absurd_time", "event_time", f"{shown} || {before}"))
+    rules.append((too_late, "absurd_time", "event_time", f"{shown} || {after}"))
     known_from, known_until = (int(at.timestamp()) * 1_000_000 for at in (calendar.known_from, calendar.known_until))
     unknown = f"{instant} < {known_from} OR {instant} >= {known_until}"
-    rules.append((unknown, "no_trading_day", "event_time", f"left({text}, 60)"))
+    rules.append((unknown, "no_trading_day", "event_time", shown))
+    texts = [e.text for e in expressions if e.field.kind in ("string", "scalar")]
+    texts += [f"x[{position}]"] if mapping.properties_object else []
+    size = " + ".join(f"coalesce(strlen({text}), 0)" for text in texts)
+    rules.append((f"{size} > {MOST_TEXT}", "too_large", "", f"format('{{:,}}', {size})"))
     return rules
 
 

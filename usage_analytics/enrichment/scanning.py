@@ -19,12 +19,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from usage_analytics.contract import MappedField, Mapping
-from usage_analytics.enrichment.judgement_query import FIELD_PREFIX, LATEST_US, PROPERTY_PREFIX
+from usage_analytics.enrichment.judgement_query import FIELD_PREFIX, LATEST_US, MOST_TEXT, PROPERTY_PREFIX
 from usage_analytics.native import compiled_piece
 from usage_analytics.trading_calendar import TradingCalendar
 
 KINDS = {"string": 0, "scalar": 1, "number": 2, "instant": 3}
 OBJECT_TEXT = 4
+BY_SQL_ALONE = "messages are judged by SQL alone"
 TIME_FORMATS = {"iso8601": 0, "epoch_s": 1, "epoch_ms": 2, "epoch_us": 3, "epoch_ns": 4}
 Places = npt.NDArray[np.int32]
 
@@ -97,6 +98,7 @@ class Scanner:
         rows = row[:taken]
         starts, lengths, numbers, times = (a[:, :taken] for a in (starts, lengths, numbers, times))
         credible = self._credible(batch, rows, times[self._event_time])
+        credible &= np.maximum(lengths, 0).sum(0, np.int64) <= MOST_TEXT
         if not credible.all():  # why not, the SQL says
             rows = rows[credible]
             starts, lengths, numbers, times = (a[:, credible] for a in (starts, lengths, numbers, times))
@@ -134,7 +136,7 @@ def _texts(gather: Any, data: npt.NDArray[np.uint8], starts: Places, lengths: Pl
 
 def scanner(mapping: Mapping, calendar: TradingCalendar) -> Scanner | None:
     """A scanner for a mapping; None where it was not compiled, or the mapping asks for more than it knows."""
-    library = _library()
+    library = compiled()
     pointers = [p for f in (*mapping.fields, *mapping.properties) for p in f.pointers]
     pointers += [mapping.properties_object] if mapping.properties_object else []
     tokens = [token for pointer in pointers for token in pointer[1:].split("/")]
@@ -147,8 +149,9 @@ def scanner(mapping: Mapping, calendar: TradingCalendar) -> Scanner | None:
 
 
 @lru_cache(maxsize=1)
-def _library() -> ctypes.CDLL | None:
-    library = compiled_piece(Path(__file__).parent, "scan", "messages are judged by SQL alone")
+def compiled() -> ctypes.CDLL | None:
+    """The piece in C; None where it is missing."""
+    library = compiled_piece(Path(__file__).parent, "scan", BY_SQL_ALONE)
     if library is None:
         return None
     address, count = ctypes.c_void_p, ctypes.c_int64

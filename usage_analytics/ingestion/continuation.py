@@ -19,7 +19,7 @@ from usage_analytics.ingestion.planning import LeftAlone, MessageSource, Plan, c
 from usage_analytics.ingestion.range_reader import Undeliverable
 from usage_analytics.lake.layout import Layout
 
-LOOKED_AT = 100  # records without a message (markers of transactions, accepted losses) that are passed over
+PASSED_OVER = 100  # records without a message (markers of transactions, accepted losses) that are passed over
 
 
 def plan_what_continues(source: MessageSource, log: OffsetLog, layout: Layout) -> Plan:
@@ -67,7 +67,7 @@ def _last_landed(log: OffsetLog, layout: Layout, kafka_partition: int) -> str | 
     committed = log.last(kafka_partition)
     if committed is None:
         return None
-    for record in islice(log.of_offsets(kafka_partition, 0, committed.end), LOOKED_AT):
+    for record in islice(log.of_offsets(kafka_partition, 0, committed.end), PASSED_OVER):
         if record.rows:
             return record.ends_with or last_of_chunk(layout.raw_chunk(record.window, record.file))
     return None

@@ -78,13 +78,13 @@ class KafkaSource:
 
     def topic_id(self) -> str:
         """The topic's identity at this moment; empty where the cluster tells none."""
-        self._metadata()  # tells a wrong password sooner than the question itself
+        cluster = self._metadata()  # tells a wrong password sooner than the question itself
         try:
             asked = self._admin.describe_topics(TopicCollection([self.topic]), request_timeout=self._timeout_s)
             found = str(asked[self.topic].result().topic_id)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise self._not_there(error.args[0].str()) from None
+                raise self._not_there(cluster, error.args[0].str()) from None
             raise self._unreachable(error) from None
         return "" if found == NO_TOPIC_ID else found
 
@@ -95,9 +95,7 @@ class KafkaSource:
     def held(self, takes: Takes = EVERYTHING.takes) -> Held:
         """The same, without those that cannot be asked, as where no broker leads them; an error if none can."""
         cluster = self._metadata()
-        # By what answers, not by how it was named: KAFKA_BOOTSTRAP_SERVERS may name the embedded broker too.
-        embedded = str(cluster.cluster_id).startswith(CLUSTER_ID_PREFIX)
-        of = self._fetched_watermarks if embedded else self._watermarks
+        of = self._fetched_watermarks if _is_embedded(cluster) else self._watermarks
         marks: dict[int, Watermarks] = {}
         failed: dict[int, KafkaException] = {}
         deadline = time.monotonic() + self._timeout_s
@@ -120,7 +118,7 @@ class KafkaSource:
         if topic.error is not None and topic.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             raise UserError(f"Kafka at {self._servers} does not let this user read topic {self.topic!r}")
         if topic.error is not None or not topic.partitions:
-            raise self._not_there(topic.error.str() if topic.error is not None else "it has no partitions")
+            raise self._not_there(found, topic.error.str() if topic.error is not None else "it has no partitions")
         return found
 
     def _watermarks(self, kafka_partition: int, deadline: float) -> Watermarks:
@@ -159,5 +157,16 @@ class KafkaSource:
         told = f"Kafka at {self._servers} did not tell within {self._timeout_s:g} s what it holds of it"
         return f"{place}: {told}: {reason(error)}; it is left alone until Kafka does"
 
-    def _not_there(self, why: str) -> UserError:
-        return NoTopic(f"topic {self.topic!r} is not on Kafka at {self._servers}: {why}")
+    def _not_there(self, cluster: ClusterMetadata, why: str) -> UserError:
+        remedy = "is USAGE_ANALYTICS_TOPIC right? 'usage-analytics produce' and 'simulate' create it"
+        if _is_embedded(cluster):
+            remedy = (
+                "the embedded broker forgets everything when it is stopped; 'usage-analytics simulate' and 'produce' "
+                "create it, under a new USAGE_ANALYTICS_HOME where messages of it have landed before"
+            )
+        return NoTopic(f"topic {self.topic!r} is not on Kafka at {self._servers}: {why}; {remedy}")
+
+
+def _is_embedded(cluster: ClusterMetadata) -> bool:
+    # By what answers, not by how it was named: KAFKA_BOOTSTRAP_SERVERS may name the embedded broker too.
+    return str(cluster.cluster_id).startswith(CLUSTER_ID_PREFIX)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import TypeVar
 
@@ -87,6 +87,11 @@ def land(hire: Hire, log: OffsetLog, layout: Layout, window: Window, limits: Lim
 def has_ended(window: Window, now: datetime) -> bool:
     """Whether a window takes no more messages: it is verified and repaired instead."""
     return now >= window.end + GRACE
+
+
+def ended_from(window: Window) -> str:
+    """In words, the time from which on it is so."""
+    return f"{(window.end + GRACE).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _assigned(ranges: Ranges, workers: int) -> list[Ranges]:

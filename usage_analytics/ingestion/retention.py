@@ -9,11 +9,13 @@ import pyarrow.compute as pc
 
 from usage_analytics.ingestion.chunk_file import YEAR_10000_US
 from usage_analytics.ingestion.client_settings import reason
+from usage_analytics.ingestion.continuation import read_on
 from usage_analytics.ingestion.offset_log import OffsetLog
-from usage_analytics.ingestion.planning import MessageSource, plan_what_agrees
-from usage_analytics.ingestion.range_reader import Undeliverable
+from usage_analytics.ingestion.planning import LeftAlone, MessageSource, plan_what_agrees
+from usage_analytics.lake.layout import Layout
 
 LOOKED_AT = 100  # waiting messages of a Kafka partition that are read to know their age and size
+LITTLE_TIME, NO_TIME = timedelta(hours=6), timedelta(hours=1)  # until Kafka deletes what has not been landed
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,22 @@ class Deadline:
     left: timedelta
     rule: str  # the topic's setting by which it is deleted
 
+    @property
+    def is_soon(self) -> bool:
+        return self.left < LITTLE_TIME
+
+    @property
+    def is_at_hand(self) -> bool:
+        return self.left < NO_TIME
+
+    def describe(self) -> str:
+        """When, of what; and what to do, if it is soon."""
+        when = f"in {self.left / timedelta(hours=1):.1f} hours"
+        told = f"Kafka deletes unread messages of Kafka partition {self.kafka_partition} {when}"
+        if not self.is_soon:
+            return told
+        return f"{told}: have them landed (usage-analytics ui starts runs by itself), or raise the topic's {self.rule}"
+
 
 @dataclass(frozen=True)
 class Unread:
@@ -47,6 +65,10 @@ class Unread:
 
     deadlines: list[Deadline]
     refusals: list[str]
+
+    @property
+    def nearest(self) -> Deadline | None:
+        return self.deadlines[0] if self.deadlines else None
 
 
 def topic_retention(client: dict[str, Any], topic: str, timeout_s: float) -> Retention:
@@ -64,7 +86,7 @@ def topic_retention(client: dict[str, Any], topic: str, timeout_s: float) -> Ret
     return Retention.of_settings(_limit(found, "retention.ms"), _limit(found, "retention.bytes"))
 
 
-def unread(source: MessageSource, log: OffsetLog, retention: Retention, now: datetime) -> Unread:
+def unread(source: MessageSource, log: OffsetLog, layout: Layout, retention: Retention, now: datetime) -> Unread:
     """The deadlines of the Kafka partitions where messages wait, and where it is too late already.
 
     By size a deadline is an estimate: at the pace at which the waiting messages came, and as if Kafka did not compress
@@ -74,8 +96,8 @@ def unread(source: MessageSource, log: OffsetLog, retention: Retention, now: dat
     found, refusals = [], list(planned.refusals)
     for kafka_partition, (start, end) in planned.ranges.items():
         try:
-            batch = next(iter(source.read(kafka_partition, start, end, LOOKED_AT)), None)
-        except Undeliverable as error:  # one that is broken must not hide the others
+            batch = next(read_on(source, log, layout, kafka_partition, start, end, LOOKED_AT), None)
+        except LeftAlone as error:  # one that is broken must not hide the others
             refusals.append(str(error))
             continue
         if batch is not None:

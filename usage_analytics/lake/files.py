@@ -25,7 +25,12 @@ def naming(path: Path) -> Iterator[None]:
 def temporary_beside(path: Path) -> Path:
     """A name of its own for a file that will be published as ``path``."""
     make_folder(path.parent)
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}{IN_PROGRESS}")
+    return path.with_name(temporary_name(path.name))
+
+
+def temporary_name(name: str) -> str:
+    """As `temporary_beside`, of a name alone."""
+    return f".{name}.{uuid.uuid4().hex}{IN_PROGRESS}"
 
 
 def make_folder(folder: Path) -> None:

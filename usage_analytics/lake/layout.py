@@ -8,6 +8,7 @@ dead_letters/<topic>/window=<key>/<chunk>.parquet               those that broke
 usage_events/<topic>/window=<key>/<chunk>.parquet               typed, enriched, pseudonymised
                                   <chunk>.parquet.damaged       put aside by loading, until it is made again
 models/<model>/trading_day=<day>/                               fitted models
+pseudonym_key.json                                              which key pseudonyms are made with, not telling it
 """
 
 from dataclasses import dataclass

@@ -17,10 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from usage_analytics.lake.files import naming, publish, temporary_beside
+from usage_analytics.lake.pieces import is_text, spans, text_bytes
 
 SEAL = "seal"
 BLANK = f"{0:016d} {0:08x}"  # as long as every seal: written first, then replaced in place
 BLOCK = 2**20  # bytes read at a time
+ROW_GROUP_BYTES = 16 * 2**20  # of text: readers, DuckDB among them, hold a row group or more of them at once
 
 
 class Damaged(Exception):
@@ -71,19 +73,16 @@ def verify_sealed(path: Path) -> Footer:
 def _write(table: pa.Table, path: Path, facts: dict[str, str], repeating: Sequence[str]) -> None:
     options: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
     # Statistics help to skip what a query does not want: by time, not by the least of all texts.
-    options["write_statistics"] = [field.name for field in table.schema if not _is_text(field.type)]
+    options["write_statistics"] = [field.name for field in table.schema if not is_text(field.type)]
     options["use_dictionary"] = list(repeating)
     with pq.ParquetWriter(path, table.schema, **options) as writer:
-        writer.write_table(table)
+        for start, end in spans(text_bytes(table), ROW_GROUP_BYTES):
+            writer.write_table(table.slice(start, end - start).combine_chunks())  # whatever its batches were
         writer.add_key_value_metadata({**facts, SEAL: BLANK})
     with path.open("r+b") as file:
         place, seal = _seal(file, BLANK)
         file.seek(place)
         file.write(seal.encode())
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
 
 
 def _read(path: Path) -> tuple[Footer, str]:

@@ -22,7 +22,6 @@ from usage_analytics.reconciliation.hop_counts import reconcile_window
 from usage_analytics.reconciliation.offset_differences import offset_differences
 
 DEAD_LETTER_SHARE = 0.01
-LITTLE_TIME, NO_TIME = timedelta(hours=6), timedelta(hours=1)  # until Kafka deletes what has not been landed
 SHOWN = 10  # faults named in a check's metadata; all are counted
 
 
@@ -37,7 +36,7 @@ def unread_is_kept(context: dg.AssetCheckExecutionContext, platform: Platform) -
     try:
         with parts.kafka_source(settings) as source:
             retention = topic_retention(parts.kafka_client(settings), settings.topic, settings.kafka_timeout_s)
-            waiting = unread(source, log, retention, datetime.now(UTC))
+            waiting = unread(source, log, parts.layout(settings), retention, datetime.now(UTC))
     except NoTopic as error:
         if log.committed():
             told = (
@@ -57,12 +56,12 @@ def _kept(waiting: Unread, unknown: str | None) -> dg.AssetCheckResult:
     faults, severe = waiting.refusals[:SHOWN], bool(waiting.refusals)
     metadata: dict[str, float | int | str] = {"left_alone": len(waiting.refusals)}
     told = "nothing waits, or the topic keeps everything"
-    if waiting.deadlines:
-        nearest = waiting.deadlines[0]
+    nearest = waiting.nearest
+    if nearest is not None:
+        told = nearest.describe()
+        faults += [told] if nearest.is_soon else []
+        severe |= nearest.is_at_hand
         hours = nearest.left / timedelta(hours=1)
-        told = f"Kafka deletes unread messages of Kafka partition {nearest.kafka_partition} in {hours:.1f} hours"
-        faults += [told] if nearest.left < LITTLE_TIME else []
-        severe |= nearest.left < NO_TIME
         metadata |= {"hours_left": hours, "messages_waiting": nearest.waiting, "deleted_by": nearest.rule}
     faults += [f"retention unknown: {unknown}"] if unknown else []
     return dg.AssetCheckResult(
@@ -131,7 +130,9 @@ def counts_reconcile(context: dg.AssetCheckExecutionContext, platform: Platform)
         counts = reconcile_window(log, layout, warehouse, window)
         located = offset_differences((c.record for c in counts.chunks if not c.balances), layout, warehouse)
     wrong = counts.differences()
-    places = [f"Kafka partition {d.kafka_partition}, {d.first} to {d.last} {d.kind} ({d.hop})" for d in located]
+    places = [
+        f"Kafka partition {d.kafka_partition}, offsets {d.first} to {d.last + 1} {d.kind} ({d.hop})" for d in located
+    ]
     return dg.AssetCheckResult(
         passed=not wrong,
         metadata={

@@ -34,7 +34,9 @@ def serve_ui(home: Path, port: int) -> None:
     address = f"http://{HOST}:{port}"
     with alone_in(home, f"the Dagster UI on {address} (process {os.getpid()})") as lock:
         if not is_free(port):  # Dagster would go on without a page
-            raise UserError(f"port {port} on {HOST} is taken, or not allowed; choose another --port")
+            other = port % 65_535 + 1
+            choice = f"choose another, such as --port {other}, or make ui PORT={other}"
+            raise UserError(f"port {port} on {HOST} is taken, or not allowed; {choice}")
         process = _start(home, port, lock)
         for number in ENDINGS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it

@@ -48,7 +48,7 @@ _NOTHING = pl.DataFrame(schema=dict.fromkeys(("arrived_us", *COUNTED), pl.Int64)
 
 def _counted(path: Path, name: str, span_us: int) -> pl.DataFrame:
     try:
-        received = pl.read_parquet(path, columns=["kafka_timestamp_us"])
+        received = pl.read_parquet(path, columns=["kafka_timestamp_us"], glob=False)
     except (OSError, pl.exceptions.PolarsError):  # as good as gone: what it held is not counted
         return _NOTHING
     arrived = pl.col("kafka_timestamp_us") // span_us * span_us

@@ -90,7 +90,7 @@ def _compared(
 ) -> tuple[list[OffsetDifference], list[Gone]]:
     on_kafka = _messages(pa.Table.from_batches(batches, RAW_SCHEMA))
     try:
-        in_raw = pl.read_parquet(path, columns=COMPARED)
+        in_raw = pl.read_parquet(path, columns=COMPARED, glob=False)
     except (OSError, pl.exceptions.PolarsError):  # as good as gone, and all its messages with it
         in_raw = on_kafka.clear()
     both = on_kafka.join(in_raw, on="kafka_offset", suffix="_in_raw")

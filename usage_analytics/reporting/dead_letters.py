@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from usage_analytics import parts
-from usage_analytics.enrichment.dead_letters import WindowLetters, all_letters, by_reason, letters_by_window
+from usage_analytics.enrichment.dead_letters import REASONS, WindowLetters, all_letters, by_reason, letters_by_window
 from usage_analytics.errors import UserError
 from usage_analytics.reporting.terminal import CONSOLE, instant, print_table, progress
 from usage_analytics.settings import Settings
@@ -32,6 +32,8 @@ def print_letters(
     settings: Settings, windows: Sequence[str], reason: str | None, position: tuple[int, int] | None, most: int
 ) -> None:
     """Print single dead letters with all that is known of them; ``position`` is a Kafka partition and an offset."""
+    if reason is not None and reason not in REASONS:
+        raise UserError(f"--reason is one of {', '.join(REASONS)}, found {reason!r}")
     found = _found(settings, windows)
     letters = all_letters(parts.layout(settings), found) if found else None
     if letters is not None and reason is not None:

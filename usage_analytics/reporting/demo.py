@@ -16,11 +16,12 @@ from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 from usage_analytics.locks import HOME_LOCK, alone_in
+from usage_analytics.reporting.kafka_status import messages_waiting
 from usage_analytics.reporting.model import print_evaluation
 from usage_analytics.reporting.simulation import shown_progress
-from usage_analytics.reporting.status import hop_totals, messages_waiting
+from usage_analytics.reporting.status import hop_totals
 from usage_analytics.reporting.terminal import CONSOLE, print_table, progress
-from usage_analytics.settings import PREFIX, Settings, load_settings, pseudonym_key
+from usage_analytics.settings import PREFIX, Settings, load_settings, pseudonym_key, usable_home
 from usage_analytics.simulation.catalogue import MINI_APPS, PERSONAS
 from usage_analytics.simulation.into_kafka import into_kafka
 from usage_analytics.simulation.labels import Totals
@@ -32,7 +33,7 @@ MARKER = "DEMO"  # the file that says that a folder is a demo's to empty
 def run_demo(home: Path, messages: int) -> None:
     """Empty the demo's folder, run one trading day of so many messages through the graph, print the result."""
     started = time.monotonic()
-    home = home.absolute()
+    home = usable_home(home, "--home")
     _refuse_foreign(home)
     with alone_in(home, f"usage-analytics demo (process {os.getpid()})"):
         _empty(home)
@@ -157,6 +158,7 @@ def _print_results(settings: Settings, day: date) -> None:
     if evaluation is not None:
         print_evaluation(evaluation)
         CONSOLE.print(
-            "The calibration error is how far probabilities lie from what users then did: one model serves all\n"
-            "personas, and each persona differs from their average."
+            "The calibration error is how far the probability of the first guess lies from how often it came true.\n"
+            "A demo sees most contexts of three mini-apps too seldom: what followed one most often by chance is\n"
+            "promised too often. More messages narrow it."
         )

@@ -2,10 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 from usage_analytics import parts
+from usage_analytics.errors import UserError
 from usage_analytics.ingestion.accepted_loss import in_words
+from usage_analytics.ingestion.landing import GRACE, ended_from
 from usage_analytics.ingestion.offset_log import ChunkRecord
+from usage_analytics.ingestion.planning import plan_what_agrees
 from usage_analytics.reconciliation.arrivals import COUNTED, HOUR_US, MINUTE_US, counts_by_arrival
 from usage_analytics.reconciliation.hop_counts import Reconciliation, reconcile, reconcile_window
 from usage_analytics.reconciliation.kafka_comparison import Gone, compare_with_kafka
@@ -17,6 +21,12 @@ from usage_analytics.settings import Settings
 def print_reconciliation(settings: Settings, windows: Sequence[str], by_minute: bool) -> bool:
     """Compare every message of windows at every hop, print what differs and the counts; whether nothing differs."""
     log, layout, warehouse = parts.offset_log(settings), parts.layout(settings), parts.warehouse(settings)
+    for window in windows:
+        if not log.of_window(window) and not reconcile_window(log, layout, warehouse, window).strays():
+            raise UserError(
+                f"nothing of topic {settings.topic} has landed in window {window}; "
+                "'usage-analytics status --windows 20' shows windows that it has"
+            )
     records = _records(settings, windows)
     span = MINUTE_US if by_minute else HOUR_US
     arrivals = counts_by_arrival(records, layout, warehouse, span)
@@ -35,13 +45,32 @@ def print_reconciliation(settings: Settings, windows: Sequence[str], by_minute: 
     found = offset_differences(records, layout, warehouse)
     if found:
         _print_differences("Not at each hop once", found)
-        CONSOLE.print("To mend a window: materialize raw_messages, usage_events and loaded_events of it")
+        CONSOLE.print(
+            "To mend a window: materialize raw_messages, usage_events and loaded_events of it; "
+            f"{_read_again_from(settings, found)}"
+        )
     for sentence in _perhaps_at_work(found, counts):
         CONSOLE.print(sentence)
     strays = [sentence for each in counts for sentence in each.strays()]
     for sentence in strays:
         CONSOLE.print(sentence)
     return not found and not strays
+
+
+def print_unlanded_losses(settings: Settings) -> bool:
+    """Print what Kafka deleted before it was landed, without a person's word on it; whether there is no such loss.
+
+    Where Kafka cannot be asked, that is printed instead.
+    """
+    try:
+        with parts.kafka_source(settings) as source:
+            refusals = plan_what_agrees(source, parts.offset_log(settings), budget=0).refusals
+    except UserError as error:
+        CONSOLE.print(f"Only what was landed was compared, for want of Kafka: {error}")
+        return True
+    for refusal in refusals:
+        CONSOLE.print(refusal)
+    return not refusals
 
 
 def print_comparison_with_kafka(settings: Settings, windows: Sequence[str]) -> bool:
@@ -59,8 +88,9 @@ def print_comparison_with_kafka(settings: Settings, windows: Sequence[str]) -> b
     if compared.differences:
         _print_differences("Not as on Kafka", compared.differences)
         CONSOLE.print(
-            "Where a chunk is not as its record says: materialize raw_messages of its window once it has ended. Where "
-            "the two agree, no run reads them again: a new USAGE_ANALYTICS_HOME lands anew what Kafka still holds"
+            "Where a chunk is not as its record says: materialize raw_messages of its window; "
+            f"{_read_again_from(settings, compared.differences)}. Where the two agree, no run reads them again: a new "
+            "USAGE_ANALYTICS_HOME lands anew what Kafka still holds"
         )
     return not compared.differences
 
@@ -71,9 +101,19 @@ def _records(settings: Settings, windows: Sequence[str]) -> list[ChunkRecord]:
 
 
 def _print_differences(title: str, found: Iterable[OffsetDifference]) -> None:
-    columns = ("hop", "messages", "are", "Kafka partition", "from offset", "to offset", "window")
+    columns = ("hop", "messages", "are", "Kafka partition", "first offset", "last offset", "window")
     places = [(d.hop, d.messages, d.kind, d.kafka_partition, f"{d.first}", f"{d.last}", d.window) for d in found]
     print_table(title, columns, places)
+
+
+def _read_again_from(settings: Settings, found: Iterable[OffsetDifference]) -> str:
+    newest = max(difference.window for difference in found)
+    minutes = GRACE // timedelta(minutes=1)
+    told = f"raw_messages reads damaged chunks again from Kafka from {minutes} minutes after the window's end on"
+    try:
+        return f"{told} (of {newest}: from {ended_from(settings.calendar.window_from_key(newest))} on)"
+    except UserError:  # it was landed under another trading clock
+        return told
 
 
 def _perhaps_at_work(found: Iterable[OffsetDifference], counts: Iterable[Reconciliation]) -> list[str]:

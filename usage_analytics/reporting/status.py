@@ -1,46 +1,30 @@
 """How far the platform has come: Kafka against the lake, the last windows, the ledger."""
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.accepted_loss import in_words
-from usage_analytics.ingestion.continuation import plan_what_continues
+from usage_analytics.ingestion.landing import has_ended
 from usage_analytics.ingestion.newer_windows import told_of_newer
-from usage_analytics.ingestion.offset_log import OffsetLog
-from usage_analytics.ingestion.planning import MessageSource
 from usage_analytics.ingestion.verification import TilingFault, lost_beginnings, tiling_faults
-from usage_analytics.reconciliation.hop_counts import Reconciliation, reconcile, reconcile_window, refuse_lost_records
+from usage_analytics.reconciliation.hop_counts import (
+    MOST_UNFINISHED,
+    Reconciliation,
+    reconcile,
+    reconcile_window,
+    refuse_lost_records,
+    unfinished_chunks,
+)
+from usage_analytics.reporting.kafka_status import kafka_status
 from usage_analytics.reporting.terminal import CONSOLE, print_table
 from usage_analytics.settings import Settings
 from usage_analytics.warehouse.protocol import Freshness
 
 SHOWN = 5  # windows named in a sentence
-
-
-@dataclass(frozen=True)
-class KafkaPartitionStatus:
-    """One Kafka partition: what Kafka holds, what the lake has, what waits."""
-
-    kafka_partition: int
-    low: int
-    committed: int | None
-    high: int
-
-    @property
-    def lag(self) -> int:
-        """How many offsets wait."""
-        return max(0, self.high - (self.low if self.committed is None else self.committed))
-
-
-@dataclass(frozen=True)
-class KafkaStatus:
-    """The Kafka partitions of the topic, and why landing would refuse all of them, or single ones, if it would."""
-
-    kafka_partitions: list[KafkaPartitionStatus]
-    refusal: str | None
-    losses: list[str]
+TIME_TO_LOAD = timedelta(minutes=15)  # after a window has ended, for what was landed into it at last
 
 
 @dataclass(frozen=True)
@@ -57,24 +41,23 @@ class HopTotals:
     unexplained: dict[str, int]  # rows in the warehouse that no chunk of the lake explains, by window
 
 
+@dataclass(frozen=True)
+class Told:
+    """Sentences: what is the matter, and what is only worth a word."""
+
+    matters: list[str] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+
 def print_status(settings: Settings, windows: int, everything: bool) -> bool:
     """Print Kafka against the lake, and the ledger of the newest windows (and of all); whether nothing is the matter.
 
     UserError, after the ledger: Kafka cannot be asked.
     """
-    refused: list[str] = []
+    of_kafka = Told()
     unreachable: UserError | None = None
     try:
-        kafka = kafka_status(settings)
-        # Of a topic that the lake does not continue, nothing can be said to wait.
-        rows = [
-            (s.kafka_partition, s.low, s.committed, s.high, None if kafka.refusal else s.lag)
-            for s in kafka.kafka_partitions
-        ]
-        columns = ("Kafka partition", "low watermark", "committed offset", "high watermark", "lag")
-        print_table(f"Topic {settings.topic}", columns, rows)
-        refused = [f"Nothing can be landed: {kafka.refusal}"] if kafka.refusal else []
-        refused += [f"Of one Kafka partition, nothing can be landed: {loss}" for loss in kafka.losses]
+        of_kafka = _print_kafka(settings)
     except UserError as error:
         unreachable = error
     totals = window_totals(settings, windows) + ([hop_totals(settings)] if everything else [])
@@ -85,41 +68,38 @@ def print_status(settings: Settings, windows: int, everything: bool) -> bool:
     log = parts.offset_log(settings)
     for loss in in_words(log.all() if everything else log.accepted_losses()):
         CONSOLE.print(loss)
+    unloaded = _unloaded(settings, datetime.now(UTC))
     matters = (
-        refused
+        of_kafka.matters
         + _ahead_of_the_clock(settings)
         + _not_enriching(settings)
+        + unloaded.matters
         + (_broken_chains(settings) if everything else [])
         + [_unexplained(total) for total in totals if total.unexplained]
     )
-    for matter in matters:
-        CONSOLE.print(matter)
+    for sentence in matters + of_kafka.words + unloaded.words:
+        CONSOLE.print(sentence)
     if unreachable is not None:
         raise unreachable
     return not matters
 
 
-def kafka_status(settings: Settings) -> KafkaStatus:
-    """Each Kafka partition of the topic."""
-    log, refusal, losses = parts.offset_log(settings), None, []
-    with parts.kafka_source(settings) as source:
-        found = _kafka_partitions(source, log)
-        try:
-            losses = plan_what_continues(source, log, parts.layout(settings)).refusals
-        except UserError as error:
-            refusal = str(error)
-    return KafkaStatus(found, refusal, losses)
-
-
-def messages_waiting(settings: Settings) -> int:
-    """How many offsets Kafka has that the lake has not."""
-    with parts.kafka_source(settings) as source:
-        return sum(partition.lag for partition in _kafka_partitions(source, parts.offset_log(settings)))
-
-
-def _kafka_partitions(source: MessageSource, log: OffsetLog) -> list[KafkaPartitionStatus]:
-    committed = log.committed()  # before the watermarks, which only grow; a plan tells which cannot be asked
-    return [KafkaPartitionStatus(p, m.low, committed.get(p), m.high) for p, m in source.held().marks.items()]
+def _print_kafka(settings: Settings) -> Told:
+    kafka = kafka_status(settings)
+    # Of a topic that the lake does not continue, nothing can be said to wait.
+    rows = [
+        (s.kafka_partition, s.low, s.committed, s.high, None if kafka.refusal else s.lag)
+        for s in kafka.kafka_partitions
+    ]
+    columns = ("Kafka partition", "low watermark", "committed offset", "high watermark", "lag")
+    print_table(f"Topic {settings.topic}", columns, rows)
+    told = Told([f"Nothing can be landed: {kafka.refusal}"] if kafka.refusal else [])
+    told.matters.extend(f"Of one Kafka partition, nothing can be landed: {loss}" for loss in kafka.losses)
+    if kafka.deadline is not None and kafka.deadline.is_soon:
+        (told.matters if kafka.deadline.is_at_hand else told.words).append(kafka.deadline.describe())
+    if kafka.retention_unknown:
+        told.words.append(f"How long Kafka keeps what waits is unknown: {kafka.retention_unknown}")
+    return told
 
 
 def window_totals(settings: Settings, count: int) -> list[HopTotals]:
@@ -179,11 +159,40 @@ def _ahead_of_the_clock(settings: Settings) -> list[str]:
 
 def _not_enriching(settings: Settings) -> list[str]:
     try:
-        if settings.home.exists():  # asking for the key makes one where none is needed yet
-            parts.enriched_reader(settings)
+        parts.refuse_unless_enrichable(settings)
     except UserError as error:
         return [f"Nothing can be enriched: {error}"]
     return []
+
+
+def _unloaded(settings: Settings, now: datetime) -> Told:
+    try:
+        chunks = unfinished_chunks(parts.offset_log(settings), settings.topic, parts.warehouse(settings))
+    except UserError as error:
+        return Told([str(error)])
+    windows = sorted({chunk.window for chunk in chunks})
+    overdue = [window for window in windows if _is_overdue(settings, window, now)]
+    at_work = [window for window in windows if window not in overdue]
+    told = Told()
+    if overdue:
+        most = max(Counter(chunk.kafka_partition for chunk in chunks).values())
+        at_least = "at least " if most >= MOST_UNFINISHED else ""
+        told.matters.append(
+            f"Landed but not loaded, and ended long ago: {at_least}{_counted(overdue)}; the runs of usage-analytics ui "
+            "load what was left, or materialize usage_events and loaded_events of it"
+        )
+    if at_work:
+        told.words.append(
+            f"Landed but not loaded yet: some of {_counted(at_work)}; a run that is at work loads it, or else the next"
+        )
+    return told
+
+
+def _is_overdue(settings: Settings, window: str, now: datetime) -> bool:
+    try:
+        return has_ended(settings.calendar.window_from_key(window), now - TIME_TO_LOAD)
+    except UserError:  # it was landed under another trading clock, so long ago
+        return True
 
 
 def _fresh(freshness: Freshness | None) -> str | None:
@@ -191,11 +200,17 @@ def _fresh(freshness: Freshness | None) -> str | None:
 
 
 def _unexplained(total: HopTotals) -> str:
-    found = list(total.unexplained)
-    windows = ", ".join(found[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
-    rows = sum(total.unexplained.values())
+    windows, rows = _named(list(total.unexplained)), sum(total.unexplained.values())
     return (
         f"Of {total.name}, the warehouse holds {rows:,} rows that no record of the lake explains, loaded from window "
         f"{windows}: restore the lake; if Kafka gave the same offsets again, into another window, materialize "
         f"loaded_events of window {windows}, which takes them out"
     )
+
+
+def _counted(windows: list[str]) -> str:
+    return f"window {windows[0]}" if len(windows) == 1 else f"{len(windows):,} windows ({_named(windows)})"
+
+
+def _named(windows: list[str]) -> str:
+    return ", ".join(windows[:SHOWN]) + (f" and {len(windows) - SHOWN:,} more" if len(windows) > SHOWN else "")

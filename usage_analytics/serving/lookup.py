@@ -8,7 +8,7 @@ from usage_analytics import parts
 from usage_analytics.enrichment.pseudonyms import pseudonym
 from usage_analytics.errors import UserError
 from usage_analytics.serving.preload_plan import PlanItem, PreloadPlan
-from usage_analytics.settings import Settings, pseudonym_key
+from usage_analytics.settings import Settings
 from usage_analytics.warehouse.protocol import Warehouse
 
 LONGEST_CONTEXT = 3
@@ -40,7 +40,7 @@ def look_up(settings: Settings, asked: Sequence[str]) -> Answer:
 
 
 def _recent(settings: Settings, warehouse: Warehouse, user: str) -> tuple[str, ...]:
-    identifier = pseudonym(pseudonym_key(settings), user)
+    identifier = pseudonym(parts.lake_key(settings), user)
     return tuple(warehouse.recent_mini_apps(identifier, LONGEST_CONTEXT))
 
 

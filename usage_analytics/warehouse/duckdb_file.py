@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 import duckdb
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import URL, Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -19,6 +19,8 @@ DISK_FULL = "No space left on device"  # found out at a commit, it is told as a 
 # What DuckDB says of a file that it cannot make sense of; of a full disk or a missing permission it speaks otherwise.
 SIGNS_OF_DAMAGE = ("orrupt", "not a valid DuckDB", "Could not read enough bytes", "version number")
 
+SIGNS_OF_LITTLE_MEMORY = ("Out of Memory", "failed to pin block", "failed to allocate")
+
 
 @contextmanager
 def opened(path: Path, wait_s: float, memory_limit: str) -> Iterator[Connection]:
@@ -28,8 +30,8 @@ def opened(path: Path, wait_s: float, memory_limit: str) -> Iterator[Connection]
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     spill = {"memory_limit": memory_limit, "temp_directory": f"{path}.spill"}
-    engine = create_engine(f"duckdb:///{path}", poolclass=NullPool, connect_args={"config": spill})
-    with _damage_told(path), _patiently(path, wait_s, engine.connect) as connection:
+    engine = create_engine(URL.create("duckdb", database=str(path)), poolclass=NullPool, connect_args={"config": spill})
+    with _damage_told(path, memory_limit), _patiently(path, wait_s, engine.connect) as connection:
         connection.execute(text("SET enable_progress_bar = false"))  # it would write into the middle of a run's output
         for statement in sql("schema").split(";\n"):
             connection.execute(text(statement))
@@ -62,12 +64,15 @@ def _patiently(path: Path, wait_s: float, connect: Callable[[], Connection]) -> 
 
 
 @contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
+def _damage_told(path: Path, memory_limit: str) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, duckdb.Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         why = str(cause).partition("\n")[0]
+        if any(sign in why for sign in SIGNS_OF_LITTLE_MEMORY):
+            more = "set USAGE_ANALYTICS_WAREHOUSE_MEMORY to more megabytes"
+            raise UserError(f"warehouse {path} needs more memory than the {memory_limit} it may take: {more}") from None
         ruined = isinstance(cause, duckdb.FatalException | duckdb.InternalException | duckdb.SerializationException)
         if ruined or any(sign in why for sign in SIGNS_OF_DAMAGE):
             raise UserError(f"warehouse {path} is damaged: {rebuild(path)} ({why})") from None

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 from usage_analytics.enrichment.enriched_chunk import EVENT_SCHEMA, EnrichedChunk, verify_events
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.shares import Share
+from usage_analytics.lake.literal_paths import for_duckdb
 from usage_analytics.warehouse.duckdb_file import rebuild
 from usage_analytics.warehouse.protocol import LoadReceipt
 
@@ -159,7 +160,7 @@ def _delete(connection: Connection, topic: str, window: str, chunks: list[tuple[
 
 
 def _insert(connection: Connection, window: str, chunks: list[EnrichedChunk]) -> set[date]:
-    files = [str(chunk.path) for chunk in chunks if chunk.rows]
+    files = [for_duckdb(chunk.path) for chunk in chunks if chunk.rows]
     if not files:
         return set()
     raw = duckdb_of(connection)

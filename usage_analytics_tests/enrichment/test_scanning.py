@@ -14,6 +14,7 @@ from usage_analytics.contract import Mapping, load_mapping, parse_mapping
 from usage_analytics.enrichment import judge as judge_module
 from usage_analytics.enrichment import scanning
 from usage_analytics.enrichment.judge import Judge
+from usage_analytics.enrichment.judgement_query import MOST_TEXT
 from usage_analytics.ingestion.chunk_file import RAW_SCHEMA
 from usage_analytics.trading_calendar import trading_calendar
 
@@ -101,6 +102,11 @@ def test_plain_messages_are_taken() -> None:
     assert assert_the_same(CONTRACT, *values) == len(values)
 
 
+def test_messages_about_as_large_as_may_be_are_judged_alike() -> None:
+    sizes = [MOST_TEXT - 100, *range(MOST_TEXT - 40, MOST_TEXT - 30), MOST_TEXT + 1]
+    assert assert_the_same(CONTRACT, *(message(properties={"p": "x" * size}) for size in sizes)) > 0
+
+
 @pytest.mark.parametrize("field", ["event_id", "event_time", "user", "mini_app", "action", "latency_ms", "properties"])
 def test_odd_values_are_judged_alike(field: str) -> None:
     assert_the_same(CONTRACT, *(with_value(field, value) for value in ODD), message())
@@ -133,6 +139,17 @@ def test_pointers_are_tried_in_their_order_and_parents_may_be_anything() -> None
         b"", b"   ", b"null", b"[]", b"{", b"\xef\xbb\xbf{}", b"{}\x00", b'{"a":' * 300, b"[" * 100_000,
     ]  # fmt: skip
     assert assert_the_same(mapping_of(NESTED), *values, None) >= 8
+
+
+@pytest.mark.parametrize("by_sql_alone", [False, True])
+def test_of_repeated_keys_the_first_counts(by_sql_alone: bool) -> None:
+    again = message()[:-1] + b', "screen": "second"}'
+    kept = message(properties={"x": 1}).replace(b'"x": 1', b'"x": 1, "x": 2')
+    nulled = message().replace(b'"user": "mary"', b'"user": null, "user": "mary"')
+    events, letters = judge(CONTRACT, by_sql_alone).judge([batch_of(again, kept, nulled)], TOPIC, 3)
+    assert events.column("screen").to_pylist() == ["main", "main"]
+    assert events.column("properties")[1].as_py() == '{"x":1,"x":2}'
+    assert letters.column("detail").to_pylist() == ["user is missing: nothing at /user"]
 
 
 def test_every_cut_and_every_changed_byte_is_judged_alike() -> None:
@@ -194,13 +211,13 @@ def test_any_bytes_are_judged_alike(values: list[bytes], place: int) -> None:
 
 def test_without_the_compiled_part_the_sql_judges_everything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(scanning, "__file__", str(tmp_path / "scanning.py"))
-    scanning._library.cache_clear()
+    scanning.compiled.cache_clear()
     try:
         assert scanning.scanner(CONTRACT, CALENDAR) is None
         good, bad = judge(CONTRACT).judge([batch_of(message(), b"{")], TOPIC, 0)
         assert (good.num_rows, bad.num_rows) == (1, 1)
     finally:
-        scanning._library.cache_clear()
+        scanning.compiled.cache_clear()
 
 
 def test_a_mapping_with_a_place_in_a_list_is_left_to_the_sql() -> None:

@@ -32,8 +32,12 @@ def waiting(memory_path: Path) -> tuple[FakeKafka, OffsetLog]:
     return kafka, OffsetLog(layout.offsets)
 
 
+def layout_of(log: OffsetLog) -> Layout:
+    return Layout(log.folder.parents[2], "clicks")
+
+
 def deadlines(kafka: FakeKafka, log: OffsetLog, retention: Retention, now: datetime) -> list[Deadline]:
-    found = unread(kafka, log, retention, now)
+    found = unread(kafka, log, layout_of(log), retention, now)
     assert found.refusals == []
     return found.deadlines
 
@@ -90,7 +94,7 @@ def test_where_it_is_too_late_is_told_and_the_deadlines_of_the_others(waiting: t
     kafka, log = BrokenPartition(waiting[0].kafka_partitions), waiting[1]
     kafka.kafka_partitions[0].low = 7
     kafka.produce(2, b"m")
-    found = unread(kafka, log, Retention(time=DAY), at(4))
+    found = unread(kafka, log, layout_of(log), Retention(time=DAY), at(4))
     assert [(d.kafka_partition, d.left) for d in found.deadlines] == [(1, 20 * HOUR)]
     [lost, broken] = found.refusals
     assert "Kafka partition 0: Kafka deleted offsets 5 to 7 before they were landed" in lost

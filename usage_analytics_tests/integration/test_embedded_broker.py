@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from usage_analytics import parts
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.broker_process import cluster_id_at, free_port
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
-from usage_analytics.ingestion.kafka_source import Watermarks
+from usage_analytics.ingestion.kafka_source import MOVING, KafkaSource, NoTopic, Watermarks
 from usage_analytics.ingestion.topics import create_topic
 from usage_analytics.settings import load_settings
 from usage_analytics_tests.integration import apache_kafka
@@ -45,9 +45,21 @@ def produce(bootstrap_servers: str, count: int = COUNT) -> None:
     assert producer.flush(30) == 0
 
 
+def marks_of(consumer: Consumer, partition: int) -> tuple[int, int]:
+    """The ends of a Kafka partition, once it has a leader again."""
+    until = time.monotonic() + 60
+    while True:
+        try:
+            return consumer.get_watermark_offsets(TopicPartition(TOPIC, partition), timeout=10)
+        except KafkaException as error:
+            if error.args[0].code() not in MOVING or time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+
+
 def watermarks(bootstrap_servers: str) -> list[tuple[int, int]]:
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "test"})
-    found = [consumer.get_watermark_offsets(TopicPartition(TOPIC, p), timeout=10) for p in range(PARTITIONS)]
+    found = [marks_of(consumer, partition) for partition in range(PARTITIONS)]
     consumer.close()
     return [(int(low), int(high)) for low, high in found]
 
@@ -99,6 +111,11 @@ def test_restart_forgets_and_shows_it(tmp_path: Path) -> None:
     with EmbeddedBroker.start(tmp_path, port) as second:
         assert second.bootstrap_servers == first.bootstrap_servers
         assert cluster_id_at(second.bootstrap_servers, timeout_s=2) not in (identity, None)
+        with (
+            KafkaSource({"bootstrap.servers": second.bootstrap_servers}, TOPIC, timeout_s=5) as source,
+            pytest.raises(NoTopic, match=r"forgets everything when it is stopped.* under a new USAGE_ANALYTICS_HOME"),
+        ):
+            source.watermarks()
         produce(second.bootstrap_servers, 4)
         assert_holds(second.bootstrap_servers, 4)
 

@@ -27,7 +27,7 @@ from usage_analytics.micro_batch import land_window
 from usage_analytics.orchestration import micro_batch_assets
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import close_trading_day
-from usage_analytics.reporting.status import messages_waiting
+from usage_analytics.reporting.kafka_status import messages_waiting
 from usage_analytics.settings import Settings
 from usage_analytics_tests.integration.apache_kafka import ApacheKafka
 from usage_analytics_tests.integration.platform_under_test import (

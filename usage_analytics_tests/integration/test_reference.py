@@ -9,7 +9,8 @@ from usage_analytics import parts
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 from usage_analytics.ingestion.topics import ensure_topic
 from usage_analytics.models.branching.training import judge
-from usage_analytics.reporting.status import hop_totals, messages_waiting
+from usage_analytics.reporting.kafka_status import messages_waiting
+from usage_analytics.reporting.status import hop_totals
 from usage_analytics.settings import load_settings
 from usage_analytics.simulation.msnbc import msnbc_messages
 from usage_analytics.simulation.recorded import send

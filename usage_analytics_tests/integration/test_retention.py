@@ -9,8 +9,9 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from fakes import TOPIC, FakeKafka, land_all
+from typer.testing import CliRunner
 
-from usage_analytics import parts
+from usage_analytics import cli, parts
 from usage_analytics.definitions import defs
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 from usage_analytics.orchestration.instance import open_instance
@@ -51,6 +52,11 @@ def test_it_warns_before_unread_messages_are_deleted(
     assert (found.passed, found.severity.value) == (passed, severity)
     assert found.metadata["hours_left"].value == pytest.approx(24 - hours_ago, abs=0.1)
     assert found.metadata["deleted_by"].value == "retention.ms"
+    shown = CliRunner().invoke(cli.app, ["status"], catch_exceptions=False)
+    told = f"Kafka deletes unread messages of Kafka partition 0 in {24 - hours_ago:.1f} hours"
+    remedy = ": have them landed (usage-analytics ui starts runs by itself), or raise the topic's retention.ms"
+    assert str(found.description) == (told if passed else told + remedy)
+    assert (told + remedy in " ".join(shown.stdout.split()), shown.exit_code) == (not passed, severity == "ERROR")
 
 
 def test_without_kafka_there_is_nothing_to_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

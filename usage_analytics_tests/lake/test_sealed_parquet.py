@@ -48,6 +48,20 @@ def test_the_same_table_and_facts_give_the_same_bytes(path: Path) -> None:
     assert path.read_bytes() != content
 
 
+def test_large_rows_are_few_in_a_row_group_whatever_batches_they_came_in(path: Path) -> None:
+    # Readers hold a row group at once: 40 messages of 4 MB in one would be 160 MB, several times over.
+    large = pa.table({"number": pa.array(range(9), pa.int64()), "text": ["x" * 6_000_000, None, "y"] * 3})
+    write_sealed(large, path, FACTS)
+    content = path.read_bytes()
+    with pq.ParquetFile(path) as file:
+        rows = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+    assert rows == [6, 3]
+    assert pq.read_table(path).equals(large)
+    write_sealed(pa.concat_tables([large.slice(0, 4), large.slice(4)]), path, FACTS)
+    assert path.read_bytes() == content
+    verify_sealed(path)
+
+
 @pytest.mark.parametrize("mask", [0x01, 0x80, 0xFF])
 def test_every_changed_byte_is_noticed(mask: int, path: Path) -> None:
     content = path.read_bytes()

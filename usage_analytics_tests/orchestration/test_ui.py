@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -96,10 +97,30 @@ def test_nothing_outlives_it_when_killed(tmp_path: Path, ui: subprocess.Popen[by
 def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"port {port} on 127.0.0.1 is taken" in refusal("--home", str(tmp_path), "--port", str(port))
+        told = refusal("--home", str(tmp_path), "--port", str(port))
+    assert f"port {port} on 127.0.0.1 is taken" in told
+    other = re.search(r"such as --port (\d+), or make ui PORT=\1$", told)
+    assert other is not None and int(other[1]) != port
+    root = Path(__file__).parents[2]
+    told_by_make = subprocess.run(["make", "-n", "ui", f"PORT={other[1]}"], cwd=root, capture_output=True, text=True)
+    assert f"--port {other[1]}" in told_by_make.stdout
 
 
 def test_a_home_that_is_not_there_is_refused_and_not_made(tmp_path: Path) -> None:
     home = tmp_path / "misspelt"
     assert f"--home {home} is not a folder" in refusal("--home", str(home))
     assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9", "USAGE_ANALYTICS_PSEUDONYM_KEY is not set; user identifiers are"),
+        ("USAGE_ANALYTICS_MAPPING", "mine.toml", "mapping 'mine.toml'"),
+    ],
+)
+def test_what_could_not_be_enriched_is_not_begun_with(
+    name: str, value: str, told: str, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert f"usage-analytics: {told}" in refusal("--home", str(tmp_path), "--port", str(port))

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from usage_analytics import cli, parts
+from usage_analytics.enrichment.dead_letters import REASONS, letters_by_window
 from usage_analytics.errors import UserError
 from usage_analytics.reporting.dead_letters import printable
 from usage_analytics.settings import PREFIX, Settings, load_settings
@@ -85,12 +86,22 @@ def test_each_dead_letter_can_be_shown(produced: Produced) -> None:
     produced.send(20, broken_of_each_kind=1)
     micro_batch(produced.settings, open_window(produced.settings))
     shown = told("show", "--reason", "not_json")
-    assert "reason not_json: the message is not JSON: {not json" in shown
+    assert (
+        "reason not_json: the message is not JSON (Expecting property name enclosed in double quotes at byte 1)"
+        in shown
+    )
     assert "message {not json" in shown and "key broken-0-2" in shown
     place = shown.split("Kafka partition ")[1].split(",")[0], shown.split("offset ")[1].split(" ")[0]
     assert "the message is not JSON" in told("show", "--at", ":".join(place))
-    assert told("show", "--reason", "too_blue").startswith("no such dead letters of topic usage-messages")
+    assert told("show", "--reason", "no_trading_day").startswith("no such dead letters of topic usage-messages")
+    found = letters_by_window(parts.layout(produced.settings), parts.offset_log(produced.settings))
+    assert {reason for each in found for chunk in each.chunks for reason in chunk.reasons} <= set(REASONS)
     assert told("show", "--most", "1").count("reason ") == 1
+
+
+def test_it_is_said_that_messages_are_quoted() -> None:
+    for command in ("list", "show"):
+        assert "personal data" in told(command, "--help"), command
 
 
 def test_a_home_without_dead_letters_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,6 +117,7 @@ def test_a_home_without_dead_letters_says_so(tmp_path: Path, monkeypatch: pytest
         (["list", "--window", "noon"], "window 'noon': expected a local start such as"),
         (["show", "--at", "3"], "--at is a Kafka partition and an offset, such as 3:120045, found '3'"),
         (["show", "--at", "3:x"], "found '3:x'"),
+        (["show", "--reason", "banana"], "--reason is one of empty_message, not_utf8, .*_check, found 'banana'"),
     ],
 )
 def test_bad_options_are_told(

@@ -1,6 +1,7 @@
 """`usage-analytics reconcile`: what people see of a planted loss."""
 
 from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from usage_analytics import cli, parts
 from usage_analytics.definitions import defs
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.chunk_file import ChunkWriter
+from usage_analytics.ingestion.landing import GRACE
 from usage_analytics.ingestion.offset_log import ChunkRecord
 from usage_analytics.micro_batch import land_window
 from usage_analytics.orchestration.instance import open_instance
@@ -19,7 +21,12 @@ from usage_analytics.orchestration.run_now import QUIET
 from usage_analytics.settings import Settings
 from usage_analytics.warehouse.duckdb import DuckDBWarehouse
 from usage_analytics.warehouse.protocol import LoadReceipt
-from usage_analytics_tests.integration.platform_under_test import embedded_platform, micro_batch, open_window
+from usage_analytics_tests.integration.platform_under_test import (
+    clean_environment,
+    embedded_platform,
+    micro_batch,
+    open_window,
+)
 
 
 def reconcile(*options: str) -> tuple[str, int]:
@@ -41,7 +48,14 @@ def test_a_planted_loss_is_located(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             connection.exec_driver_sql(statement)
         shown, code = reconcile("--window", window)
         assert code == 1
+        assert "┃ Kafka partition ┃ first offset ┃ last offset ┃ window" in shown
         assert f"loaded │ 3 │ lost │ {first.kafka_partition} │ 0 │ 2 │ {window}" in shown
+        from_then = produced.settings.calendar.window_from_key(window).end + GRACE
+        assert (
+            "To mend a window: materialize raw_messages, usage_events and loaded_events of it; raw_messages reads "
+            f"damaged chunks again from Kafka from 15 minutes after the window's end on (of {window}: from "
+            f"{from_then.astimezone(UTC):%Y-%m-%d %H:%M} UTC on)"
+        ) in shown
         # And by the check in the UI, where loading does not notice first.
         monkeypatch.setattr(DuckDBWarehouse, "load_window", lambda *_: LoadReceipt(0, 0, 0, ()))
         with open_instance(tmp_path) as instance:
@@ -52,7 +66,9 @@ def test_a_planted_loss_is_located(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         by_name = {check.check_name: check for check in run.get_asset_check_evaluations()}
         failed = by_name["counts_reconcile"]
         assert not failed.passed
-        assert failed.metadata["offsets"].value == f"Kafka partition {first.kafka_partition}, 0 to 2 lost (loaded)"
+        assert (
+            failed.metadata["offsets"].value == f"Kafka partition {first.kafka_partition}, offsets 0 to 3 lost (loaded)"
+        )
 
 
 def test_a_run_at_work_is_told_beside_what_it_has_not_loaded_yet(
@@ -111,6 +127,7 @@ def test_a_mistyped_window_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_an_empty_home_has_nothing_to_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("USAGE_ANALYTICS_HOME", str(tmp_path))
+    clean_environment(monkeypatch, tmp_path)
     shown, code = reconcile()
     assert code == 0 and "arrived in the hour of" in shown
+    assert "Only what was landed was compared, for want of Kafka: no Kafka: set KAFKA_BOOTSTRAP_SERVERS" in shown

@@ -1,20 +1,23 @@
 """`usage-analytics status`: the last windows by default, all history only when asked for."""
 
 import shutil
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from fakes import FakeKafka, message
 from typer.testing import CliRunner
 
 from usage_analytics import cli, parts
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
 from usage_analytics.micro_batch import land_window
-from usage_analytics.settings import Settings
+from usage_analytics.settings import Settings, load_settings
 from usage_analytics.trading_calendar import Window
 from usage_analytics_tests.integration.platform_under_test import (
     Produced,
+    clean_environment,
     embedded_platform,
     open_window,
 )
@@ -25,6 +28,10 @@ def micro_batch(produced: Produced, window: Window) -> None:
     """What the job does, without Dagster, as if the window were open."""
     settings = produced.settings
     land_window(settings, window, window.start)
+    load(settings, window)
+
+
+def load(settings: Settings, window: Window) -> None:
     chunks = parts.enriched_reader(settings).chunks(parts.offset_log(settings).of_window(window.key))
     parts.warehouse(settings).load_window(settings.topic, window.key, chunks)
 
@@ -121,3 +128,69 @@ def test_what_cannot_be_enriched_is_told(tmp_path: Path, monkeypatch: pytest.Mon
         assert hops_in(shown) == [[window, "100", "0", "0", "0", "NO"]]
         assert code == 1
         assert "Nothing can be enriched: USAGE_ANALYTICS_PSEUDONYM_KEY is shorter" in " ".join(shown.split())
+
+
+def test_another_pseudonym_key_is_told_and_splits_no_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with embedded_platform(monkeypatch, tmp_path, PSEUDONYM_KEY="the first key, long enough") as produced:
+        window = produced.settings.calendar.window_from_key(open_window(produced.settings))
+        produced.send(100)
+        micro_batch(produced, window)
+        produced.send_again(40)
+        monkeypatch.setenv("USAGE_ANALYTICS_PSEUDONYM_KEY", "another key, long enough")
+        told = "USAGE_ANALYTICS_PSEUDONYM_KEY is another key than the one that this lake's pseudonyms are made with"
+        with pytest.raises(dg.Failure, match=told):
+            run_micro_batch(load_settings(), window.key)
+        shown, code = status()
+        assert hops_in(shown) == [[window.key, "140", "100", "0", "100", "NO"]], "all landed, whatever the key"
+        assert code == 1 and f"Nothing can be enriched: {told}" in " ".join(shown.split())
+
+
+def test_what_was_landed_long_ago_and_is_not_loaded_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean_environment(monkeypatch, tmp_path)
+    settings, kafka = load_settings(), FakeKafka.of(1)
+    kafka.topic = settings.topic
+    monkeypatch.setattr(parts, "kafka_source", lambda settings: nullcontext(kafka))
+    calendar = settings.calendar
+    older, newer = calendar.windows_of(calendar.latest_closed_day(datetime.now(UTC)))[:2]
+    for window in (older, newer, calendar.window_at(datetime.now(UTC))):
+        kafka.produce(0, message())
+        land_window(settings, window, window.start)
+        load(settings, window)
+    shown, code = status()
+    assert (code, "not loaded" in shown) == (0, False)
+    settings.warehouse.unlink()
+    shown, code = status()
+    assert code == 1 and [row[-1] for row in hops_in(shown)] == ["NO"] * 3
+    assert (
+        f"Landed but not loaded, and ended long ago: 2 windows ({older.key}, {newer.key}); the runs of usage-analytics "
+        "ui load what was left, or materialize usage_events and loaded_events of it"
+    ) in " ".join(shown.split())
+    assert (
+        f"Landed but not loaded yet: some of window {window.key}; a run that is at work loads it, or else the next"
+    ) in " ".join(shown.split())
+    load(settings, older)
+    load(settings, newer)
+    shown, code = status()
+    assert code == 0 and "Landed but not loaded yet" in shown and "long ago" not in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("USAGE_ANALYTICS_TOPIC", "clicks", "USAGE_ANALYTICS_PSEUDONYM_KEY is not set; user identifiers are not"),
+        ("USAGE_ANALYTICS_MAPPING", "mine.toml", "mapping 'mine.toml'"),
+    ],
+)
+def test_what_could_not_be_enriched_is_told_before_anything_lands(
+    name: str, value: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean_environment(monkeypatch, tmp_path / "home", KAFKA_TIMEOUT_S=1)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9")
+    monkeypatch.setenv(name, value)
+    done = CliRunner().invoke(cli.app, ["status"])
+    assert f"Nothing can be enriched: {told}" in " ".join(done.stdout.split())
+    assert not (tmp_path / "home").exists()
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS")
+    done = CliRunner().invoke(cli.app, ["status"])
+    assert ("Nothing can be enriched" in done.stdout) == ("MAPPING" in name), "an embedded broker needs no key"
+    assert not (tmp_path / "home").exists()

@@ -98,3 +98,11 @@ def test_a_mini_app_whose_name_reads_like_a_context_can_be_asked_for(settings: S
     home = {PREFIX + "HOME": str(settings.home)}
     done = CliRunner().invoke(cli.app, ["next", odd, "quotes"], env=home, catch_exceptions=False)
     assert "bonds > all > > quotes (plan of 2026-11-23)" in done.stdout
+
+
+def test_no_user_is_looked_up_under_another_key_than_the_lakes(settings: Settings) -> None:
+    load(settings, click(0, "quotes"))
+    parts.enricher(settings)
+    another = Settings(settings.home, pseudonym_key=b"another key, long enough")
+    with pytest.raises(UserError, match="USAGE_ANALYTICS_PSEUDONYM_KEY is another key than the one that this lake's"):
+        look_up(another, ["mary"])

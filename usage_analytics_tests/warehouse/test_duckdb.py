@@ -46,6 +46,18 @@ def test_duckdb_draws_nothing_into_the_output_of_a_run(warehouse: DuckDBWarehous
     assert warehouse.read("SELECT current_setting('enable_progress_bar') AS drawn").item() is False
 
 
+def test_what_needs_more_memory_names_the_setting(memory_path: Path) -> None:
+    warehouse = DuckDBWarehouse(memory_path / "warehouse.duckdb", memory_limit="24MB")
+    chunk = enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(150, properties="x" * 200_000))
+    with pytest.raises(UserError) as told:
+        warehouse.load_window(TOPIC, WINDOWS[0], [chunk])
+    assert str(told.value) == (
+        f"warehouse {warehouse.path} needs more memory than the 24MB it may take: "
+        "set USAGE_ANALYTICS_WAREHOUSE_MEMORY to more megabytes"
+    )
+    assert DuckDBWarehouse(warehouse.path).load_window(TOPIC, WINDOWS[0], [chunk]).rows == 150
+
+
 def test_loading_again_changes_nothing(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
     chunks = [
         enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(5), dead_letters=2),

@@ -71,6 +71,25 @@ def test_many_contexts_are_scored_in_batches(monkeypatch: pytest.MonkeyPatch) ->
     assert evaluate(model, held_out) == whole
 
 
+def test_contexts_seen_seldom_promise_too_much_and_more_messages_narrow_it() -> None:
+    """What the demo says of its calibration error: users who all walk alike show it too."""
+    rng = np.random.default_rng(5)
+    apps, chain = 10, rng.dirichlet(np.full(10, 0.5), (10, 10))
+
+    def walked(steps: int, fold: int) -> pl.DataFrame:
+        walk = [0, 1, 2]
+        for drawn in rng.random(steps):
+            following = int(np.searchsorted(chain[walk[-2], walk[-1]].cumsum(), drawn))
+            walk.append(min(following, apps - 1))
+        names = [str(app) for app in walk]
+        return frame(*((*names[n : n + 4], 1, fold) for n in range(steps)))
+
+    held_out = walked(5_000, 4)
+    few, many = (evaluate(NextActionModel.fit(walked(steps, 0)), held_out) for steps in (5_000, 60_000))
+    assert few.calibration_error > 1.5 * many.calibration_error > 0.03
+    assert many.baselines[ORDER_1_MARKOV].calibration_error < 0.02
+
+
 def test_nothing_to_predict_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to predict"):
         evaluate(NextActionModel.fit(FITTED), HELD_OUT.head(1))
