@@ -105,7 +105,8 @@ def test_backlog_is_taken_in_bounded_runs(tmp_path: Path, monkeypatch: pytest.Mo
         produced.send(2_490, broken_of_each_kind=1)
         assert [messages_landed(micro_batch(produced.settings, window)) for _ in range(3)] == [1_000, 1_000, 500]
         produced.assert_came_through_once()
-        assert max(record.rows for record in parts.offset_log(produced.settings).all()) == 300
+        # A chunk is cut after the batch that fills it.
+        assert 300 <= max(record.rows for record in parts.offset_log(produced.settings).all()) < 400
 
 
 def test_a_recreated_topic_is_named_and_nothing_of_it_landed(produced: Produced) -> None:
