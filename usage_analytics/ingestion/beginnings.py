@@ -6,12 +6,11 @@ partition that the file does not name was added later, so it began at 0.
 """
 
 import json
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from usage_analytics.errors import UserError
+from usage_analytics.ingestion.record_files import crc_of
 from usage_analytics.lake.files import create_exclusive
 
 BEGINNINGS = "beginnings"  # beside the folders of Kafka partitions
@@ -33,7 +32,7 @@ class Beginnings:
 def remember(offsets: Path, beginnings: Beginnings) -> None:
     """Keep them beside the records in the folder ``offsets``, unless another run was first."""
     fields = {"topic_id": beginnings.topic_id, "lows": {str(p): low for p, low in sorted(beginnings.lows.items())}}
-    content = json.dumps({"format": FORMAT, **fields, "crc": _crc(fields)}).encode()
+    content = json.dumps({"format": FORMAT, **fields, "crc": crc_of(fields)}).encode()
     name = beginnings.topic_id.encode().hex() or "no_id"  # a topic's id may hold a slash
     create_exclusive(offsets / BEGINNINGS / f"{name}.json", content)
 
@@ -49,16 +48,12 @@ def all_remembered(offsets: Path) -> list[Beginnings]:
     return [_read(path) for path in sorted((offsets / BEGINNINGS).glob("*.json"))]
 
 
-def _crc(fields: dict[str, Any]) -> str:
-    return f"{zlib.crc32(json.dumps(fields, sort_keys=True).encode()):08x}"
-
-
 def _read(path: Path) -> Beginnings:
     try:
         fields = json.loads(path.read_bytes())
         if fields.pop("format") != FORMAT:
             raise UserError(f"{path}: written by another version of the platform")
-        if fields.pop("crc") != _crc(fields):
+        if fields.pop("crc") != crc_of(fields):
             raise ValueError("it is not as it was written")
         return Beginnings(str(fields["topic_id"]), {int(p): int(low) for p, low in fields["lows"].items()})
     except (ValueError, TypeError, KeyError, AttributeError) as error:

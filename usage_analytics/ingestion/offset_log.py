@@ -7,7 +7,6 @@ windows never step back. A chunk file that no record names was never committed.
 """
 
 import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.record_files import RecordFiles, start_of
+from usage_analytics.ingestion.record_files import RecordFiles, crc_of, start_of
 from usage_analytics.ingestion.shares import EVERYTHING, Share
 from usage_analytics.lake.files import create_exclusive
 
@@ -221,7 +220,7 @@ def _sound(path: Path) -> ChunkRecord | None:
 
 def _content(record: ChunkRecord) -> bytes:
     fields = _fields(record)
-    return json.dumps({"format": FORMAT, **fields, "crc": _crc(fields)}).encode()
+    return json.dumps({"format": FORMAT, **fields, "crc": crc_of(fields)}).encode()
 
 
 def _remedy(path: Path) -> str:
@@ -237,10 +236,6 @@ def _fields(record: ChunkRecord) -> dict[str, Any]:
     return fields
 
 
-def _crc(fields: dict[str, Any]) -> str:
-    return f"{zlib.crc32(json.dumps(fields, sort_keys=True).encode()):08x}"
-
-
 def _read(path: Path) -> ChunkRecord:
     try:
         fields = json.loads(path.read_bytes())
@@ -248,7 +243,7 @@ def _read(path: Path) -> ChunkRecord:
             raise UserError(f"offset record {path}: written by another version of the platform")
         crc = fields.pop("crc", None)  # records of before have none
         record = ChunkRecord(**fields)
-        if crc is not None and crc != _crc(_fields(record)):
+        if crc is not None and crc != crc_of(_fields(record)):
             raise ValueError("it is not as it was written")
         return record
     except (ValueError, TypeError, KeyError, AttributeError) as error:

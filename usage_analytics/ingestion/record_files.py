@@ -5,10 +5,13 @@ than others, so each search begins at the end and doubles its steps: it costs wh
 the logarithm, and hardly more when the topic is years old.
 """
 
+import json
+import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 OFFSETS_PER_SHARD = 10**7  # at a hundred thousand messages a record, a hundred files: soon listed
 # Lakes of before have larger shards. Their numbers are never above those of newer offsets (division by less gives
@@ -99,3 +102,8 @@ def _how_many(count: int, comes_before: Callable[[int], bool]) -> int:
         step *= 2
     low, high = max(0, count - step + 1), count - step // 2
     return bisect_left(range(count), True, low, high, key=lambda number: not comes_before(number))
+
+
+def crc_of(fields: dict[str, Any]) -> str:
+    """The checksum by which a small JSON file shows that it is as it was written; 8 hexadecimal digits."""
+    return f"{zlib.crc32(json.dumps(fields, sort_keys=True).encode()):08x}"
