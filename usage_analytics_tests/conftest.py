@@ -7,9 +7,13 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from usage_analytics_tests.synapse_pool.pool import Pool
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import the hand-written fakes
 
@@ -58,3 +62,14 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     monkeypatch.setattr(Path, "read_bytes", read)
     monkeypatch.setattr(os, "listdir", listed)
     return counts
+
+
+@pytest.fixture
+def synapse_pool(tmp_path: Path) -> Iterator["Pool"]:
+    """A dedicated SQL pool of Synapse on this machine, whose lake is `tmp_path`."""
+    from usage_analytics_tests.synapse_pool.pool import missing, running_pool
+
+    if reason := missing():
+        pytest.skip(reason)
+    with running_pool(tmp_path) as pool:
+        yield pool
