@@ -3,7 +3,7 @@
 import json
 
 from usage_analytics.contract import MappedField, Mapping
-from usage_analytics.enrichment.judgement_query import MOST_TEXT
+from usage_analytics.enrichment.judgement_query import LONGEST, MOST_TEXT
 
 # What DuckDB's json_type answers, in the words of a mapping.
 WORDS = {
@@ -30,13 +30,17 @@ def detail(mapping: Mapping, exchange: str, reason: str, name: str, found: str |
         "missing_field": lambda: f"{name} is missing: {found or 'nothing'} at {place}",
         "wrong_type": lambda: f"{name} at {place}: {_wrong_type(mapping, mapped, _worded(found))}",
         "broken_check": lambda: f"what the mapping asks of {name} does not hold: found {_worded(found)} there",
-        "too_large": lambda: (
-            f"the mapping reads {found} bytes of text from it; a usage event holds at most {MOST_TEXT:,}"
-        ),
+        "too_large": lambda: _too_large(name, place, found),
         "absurd_time": lambda: f"{name} {found}{_other_unit(mapping, found)}",
         "no_trading_day": lambda: f"{name} {found} is in no trading day known of {exchange}",
     }
     return sentences[reason]()
+
+
+def _too_large(name: str, place: str, found: str | None) -> str:
+    if name:
+        return f"{name} at {place} has {found} characters; a usage event holds at most {LONGEST[name]} of it"
+    return f"the mapping reads {found} bytes of text from it; a usage event holds at most {MOST_TEXT:,}"
 
 
 def _worded(found: str | None) -> str:

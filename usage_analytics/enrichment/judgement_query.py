@@ -10,6 +10,7 @@ from datetime import UTC, datetime, time
 
 from usage_analytics.contract import MappedField, Mapping
 from usage_analytics.enrichment.check_conditions import broken, found
+from usage_analytics.tables import EVENT_COLUMNS
 from usage_analytics.trading_calendar import LAST_DAY, TradingCalendar
 
 # What json_type answers, by the words a person would use.
@@ -21,6 +22,9 @@ LATEST_US = int(datetime.combine(LAST_DAY, time(), tzinfo=UTC).timestamp()) * 1_
 # Bytes of text that a usage event may hold, before pseudonyms. DuckDB takes 2,048 rows of a column into memory to
 # write or change any of them: larger texts would make loads fail, and in the end the warehouse itself.
 MOST_TEXT = 128 * 2**10
+# UTF-16 units of a field's text, of which Synapse counts, whatever the warehouse: events are the same for all.
+LONGEST = {column.name: column.length for column in EVENT_COLUMNS if column.length and column.name != "properties"}
+BEYOND_16_BITS = r"[^\x{10000}-\x{10FFFF}]"  # those characters are two units each
 FIELD_PREFIX, PROPERTY_PREFIX = "f_", "p_"
 # An instant as ISO 8601 and RFC 3339 write it. DuckDB's own cast would also take names of time zones, 'now', spaces
 # behind the time and any offset; ISO clocks are at most 18 hours from UTC (as in Java). Whether such a day and hour
@@ -158,6 +162,12 @@ def _rules(
     texts += [f"x[{position}]"] if mapping.properties_object else []
     size = " + ".join(f"coalesce(strlen({text}), 0)" for text in texts)
     rules.append((f"{size} > {MOST_TEXT}", "too_large", "", f"format('{{:,}}', {size})"))
+    for e in (e for e in expressions if e.field in mapping.fields):
+        if longest := LONGEST.get(e.field.name):
+            units = f"length({e.text}) + length(regexp_replace({e.text}, '{BEYOND_16_BITS}', '', 'g'))"
+            # Bytes first: they are cheaper to count, and never fewer.
+            too_long = f"strlen({e.text}) > {longest} AND {units} > {longest}"
+            rules.append((too_long, "too_large", e.field.name, f"CAST({units} AS VARCHAR)"))
     return rules
 
 

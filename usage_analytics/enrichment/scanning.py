@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from usage_analytics.contract import MappedField, Mapping
-from usage_analytics.enrichment.judgement_query import FIELD_PREFIX, LATEST_US, MOST_TEXT, PROPERTY_PREFIX
+from usage_analytics.enrichment.judgement_query import FIELD_PREFIX, LATEST_US, LONGEST, MOST_TEXT, PROPERTY_PREFIX
 from usage_analytics.native import compiled_piece
 from usage_analytics.trading_calendar import TradingCalendar
 
@@ -78,6 +78,7 @@ class Scanner:
             whole = MappedField("properties", (mapping.properties_object,), "object", required=False)
             self._fields.append((whole, "properties", OBJECT_TEXT))
         self._event_time = next(n for n, (f, _, _) in enumerate(self._fields) if f.name == "event_time")
+        self._longest = [(n, LONGEST[f.name]) for n, f in enumerate(mapping.fields) if f.name in LONGEST]
         self._program, self._kept = _compile(self._fields, mapping)
 
     def scan(self, batch: pa.RecordBatch) -> Scanned:
@@ -99,6 +100,8 @@ class Scanner:
         starts, lengths, numbers, times = (a[:, :taken] for a in (starts, lengths, numbers, times))
         credible = self._credible(batch, rows, times[self._event_time])
         credible &= np.maximum(lengths, 0).sum(0, np.int64) <= MOST_TEXT
+        for number, longest in self._longest:
+            credible &= lengths[number] <= longest
         if not credible.all():  # why not, the SQL says
             rows = rows[credible]
             starts, lengths, numbers, times = (a[:, credible] for a in (starts, lengths, numbers, times))

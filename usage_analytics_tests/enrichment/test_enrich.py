@@ -94,6 +94,16 @@ def test_a_message_too_large_for_the_warehouse_is_a_dead_letter(changes: dict[st
     assert letter["detail"].endswith(" bytes of text from it; a usage event holds at most 131,072")
 
 
+@pytest.mark.parametrize("text", ["x" * 200, "€" * 200, "𝄞" * 100])
+def test_a_field_longer_than_its_column_is_a_dead_letter(text: str, memory_path: Path) -> None:
+    fits, longer = message(mini_app=text, screen=text * 2), message(mini_app=text + "y")
+    events, [letter] = outcome(memory_path, fits, longer)
+    assert [(event["mini_app"], event["screen"]) for event in events] == [(text, text * 2)]
+    assert (letter["reason"], letter["field"], letter["value"]) == ("too_large", "mini_app", longer)
+    told = "mini_app at /mini_app has 201 characters; a usage event holds at most 200 of it"
+    assert letter["detail"] == told
+
+
 def test_optional_fields_may_be_absent_or_null_and_the_default_steps_in(memory_path: Path) -> None:
     names = ("client_firm", "user_session", "action", "screen", "latency_ms", "properties")
     for folder, value in (("absent", ...), ("null", None)):
