@@ -13,6 +13,7 @@ import typer
 from usage_analytics.cli_dead_letters import dead_letters_app
 from usage_analytics.cli_losses import accept_loss_command, rebuild_offset_records_command
 from usage_analytics.cli_options import Windows, chosen_windows
+from usage_analytics.cli_query import query_command
 from usage_analytics.cli_simulate import simulate_command
 from usage_analytics.errors import UserError
 from usage_analytics.settings import load_settings, usable_home
@@ -155,6 +156,9 @@ def next_(
 app.command("simulate")(simulate_command)
 
 
+app.command("query")(query_command)
+
+
 @app.command()
 def evaluate(
     split_property: Annotated[str | None, typer.Option(help="Hold out instead the events whose whole number under "
@@ -167,23 +171,24 @@ def evaluate(
     from usage_analytics import parts
     from usage_analytics.models.branching.training import judge
     from usage_analytics.reporting.model import OWN_FOLDS, print_evaluation
+    from usage_analytics.warehouse.transitions import transition_counts, transition_counts_by
 
     settings = load_settings()
     warehouse = parts.warehouse(settings)
     if split_property is None:
-        counts = warehouse.transition_counts()
+        counts = transition_counts(warehouse)
         evaluation, held_out = judge(counts), OWN_FOLDS
         why = f"the marts in {settings.warehouse} hold too few users; load more events and materialize app_transitions"
         if counts.is_empty():
             why = (
                 f"no trading day has marts in {settings.warehouse} yet: once events are loaded, the close of their "
-                "trading day makes them, or you do: materialize user_sessions and app_transitions of it"
+                "trading day makes them, or you do: materialize its marts"
             )
     else:
         if not split_property.isprintable():
             raise UserError(f"--split-property is the name of a property, found {split_property!r}")
         held_out = f"events whose {split_property!r} is 4 modulo 5"
-        evaluation = judge(warehouse.transition_counts_by(split_property))
+        evaluation = judge(transition_counts_by(warehouse, split_property))
         why = f"too few events carry a whole number under the property {split_property!r}, or none is 4 modulo 5"
     if evaluation is None:
         raise UserError(f"nothing to judge the model by: {why}")
