@@ -14,8 +14,9 @@ from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.ingestion.shares import EVERYTHING, Share
 from usage_analytics.lake.layout import Layout
 from usage_analytics.settings import Settings, pseudonym_key, whence_pseudonym_key
-from usage_analytics.warehouse.duckdb import DuckDBWarehouse
+from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 from usage_analytics.warehouse.protocol import Warehouse
+from usage_analytics.warehouse.synapse.warehouse import SynapseWarehouse
 
 
 class NoKafka(UserError):
@@ -71,7 +72,10 @@ def enricher(settings: Settings) -> Enricher:
     """What enriches chunks; the lake keeps which key it does that with, `UserError` if it has another one."""
     key = pseudonym_key(settings)
     keep_key(settings.lake, key, whence_pseudonym_key(settings))
-    return Enricher(layout(settings), settings.mapping, settings.calendar, key, settings.batch_messages)
+    return Enricher(
+        layout(settings), settings.mapping, settings.calendar, key, settings.batch_messages,
+        settings.enriched_compression,
+    )  # fmt: skip
 
 
 def refuse_unless_enrichable(settings: Settings) -> None:
@@ -83,10 +87,13 @@ def refuse_unless_enrichable(settings: Settings) -> None:
 
 
 def enriched_reader(settings: Settings) -> EnrichedReader:
-    fingerprint = enrichment_fingerprint(settings.mapping, settings.calendar, lake_key(settings))
+    mapping, calendar = settings.mapping, settings.calendar  # a wrong mapping is told before a missing key
+    fingerprint = enrichment_fingerprint(mapping, calendar, lake_key(settings), settings.enriched_compression)
     return EnrichedReader(layout(settings), fingerprint)
 
 
 def warehouse(settings: Settings, wait_s: float = 60.0) -> Warehouse:
     """The column store; a person who asks it something waits so long for another process that has it."""
+    if settings.synapse is not None:
+        return SynapseWarehouse(settings.synapse)
     return DuckDBWarehouse(settings.warehouse, wait_s, f"{settings.warehouse_memory}MB")

@@ -14,9 +14,15 @@ from usage_analytics.errors import UserError
 from usage_analytics.ingestion.offset_log import chunk_name
 from usage_analytics.ingestion.shares import MOST_SHARES
 from usage_analytics.lake.files import create_exclusive, temporary_name
+from usage_analytics.lake.sealed_parquet import SNAPPY, ZSTD
+from usage_analytics.tables import USAGE_EVENTS
 from usage_analytics.trading_calendar import FIRST_DAY, TradingCalendar, TradingClock, trading_calendar
+from usage_analytics.warehouse.funnel_definitions import load_funnels
+from usage_analytics.warehouse.marts import MartRules
+from usage_analytics.warehouse.synapse.pool import SynapsePool
 
 PREFIX = "USAGE_ANALYTICS_"
+LAKE = "lake"  # in the home folder
 MOST = 1_000_000_000  # more than any machine's: whoever asks for more has mistyped
 # The longest name that is made of a topic's: of a chunk's file while it is written, with the largest Kafka partition.
 LONGEST_TOPIC = 255 - len(temporary_name(f"{chunk_name('', 2**31 - 1, 0)}.parquet"))
@@ -28,7 +34,8 @@ KAFKA_CLIENT_PREFIXES = (
 )  # fmt: skip
 SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
 SURROGATE = re.compile(r"[\ud800-\udfff]")  # so Python gives bytes of the environment that are not UTF-8
-MISREAD = re.compile(rf"[?\\]|%[0-9A-Fa-f]{{2}}|{SURROGATE.pattern}")
+COLUMNS = "|".join(USAGE_EVENTS.column_names())  # DuckDB takes a folder named column=value for a column of its files
+MISREAD = re.compile(rf"[?\\]|%[0-9A-Fa-f]{{2}}|/(?:{COLUMNS})=|{SURROGATE.pattern}")
 
 
 @dataclass(frozen=True)
@@ -54,14 +61,22 @@ class Settings:
     pseudonym_key: bytes | None = field(default=None, repr=False)
     clock: TradingClock = field(default_factory=TradingClock)
     history_start: date = date(2025, 1, 1)
+    error_actions: tuple[str, ...] = ("error",)
+    funnels_file: Path | None = None
+    synapse: SynapsePool | None = None
 
     @property
     def lake(self) -> Path:
-        return self.home / "lake"
+        return self.home / LAKE
 
     @property
     def warehouse(self) -> Path:
         return self.home / "warehouse.duckdb"
+
+    @property
+    def enriched_compression(self) -> str:
+        """Of the files of usage events: Synapse reads no zstd."""
+        return SNAPPY if self.synapse is not None else ZSTD
 
     @property
     def broker_directory(self) -> Path:
@@ -74,6 +89,10 @@ class Settings:
     @property
     def calendar(self) -> TradingCalendar:
         return trading_calendar(self.clock)
+
+    @cached_property
+    def mart_rules(self) -> MartRules:
+        return MartRules(self.error_actions, load_funnels(self.funnels_file) if self.funnels_file else ())
 
 
 def load_settings(environment: Environment[str, str] | None = None) -> Settings:
@@ -88,8 +107,9 @@ def load_settings(environment: Environment[str, str] | None = None) -> Settings:
         if SURROGATE.search(env.get(name, "")):  # its value is not shown: it may be a secret
             raise UserError(f"{name} holds bytes that are not UTF-8 text")
     defaults = Settings(Path())
+    home = read.folder("HOME", ".usage_analytics")
     return Settings(
-        home=read.folder("HOME", ".usage_analytics"),
+        home=home,
         topic=read.topic("TOPIC", defaults.topic),
         mapping_name=read.text("MAPPING", defaults.mapping_name),
         bootstrap_servers=_bootstrap_servers(env),
@@ -108,6 +128,9 @@ def load_settings(environment: Environment[str, str] | None = None) -> Settings:
         pseudonym_key=env[PREFIX + "PSEUDONYM_KEY"].encode() if env.get(PREFIX + "PSEUDONYM_KEY") else None,
         clock=_clock(read),
         history_start=read.day("HISTORY_START", defaults.history_start),
+        error_actions=read.names_listed("ERROR_ACTIONS", defaults.error_actions),
+        funnels_file=read.folder("FUNNELS", "") if env.get(PREFIX + "FUNNELS") else None,
+        synapse=_synapse(read, home / LAKE),
     )
 
 
@@ -173,6 +196,15 @@ SETTINGS_HELP = {
     "CLOSING_HOUR": "hour at which a trading day's last window begins to wait for the next day",
     "WINDOW_MINUTES": "length of a window",
     "HISTORY_START": "first day of the partitions",
+    "ERROR_ACTIONS": "actions that tell of an error, with commas between",
+    "FUNNELS": "TOML file of the funnels that are counted",
+    "SYNAPSE_SERVER": "dedicated SQL pool that is the warehouse, such as acme.sql.azuresynapse.net (default: DuckDB)",
+    "SYNAPSE_DATABASE": "name of the pool",
+    "SYNAPSE_SCHEMA": "schema of the platform's tables in the pool",
+    "SYNAPSE_LAKE": "where the pool finds the lake, such as https://acme.dfs.core.windows.net/usage/lake",
+    "SYNAPSE_LOGIN": "SQL login at the pool (default: the managed identity of this machine)",
+    "SYNAPSE_PASSWORD": "its password",
+    "SYNAPSE_DRIVER": "ODBC driver, by name or by the path of its library",
 }
 
 
@@ -190,9 +222,46 @@ def current_values() -> dict[str, str]:
         "EXCHANGE": s.clock.exchange, "TIMEZONE": s.clock.timezone,
         "OPENING_HOUR": s.clock.opening_hour, "CLOSING_HOUR": s.clock.closing_hour,
         "WINDOW_MINUTES": s.clock.window_minutes, "HISTORY_START": s.history_start,
+        "ERROR_ACTIONS": ",".join(s.error_actions), "FUNNELS": s.funnels_file or "(none)",
+        **_shown(s.synapse),
         "KAFKA_BOOTSTRAP_SERVERS": s.bootstrap_servers or "(not set)",
     }  # fmt: skip
     return {name: str(value) for name, value in values.items()}
+
+
+def _shown(pool: SynapsePool | None) -> dict[str, object]:
+    if pool is None:
+        return {name: "(not set)" for name in SETTINGS_HELP if name.startswith("SYNAPSE_")}
+    return {
+        "SYNAPSE_SERVER": pool.server, "SYNAPSE_DATABASE": pool.database, "SYNAPSE_SCHEMA": pool.schema,
+        "SYNAPSE_LAKE": pool.lake_address, "SYNAPSE_LOGIN": pool.login or "(managed identity)",
+        "SYNAPSE_PASSWORD": "(set)" if pool.password else "(not set)", "SYNAPSE_DRIVER": pool.driver,
+    }  # fmt: skip
+
+
+def _synapse(read: "_Reader", lake: Path) -> SynapsePool | None:
+    server = read.text("SYNAPSE_SERVER", "")
+    if not server:
+        for name in ("DATABASE", "LAKE", "LOGIN", "PASSWORD"):
+            if read.text(f"SYNAPSE_{name}", ""):
+                raise UserError(f"{PREFIX}SYNAPSE_{name} is set, but {PREFIX}SYNAPSE_SERVER is not")
+        return None
+    for name in ("DATABASE", "LAKE"):
+        if not read.text(f"SYNAPSE_{name}", ""):
+            raise UserError(f"{PREFIX}SYNAPSE_SERVER is set, but {PREFIX}SYNAPSE_{name} is not")
+    address = read.text("SYNAPSE_LAKE", "")
+    # The pool's managed identity reads Parquet by that end point alone (Microsoft, "COPY INTO").
+    if not address.startswith("https://") or ".dfs.core.windows.net/" not in address:
+        example = "https://acme.dfs.core.windows.net/usage/lake"
+        raise UserError(f"{PREFIX}SYNAPSE_LAKE is the address of a folder such as {example}, found {address!r}")
+    login, password = read.text("SYNAPSE_LOGIN", "") or None, read.text("SYNAPSE_PASSWORD", "") or None
+    if (login is None) != (password is None):
+        lacking = "PASSWORD" if password is None else "LOGIN"
+        raise UserError(f"{PREFIX}SYNAPSE_{lacking} is not set: a SQL login is a name and a password")
+    return SynapsePool(
+        server, read.text("SYNAPSE_DATABASE", ""), lake, address, read.text("SYNAPSE_SCHEMA", SynapsePool.schema),
+        login, password, read.text("SYNAPSE_DRIVER", SynapsePool.driver),
+    )  # fmt: skip
 
 
 class _Reader:
@@ -213,6 +282,10 @@ class _Reader:
         if int(digits) > most:
             raise UserError(f"{PREFIX}{name} is at most {most:,}, found {text[:20]!r}")
         return int(digits)
+
+    def names_listed(self, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+        listed = [part.strip() for part in self.text(name, ",".join(default)).split(",")]
+        return tuple(dict.fromkeys(part for part in listed if part))
 
     def folder(self, name: str, default: str) -> Path:
         text = self.text(name, default)

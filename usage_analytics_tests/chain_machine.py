@@ -6,7 +6,6 @@ After every step invariants 1, 2 and 3 of the design hold, and 6 for the windows
 from collections.abc import Callable
 from pathlib import Path
 
-import duckdb
 import polars as pl
 from chain_model import KINDS
 from chain_under_test import WINDOWS, ChainUnderTest
@@ -14,6 +13,7 @@ from crashing import Point, interrupted_at, killed_at, points
 from fakes import AMPLE, TOPIC, FakeKafka, FakePartition, flip, give_up, memory_folder
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from planting import plant
 
 from usage_analytics.ingestion.beginnings import remembered
 from usage_analytics.ingestion.chunk_landing import Limits
@@ -209,8 +209,7 @@ class ChainMachine(ChainUnderTest, RuleBasedStateMachine):
         end = data.draw(st.integers(first + 1, record.end))
         hit = rows.filter(kafka_partition=kafka_partition).filter(pl.col("kafka_offset").is_between(first, end - 1))
         before, located = self.differing(), offset_differences(self.records(), self.layout, self.warehouse)
-        with duckdb.connect(str(self.warehouse.path)) as connection:
-            connection.execute(ROW_DAMAGES[damage], [TOPIC, kafka_partition, first, end])
+        plant(self.warehouse.path, ROW_DAMAGES[damage], [TOPIC, kafka_partition, first, end])
         assert self.differing() == before | {record}
         found = [d for d in offset_differences(self.records(), self.layout, self.warehouse) if d not in located]
         assert {(d.hop, d.kind, d.window, d.kafka_partition) for d in found} == {

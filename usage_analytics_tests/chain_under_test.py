@@ -30,7 +30,7 @@ from usage_analytics.reconciliation.hop_counts import (
 )
 from usage_analytics.reconciliation.offset_differences import offset_differences
 from usage_analytics.trading_calendar import Window, trading_calendar
-from usage_analytics.warehouse.duckdb import DuckDBWarehouse
+from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 
 CALENDAR = trading_calendar()
 WINDOWS = CALENDAR.windows_of(date(2026, 11, 23))
@@ -156,13 +156,13 @@ class ChainUnderTest:
         records = log.of_window(window.key)
         assert records == [r for r in self.records() if r.window == window.key and share.takes(r.kafka_partition)]
         assert reconcile_window(log, self.layout, self.warehouse, window.key).differences() == []
-        loaded = self.loaded("WHERE load_window = ?", window.key)
+        loaded = self.loaded("WHERE load_window = :window", window=window.key)
         assert [row for row in loaded if share.takes(row[0])] == self.sent.events(records, self.contract)
         assert self.letters(records) == self.sent.dead_letters(records, self.contract)
 
-    def loaded(self, where: str = "", *parameters: str) -> list[tuple[int, int, str]]:
+    def loaded(self, where: str = "", **values: str) -> list[tuple[int, int, str]]:
         query = f"SELECT kafka_partition, kafka_offset, event_id FROM usage_events {where} ORDER BY ALL"
-        return self.warehouse.read(query, parameters).rows()
+        return self.warehouse.read(query, values).rows()
 
     def letters(self, records: list[ChunkRecord]) -> list[tuple[int, int, bytes | None]]:
         paths = [self.layout.dead_letters(record.window, record.name) for record in records]

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from usage_analytics.ingestion.chunk_file import ChunkWriter
 from usage_analytics.ingestion.offset_log import OffsetLog
-from usage_analytics.warehouse import window_loading
-from usage_analytics.warehouse.duckdb import DuckDBWarehouse
+from usage_analytics.warehouse import load_applying
+from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 
 STEPS: dict[str, tuple[Any, str]] = {
     "batch of a chunk": (ChunkWriter, "write"),
@@ -29,7 +29,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "file put in place": (os, "replace"),
     "file removed": (os, "unlink"),
     "offset record": (OffsetLog, "commit"),
-    "rows of a load counted": (window_loading, "_count"),  # the last step before the warehouse commits
+    "rows of a load counted": (load_applying, "held"),  # the last step before the warehouse commits
     "load of a window": (DuckDBWarehouse, "load_window"),
 }
 

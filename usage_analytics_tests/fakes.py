@@ -177,7 +177,7 @@ def message(**changes: Any) -> bytes:
 
 def enriched_chunk(
     root: Path, window: str, kafka_partition: int, start: int, events: list[dict[str, Any]], fingerprint: str = "f1",
-    dead_letters: int = 0,
+    dead_letters: int = 0, compression: str = "zstd",
 ) -> EnrichedChunk:  # fmt: skip
     """A chunk as enrichment leaves it, of the given events; offsets count from ``start`` where an event has none."""
     layout = Layout(root, TOPIC)
@@ -188,7 +188,7 @@ def enriched_chunk(
     letter = {"topic": TOPIC, "kafka_partition": kafka_partition, "reason": "not_json", "detail": "broken"}
     letters = [{**letter, "kafka_offset": start + len(rows) + number} for number in range(dead_letters)]
     tables = (pa.Table.from_pylist(rows, schema=EVENT_SCHEMA), pa.Table.from_pylist(letters, schema=DEAD_LETTER_SCHEMA))
-    return write_enriched(layout, record, fingerprint, *tables)
+    return write_enriched(layout, record, fingerprint, *tables, compression)
 
 
 def event_row(kafka_partition: int, kafka_offset: int) -> dict[str, Any]:

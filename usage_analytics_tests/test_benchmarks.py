@@ -25,6 +25,11 @@ def test_enrichment() -> None:
     ("name", "arguments", "told"),
     [
         ("ingestion.py", ("--messages", "3000", "--partitions", "2"), ("consume_in_python", "land", "enrich", "load")),
+        (
+            "warehouse.py",
+            ("--events", "3000", "--partitions", "2", "--history", "1", "2", "--history-events", "3000"),
+            ("load, platform", "load, DuckDB by hand", "marts, platform", "marts, DuckDB by hand", "days loaded"),
+        ),
         ("roofline.py", ("--messages", "3000"), ("consume", "compress raw", "sum", "the whole, threads: 2")),
         (
             "market_hours.py",

@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from closing import refresh
 from fakes import TOPIC, enriched_chunk
 from typer.testing import CliRunner
 
@@ -39,10 +40,10 @@ def evaluate(*options: str) -> str:
 
 
 def test_users_are_held_out_by_the_folds_of_the_marts(home: Path) -> None:
-    why = r"no trading day has marts in .*warehouse\.duckdb yet: .* materialize user_sessions and app_transitions of it"
+    why = r"no trading day has marts in .*warehouse\.duckdb yet: .* materialize its marts"
     with pytest.raises(UserError, match=f"nothing to judge the model by: {why}"):
         evaluate()
-    parts.warehouse(load_settings()).refresh_mart("app_transitions", DAY)
+    refresh(parts.warehouse(load_settings()), DAY, "app_transitions")
     shown = evaluate()
     assert "8 held-out transitions: those of users in the last of the marts' 5 folds" in shown
     assert "next-action model │ 1.000 │ 1.000" in shown
@@ -53,7 +54,7 @@ def test_too_few_users_are_told_apart_from_no_marts(memory_path: Path, monkeypat
     events = [{"user_id": "0" * 32, "mini_app": mini_app} for mini_app in ("news", "quotes", "charts")]
     warehouse = parts.warehouse(load_settings())
     warehouse.load_window(TOPIC, WINDOW, [enriched_chunk(memory_path, WINDOW, 0, 0, events)])
-    warehouse.refresh_mart("app_transitions", DAY)
+    refresh(warehouse, DAY, "app_transitions")
     why = r"the marts in .*warehouse\.duckdb hold too few users; load more events and materialize app_transitions"
     with pytest.raises(UserError, match=f"nothing to judge the model by: {why}"):
         evaluate()

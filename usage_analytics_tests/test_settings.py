@@ -32,10 +32,21 @@ def test_values_are_typed() -> None:
         "BATCH_MESSAGES": "9", "PSEUDONYM_KEY": "0123456789abcdef", "EXCHANGE": "XLON", "TIMEZONE": "Europe/London",
         "OPENING_HOUR": "7", "CLOSING_HOUR": "18", "WINDOW_MINUTES": "30", "HISTORY_START": "2026-02-03",
         "PARALLEL": "4", "SHARES": "3", "SENSOR_INTERVAL_S": "11", "WAREHOUSE_MEMORY": "2000",
-        "LONGEST_WAIT_S": "12",
+        "LONGEST_WAIT_S": "12", "ERROR_ACTIONS": "error, failed,", "FUNNELS": "/data/funnels.toml",
+        "SYNAPSE_SERVER": "acme.sql.azuresynapse.net", "SYNAPSE_DATABASE": "pool", "SYNAPSE_SCHEMA": "ua",
+        "SYNAPSE_LAKE": "https://acme.dfs.core.windows.net/usage/lake", "SYNAPSE_LOGIN": "loader",
+        "SYNAPSE_PASSWORD": "secret;}{", "SYNAPSE_DRIVER": "FreeTDS",
     }  # fmt: skip
     assert set(values) == set(SETTINGS_HELP)  # a new setting is read, described and tested
     s = load_settings({PREFIX + name: value for name, value in values.items()})
+    assert (s.error_actions, s.funnels_file) == (("error", "failed"), Path("/data/funnels.toml"))
+    assert s.synapse is not None and s.synapse.odbc.startswith(
+        "DRIVER=FreeTDS;SERVER=acme.sql.azuresynapse.net;DATABASE=pool;Encrypt=yes;TrustServerCertificate=no;"
+    )
+    assert s.synapse.odbc.endswith("UID=loader;PWD={secret;}}{}") and "secret" not in repr(s)
+    file = s.lake / "usage_events" / "t" / "window=1" / "a+b c.parquet"
+    assert s.synapse.address(file) == f"{s.synapse.lake_address}/usage_events/t/window=1/a+b%20c.parquet"
+    assert s.enriched_compression == "snappy"
     assert (s.home, s.topic, s.mapping.name, s.kafka_timeout_s) == (Path("/data/ua"), "t", "wikipedia_app_events", 3)
     assert (s.sensor_interval_s, s.longest_wait_s) == (11, 12)
     assert (s.micro_batch_threshold, s.max_messages_per_run, s.chunk_messages) == (5, 6, 7)
@@ -61,7 +72,9 @@ def test_values_are_typed() -> None:
         ("SHARES", "0/2", "whole number from 1 on, found '0/2'"),
         ("SHARES", "65", "at most 64, found '65'"),
         ("HOME", "~nosuchuser/x", "a user whose home folder is not known, found '~nosuchuser/x'"),
+        ("SYNAPSE_LAKE", "https://acme.blob.core.windows.net/x", "is set, but USAGE_ANALYTICS_SYNAPSE_SERVER is not"),
         ("HOME", "/data/u?x", "'/data/u?x' has '?' in it, which Dagster or DuckDB would take for another folder"),
+        ("HOME", "/data/user_id=7/x", "'/data/user_id=7/x' has '/user_id=' in it, which Dagster or DuckDB would take"),
         ("HOME", "/data/a%20b", "'/data/a%20b' has '%20' in it, which Dagster or DuckDB would take"),
         (
             "HOME",
@@ -163,3 +176,30 @@ def test_the_development_key_is_made_once_whole_and_private(memory_path: Path) -
         assert len(keys) == 1
         assert len(keys.pop()) == 64
         assert stat.S_IMODE((home / "development_pseudonym_key").stat().st_mode) == 0o600
+
+
+POOL = {"SYNAPSE_SERVER": "s", "SYNAPSE_DATABASE": "d", "SYNAPSE_LAKE": "https://a.dfs.core.windows.net/c/lake"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"SYNAPSE_DATABASE": ""}, "SYNAPSE_SERVER is set, but USAGE_ANALYTICS_SYNAPSE_DATABASE is not"),
+        ({"SYNAPSE_LAKE": ""}, "SYNAPSE_SERVER is set, but USAGE_ANALYTICS_SYNAPSE_LAKE is not"),
+        (
+            {"SYNAPSE_LAKE": "https://a.blob.core.windows.net/c"},
+            "SYNAPSE_LAKE is the address of a folder such as https://",
+        ),
+        ({"SYNAPSE_LOGIN": "loader"}, "SYNAPSE_PASSWORD is not set: a SQL login is a name and a password"),
+        ({"SYNAPSE_PASSWORD": "p"}, "SYNAPSE_LOGIN is not set: a SQL login is a name and a password"),
+    ],
+)
+def test_a_pool_that_is_half_set_is_told(changes: dict[str, str], told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_settings({PREFIX + name: value for name, value in {**POOL, **changes}.items()})
+    assert str(caught.value).startswith(PREFIX + told)
+
+
+def test_without_a_login_the_managed_identity_is_used() -> None:
+    pool = load_settings({PREFIX + name: value for name, value in POOL.items()}).synapse
+    assert pool is not None and pool.odbc.endswith(";Authentication=ActiveDirectoryMsi") and "UID" not in pool.odbc

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import duckdb
 from fakes import KEY, OPEN, TOPIC, FakeKafka, land_all, message
+from planting import plant
 
 from usage_analytics.contract import load_mapping
 from usage_analytics.enrichment.enrich import Enricher
@@ -12,7 +12,7 @@ from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.lake.layout import Layout
 from usage_analytics.reconciliation.hop_counts import HopCounts, Reconciliation, reconcile, reconcile_window
 from usage_analytics.trading_calendar import trading_calendar
-from usage_analytics.warehouse.duckdb import DuckDBWarehouse
+from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 
 
 class Chain:
@@ -31,8 +31,7 @@ class Chain:
         self.warehouse.load_window(TOPIC, OPEN.key, self.chunks)
 
     def plant(self, statement: str) -> None:
-        with duckdb.connect(str(self.warehouse.path)) as connection:
-            connection.execute(statement)
+        plant(self.warehouse.path, statement)
 
     def differing(self, window: str | None = None) -> list[HopCounts]:
         counts = self.reconciled(window)

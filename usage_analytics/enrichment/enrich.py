@@ -27,6 +27,7 @@ from usage_analytics.ingestion.chunk_file import ChunkDamaged, read_chunk
 from usage_analytics.ingestion.landing import ended_from
 from usage_analytics.ingestion.offset_log import ChunkRecord
 from usage_analytics.lake.layout import Layout
+from usage_analytics.lake.sealed_parquet import ZSTD
 from usage_analytics.trading_calendar import TradingCalendar
 
 LOGGER = logging.getLogger(__name__)
@@ -57,11 +58,12 @@ class Enricher:
     """Judges and enriches chunks under one mapping, calendar and pseudonym key."""
 
     def __init__(
-        self, layout: Layout, mapping: Mapping, calendar: TradingCalendar, key: bytes, batch_messages: int
-    ) -> None:
+        self, layout: Layout, mapping: Mapping, calendar: TradingCalendar, key: bytes, batch_messages: int,
+        compression: str = ZSTD,
+    ) -> None:  # fmt: skip
         self._layout, self._judge = layout, Judge(mapping, calendar, key, batch_messages)
-        self._calendar = calendar
-        self.fingerprint = enrichment_fingerprint(mapping, calendar, key)
+        self._calendar, self._compression = calendar, compression
+        self.fingerprint = enrichment_fingerprint(mapping, calendar, key, compression)
 
     def enrich(self, records: Iterable[ChunkRecord], examine: Examination = examine_footers) -> EnrichmentReport:
         """The usage events and dead letters of chunks; those already there are kept if up to date and whole.
@@ -93,7 +95,7 @@ class Enricher:
 
     def write(self, record: ChunkRecord, judging: Judging) -> EnrichedChunk:
         """Publish what became of a chunk, all of whose messages have been judged."""
-        return write_enriched(self._layout, record, self.fingerprint, *judging.finish())
+        return write_enriched(self._layout, record, self.fingerprint, *judging.finish(), self._compression)
 
     def _enrich_chunk(self, record: ChunkRecord) -> EnrichedChunk:
         judging = self._judge.begin(record.topic, record.kafka_partition)

@@ -15,28 +15,10 @@ from usage_analytics.errors import UserError
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
 from usage_analytics.lake.files import publish, remove
 from usage_analytics.lake.layout import Layout
-from usage_analytics.lake.sealed_parquet import Damaged, Footer, read_footer, verify_sealed, write_sealed
+from usage_analytics.lake.sealed_parquet import ZSTD, Damaged, Footer, read_footer, verify_sealed, write_sealed
+from usage_analytics.tables import EVENT_COLUMNS, arrow_schema
 
-EVENT_SCHEMA = pa.schema(
-    [
-        pa.field("event_id", pa.string(), nullable=False),
-        pa.field("event_time_us", pa.int64(), nullable=False),
-        pa.field("trading_day", pa.date32(), nullable=False),
-        pa.field("phase", pa.string(), nullable=False),
-        pa.field("user_id", pa.string(), nullable=False),
-        pa.field("client_firm", pa.string()),
-        pa.field("user_session", pa.string()),
-        pa.field("mini_app", pa.string(), nullable=False),
-        pa.field("action", pa.string()),
-        pa.field("screen", pa.string()),
-        pa.field("latency_ms", pa.float64()),
-        pa.field("properties", pa.string()),
-        pa.field("topic", pa.string(), nullable=False),
-        pa.field("kafka_partition", pa.int32(), nullable=False),
-        pa.field("kafka_offset", pa.int64(), nullable=False),
-        pa.field("kafka_timestamp_us", pa.int64()),
-    ]
-)
+EVENT_SCHEMA = arrow_schema(EVENT_COLUMNS)
 REPEATING = [
     "trading_day", "phase", "user_id", "client_firm", "mini_app", "action", "screen", "topic", "kafka_partition",
     "reason", "field",
@@ -80,9 +62,10 @@ Examination = Callable[[Layout, ChunkRecord], EnrichedChunk]
 
 
 def write_enriched(
-    layout: Layout, record: ChunkRecord, fingerprint: str, events: pa.Table, dead_letters: pa.Table
-) -> EnrichedChunk:
-    """Publish what became of a chunk, replacing what was there."""
+    layout: Layout, record: ChunkRecord, fingerprint: str, events: pa.Table, dead_letters: pa.Table,
+    compression: str = ZSTD,
+) -> EnrichedChunk:  # fmt: skip
+    """Publish what became of a chunk, replacing what was there; ``compression``: of the events, as warehouses want."""
     identity = {"checksum": record.checksum, "fingerprint": fingerprint}
     # Dead letters first: the events file is what says that the chunk is done.
     path = layout.dead_letters(record.window, record.name)
@@ -93,7 +76,8 @@ def write_enriched(
     reasons = Counter(dead_letters.column("reason").to_pylist())
     facts = {f"reason:{reason}": str(count) for reason, count in sorted(reasons.items())}
     path = layout.usage_events(record.window, record.name)
-    write_sealed(events, path, {**identity, "dead_letters": str(dead_letters.num_rows), **facts}, REPEATING)
+    facts = {**identity, "dead_letters": str(dead_letters.num_rows), **facts}
+    write_sealed(events, path, facts, REPEATING, compression)
     remove(_aside(path))
     return EnrichedChunk(record, path, events.num_rows, dead_letters.num_rows, dict(reasons), fingerprint)
 

@@ -6,13 +6,15 @@ import duckdb
 
 from usage_analytics.contract import Mapping
 from usage_analytics.enrichment.pseudonyms import key_fingerprint
+from usage_analytics.lake.sealed_parquet import ZSTD
 from usage_analytics.trading_calendar import TradingCalendar
 
-VERSION = 3  # raise it whenever the same chunk and mapping would give other rows
+VERSION = 4  # raise it whenever the same chunk and mapping would give other rows
 
 
-def enrichment_fingerprint(mapping: Mapping, calendar: TradingCalendar, key: bytes) -> str:
-    """Changes with all that usage events depend on besides their chunk; 16 hexadecimal digits."""
+def enrichment_fingerprint(mapping: Mapping, calendar: TradingCalendar, key: bytes, compression: str = ZSTD) -> str:
+    """Changes with all that the files of usage events depend on besides their chunk; 16 hexadecimal digits."""
     # DuckDB decides what is JSON, a number and an instant, and another version may decide otherwise.
     inputs = f"{VERSION} {mapping.fingerprint} {key_fingerprint(key)} {calendar.fingerprint} {duckdb.__version__}"
+    inputs += f" {compression}" if compression != ZSTD else ""
     return hashlib.sha256(inputs.encode()).hexdigest()[:16]

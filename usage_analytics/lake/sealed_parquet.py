@@ -37,7 +37,12 @@ class Footer:
     facts: dict[str, str]
 
 
-def write_sealed(table: pa.Table, path: Path, facts: dict[str, str], repeating: Sequence[str] = ()) -> None:
+ZSTD, SNAPPY = "zstd", "snappy"
+
+
+def write_sealed(
+    table: pa.Table, path: Path, facts: dict[str, str], repeating: Sequence[str] = (), compression: str = ZSTD
+) -> None:
     """Publish a table under a name, with facts in its footer; the same table and facts give the same bytes.
 
     Columns whose values repeat get dictionaries; of texts that differ they would cost much and save nothing.
@@ -45,7 +50,7 @@ def write_sealed(table: pa.Table, path: Path, facts: dict[str, str], repeating: 
     temporary = temporary_beside(path)
     try:
         with naming(path):
-            _write(table, temporary, facts, repeating)
+            _write(table, temporary, facts, repeating, compression)
         publish(temporary, path)
     except BaseException:  # a full disk would otherwise get fuller at every attempt
         temporary.unlink(missing_ok=True)
@@ -70,8 +75,10 @@ def verify_sealed(path: Path) -> Footer:
     return footer
 
 
-def _write(table: pa.Table, path: Path, facts: dict[str, str], repeating: Sequence[str]) -> None:
-    options: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
+def _write(table: pa.Table, path: Path, facts: dict[str, str], repeating: Sequence[str], compression: str) -> None:
+    options: dict[str, Any] = {"compression": compression, "write_page_checksum": True}
+    if compression == ZSTD:
+        options["compression_level"] = 1
     # Statistics help to skip what a query does not want: by time, not by the least of all texts.
     options["write_statistics"] = [field.name for field in table.schema if not is_text(field.type)]
     options["use_dictionary"] = list(repeating)

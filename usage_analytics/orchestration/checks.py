@@ -20,6 +20,7 @@ from usage_analytics.orchestration.resources import Platform, told_plainly
 from usage_analytics.orchestration.trading_day_assets import preload_plan
 from usage_analytics.reconciliation.hop_counts import reconcile_window
 from usage_analytics.reconciliation.offset_differences import offset_differences
+from usage_analytics.warehouse.plans import faulty_contexts
 
 DEAD_LETTER_SHARE = 0.01
 SHOWN = 10  # faults named in a check's metadata; all are counted
@@ -166,7 +167,8 @@ def plan_is_a_plan(context: dg.AssetCheckExecutionContext, platform: Platform) -
     """In every context probabilities add up to at most one, and nothing is proposed that is already open."""
     with told_plainly():
         day = trading_day_of(context.op_execution_context.partition_key)
-        broken = platform.warehouse().faulty_contexts(day)
+        with platform.warehouse().session() as session:
+            broken = faulty_contexts(session, day)
     return dg.AssetCheckResult(passed=not broken, metadata={"broken_contexts": len(broken)})
 
 

@@ -11,6 +11,7 @@ from usage_analytics.orchestration.jobs import micro_batch, trading_day_close, w
 from usage_analytics.orchestration.partitions import SETTINGS, TRADING_DAYS, WINDOWS, closing_cron
 from usage_analytics.orchestration.resources import Platform
 from usage_analytics.orchestration.shares import request
+from usage_analytics.warehouse.refreshing import stale_days
 
 TIMEZONE = SETTINGS.clock.timezone
 
@@ -45,7 +46,8 @@ def close_trading_day(
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     settings = platform.settings()
     closed = settings.calendar.latest_closed_day(context.scheduled_execution_time)  # by the tick, however late it comes
-    stale = [day.isoformat() for day in parts.warehouse(settings).stale_days() if day <= closed]
+    with parts.warehouse(settings).session() as session:
+        stale = [day.isoformat() for day in stale_days(session, settings.mart_rules) if day <= closed]
     known = [day for day in stale if TRADING_DAYS.has_partition_key(day)]
     for day in stale:
         if day not in known:

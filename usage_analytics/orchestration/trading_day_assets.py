@@ -1,5 +1,6 @@
 """The assets of a trading day: marts, the next-action model, the preload plan."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -8,6 +9,8 @@ from usage_analytics import parts
 from usage_analytics.orchestration.micro_batch_assets import OWNERS, loaded_events
 from usage_analytics.orchestration.partitions import TRADING_DAYS, trading_day_of
 from usage_analytics.orchestration.resources import Platform, told_plainly
+from usage_analytics.warehouse.plans import replace_plan
+from usage_analytics.warehouse.refreshing import refresh_day
 
 if TYPE_CHECKING:
     from usage_analytics.models.branching.evaluation import Evaluation
@@ -16,42 +19,57 @@ FIGURES = ("recall_at_1", "recall_at_3", "log_loss", "calibration_error")
 ANALYTICS_OWNERS = ["team:product-analytics"]
 
 
-def _mart_asset(mart: str, description: str) -> dg.AssetsDefinition:
-    @dg.asset(
-        name=mart, partitions_def=TRADING_DAYS, group_name="marts", kinds={"duckdb", "table"}, owners=OWNERS,
-        deps=[dg.AssetDep(loaded_events, partition_mapping=dg.TimeWindowPartitionMapping())], pool="warehouse",
-        description=description,
-    )  # fmt: skip
-    def refresh(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-        with told_plainly():
-            day = trading_day_of(context.partition_key)
-            receipt = platform.warehouse().refresh_mart(mart, day)
-        return dg.MaterializeResult(
+DESCRIPTIONS = {
+    "user_sessions": "One row is one user session: a run of one user's events within a trading day without a gap of 30 "
+    "minutes.",
+    "app_transitions": "How often each mini-app followed the up to three before it in a user session, with dwell and "
+    "latency: one row per context, next mini-app and fold of users.",
+    "user_profiles": "How much of each mini-app each user used. The views `app_adoption`, `retention` and `stickiness` "
+    "read it over many days.",
+    "usage_series": "How much of each mini-app was used in each minute.",
+    "co_use": "How many users used both of two mini-apps on the day.",
+    "paths": "How user sessions begin: the mini-apps of their first five visits.",
+    "friction": "Where users wait, meet errors, give up and press again: one row per mini-app and action.",
+    "latency_histogram": "Latencies in buckets that add up; the view `latency_percentiles` reads it.",
+    "funnels": "How many users got to each step of each funnel (USAGE_ANALYTICS_FUNNELS).",
+}
+
+
+@dg.multi_asset(
+    name="marts", partitions_def=TRADING_DAYS, can_subset=True, pool="warehouse",
+    specs=[
+        dg.AssetSpec(
+            name, group_name="marts", kinds={"duckdb", "table"}, owners=OWNERS, skippable=True,
+            deps=[dg.AssetDep(loaded_events, partition_mapping=dg.TimeWindowPartitionMapping())],
+            description=f"{description} Counts and sums add up over trading days.",
+        )
+        for name, description in DESCRIPTIONS.items()
+    ],
+)  # fmt: skip
+def marts(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[dg.MaterializeResult]:
+    """The chosen marts of a trading day, from its usage events as they are now; what they share is made once."""
+    settings = platform.settings()
+    wanted = [key.to_user_string() for key in context.selected_asset_keys]
+    with told_plainly():
+        day, warehouse = trading_day_of(context.partition_key), platform.warehouse()
+        warehouse.close_day(day)
+        with warehouse.session() as session:
+            receipts = refresh_day(session, wanted, day, settings.mart_rules)
+    for mart, receipt in receipts.items():
+        yield dg.MaterializeResult(
+            asset_key=mart,
             metadata={
                 "dagster/partition_row_count": receipt.rows,
                 "dagster/relation_identifier": mart,
                 "trading_day_version": receipt.version,
                 "duplicates_dropped": receipt.duplicates_dropped,
-            }
+            },
         )
-
-    return refresh
-
-
-user_sessions = _mart_asset(
-    "user_sessions",
-    "One row is one user session: a run of one user's events within a trading day without a gap of 30 minutes.",
-)
-app_transitions = _mart_asset(
-    "app_transitions",
-    "How often each mini-app followed the up to three before it in a user session. Sufficient statistics: counts that "
-    "add up over trading days, one row per context, next mini-app and fold of users.",
-)
 
 
 @dg.asset(
     partitions_def=TRADING_DAYS, group_name="models", kinds={"python", "parquet"}, owners=ANALYTICS_OWNERS,
-    deps=[app_transitions],
+    deps=["app_transitions"],
 )  # fmt: skip
 def next_action_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """What a user opens next, given what they opened before: transition counts with back-off to shorter contexts.
@@ -86,7 +104,8 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
     with told_plainly():
         day = trading_day_of(context.partition_key)
         plan = make_plan(parts.layout(settings), day)
-        platform.warehouse().replace_plan(day, plan)
+        with platform.warehouse().session() as session:
+            replace_plan(session, day, plan)
     likeliest = plan.drop_nulls("mini_app").sort("probability", descending=True).head(10)
     return dg.MaterializeResult(
         metadata={
@@ -112,4 +131,4 @@ def _markdown(rows: list[dict[str, object]]) -> str:
     return "\n".join(lines)
 
 
-TRADING_DAY_ASSETS = [user_sessions, app_transitions, next_action_model, preload_plan]
+TRADING_DAY_ASSETS = [marts, next_action_model, preload_plan]

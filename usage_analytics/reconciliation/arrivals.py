@@ -16,8 +16,13 @@ from usage_analytics.warehouse.protocol import Warehouse
 
 HOUR_US, MINUTE_US = 3_600_000_000, 60_000_000
 LOADED = """
-SELECT CASE WHEN kafka_timestamp_us < ? THEN kafka_timestamp_us // ? * ? END AS arrived_us, count(*) AS loaded
-FROM usage_events WHERE topic = ? AND load_window IN (SELECT unnest(?::VARCHAR[])) GROUP BY 1
+SELECT arrived_us, COUNT(*) AS loaded
+FROM (
+    SELECT CASE WHEN kafka_timestamp_us < :year_10000_us
+                THEN kafka_timestamp_us - (kafka_timestamp_us % :span_us + :span_us) % :span_us END AS arrived_us
+    FROM usage_events WHERE topic = :topic AND load_window = :load_window
+) AS arrivals
+GROUP BY arrived_us
 """
 COUNTED = ("raw", "enriched", "dead_letters", "loaded")  # enriched: usage events in their files
 
@@ -37,8 +42,10 @@ def counts_by_arrival(
             _counted(layout.usage_events(record.window, record.name), "enriched", span_us),
             _counted(layout.dead_letters(record.window, record.name), "dead_letters", span_us),
         ]
-    windows = sorted({record.window for record in records})
-    counted.append(warehouse.read(LOADED, [YEAR_10000_US, span_us, span_us, layout.topic, windows]).cast(pl.Int64))
+    bounds = {"span_us": span_us, "year_10000_us": YEAR_10000_US, "topic": layout.topic}
+    with warehouse.session() as session:
+        for window in sorted({record.window for record in records}):
+            counted.append(session.frame(LOADED, {**bounds, "load_window": window}).cast(pl.Int64))
     together = pl.concat(counted, how="diagonal")
     return together.group_by("arrived_us").agg(pl.exclude("arrived_us").sum()).sort("arrived_us")
 

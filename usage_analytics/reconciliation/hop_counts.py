@@ -5,49 +5,37 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain, islice
 
-import polars as pl
-
 from usage_analytics.enrichment.enriched_chunk import read_enriched
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
 from usage_analytics.lake.layout import Layout
+from usage_analytics.warehouse.ledger import COUNT, NOTHING, OF_SHARE, Held, altered, loaded_chunks, of_share
 from usage_analytics.warehouse.protocol import Warehouse
+from usage_analytics.warehouse.session import Values
 
-ROWS_BY_CHUNK = """
-SELECT l.load_window, l.kafka_partition, l.start_offset, count(e.kafka_offset) AS loaded,
-       coalesce(count(e.kafka_offset) = l.row_count AND sum(e.kafka_offset) <> l.offset_sum, false) AS altered
-FROM load_ledger l LEFT JOIN usage_events e
-  ON e.topic = l.topic AND e.kafka_partition = l.kafka_partition AND e.load_window = l.load_window
- AND e.kafka_offset >= l.start_offset AND e.kafka_offset < l.end_offset
-WHERE l.topic = ? AND l.kafka_partition % ? = ?
+ROWS = f"""
+SELECT load_window, kafka_partition, chunk_start, {COUNT} FROM usage_events WHERE {OF_SHARE}
 """
-BY_CHUNK = "GROUP BY l.load_window, l.kafka_partition, l.start_offset, l.row_count, l.offset_sum"
-ROWS_BY_WINDOW = """
-SELECT load_window, count(*) AS loaded FROM usage_events WHERE topic = ? AND kafka_partition % ? = ?
-"""
-OF_OFFSETS = "kafka_partition = ? AND kafka_offset >= ? AND kafka_offset < ?"
-BY_WINDOW = "GROUP BY load_window"
+BY_CHUNK = "GROUP BY load_window, kafka_partition, chunk_start"
 # Before, between and behind the loaded chunks of each Kafka partition. Sums show whether there is anything between: a
 # look at each pair of neighbours would cost the more the older the topic is.
 NOT_LOADED = """
 WITH held AS (
-  SELECT kafka_partition, start_offset, end_offset FROM load_ledger WHERE topic = ? AND kafka_partition % ? = ?
+  SELECT kafka_partition, start_offset, end_offset FROM load_ledger
+  WHERE topic = :topic AND kafka_partition % :of = :number
 ), spans AS (
-  SELECT kafka_partition, min(start_offset) AS first, max(end_offset) AS last, sum(end_offset - start_offset) AS offsets
+  SELECT kafka_partition, MIN(start_offset) AS first_offset, MAX(end_offset) AS last_offset,
+         SUM(end_offset - start_offset) AS offsets
   FROM held GROUP BY kafka_partition
 ), neighbours AS (
-  SELECT kafka_partition, lag(end_offset) OVER (PARTITION BY kafka_partition ORDER BY start_offset) AS low,
+  SELECT kafka_partition, LAG(end_offset) OVER (PARTITION BY kafka_partition ORDER BY start_offset) AS low,
          start_offset AS high
-  FROM held WHERE kafka_partition IN (SELECT kafka_partition FROM spans WHERE offsets <> last - first)
+  FROM held WHERE kafka_partition IN (SELECT kafka_partition FROM spans WHERE offsets <> last_offset - first_offset)
 )
-SELECT kafka_partition, 0 AS low, first AS high FROM spans
+SELECT kafka_partition, 0 AS low, first_offset AS high FROM spans
 UNION ALL SELECT kafka_partition, low, high FROM neighbours WHERE low < high
-UNION ALL SELECT kafka_partition, last, NULL FROM spans
+UNION ALL SELECT kafka_partition, last_offset, NULL FROM spans
 ORDER BY kafka_partition, low DESC
-"""
-LOADED_RANGES = """
-SELECT load_window, kafka_partition, start_offset, end_offset FROM load_ledger
-WHERE topic = ? AND kafka_partition % ? = ? AND (? IS NULL OR load_window = ?) ORDER BY ALL
 """
 MOST_UNFINISHED = 1_000  # records read of one Kafka partition: a warehouse that was lost must not cost a tick
 
@@ -62,7 +50,7 @@ def unfinished_chunks(log: OffsetLog, topic: str, warehouse: Warehouse) -> list[
     if not committed:
         return []
     gaps: dict[int, list[tuple[int, int | None]]] = defaultdict(list)
-    for kafka_partition, low, high in warehouse.read(NOT_LOADED, _mine(log, topic)).iter_rows():
+    for kafka_partition, low, high in warehouse.read(NOT_LOADED, of_share(topic, log.share)).iter_rows():
         gaps[kafka_partition].append((low, high))
     found: list[ChunkRecord] = []
     for number, end in committed.items():
@@ -80,7 +68,9 @@ def refuse_lost_records(
     ``records``: the log's, of the window (or all). What Kafka gave again, and so other records hold, is not lost.
     """
     there = {(*_key(record), record.end) for record in records}
-    loaded = warehouse.read(LOADED_RANGES, [*_mine(log, topic), window, window]).iter_rows()
+    with warehouse.session() as session:
+        rows = loaded_chunks(session, topic, log.share, window)
+    loaded = [(row.load_window, row.kafka_partition, row.start_offset, row.end_offset) for row in rows]
     # Records are searched only for the few places that are not among those at hand: it takes a walk through the log.
     lost = [place for place in loaded if place not in there and not log.covers(*place[1:])]
     if lost:
@@ -145,43 +135,46 @@ def reconcile_window(log: OffsetLog, layout: Layout, warehouse: Warehouse, windo
     Of a share's log, only its Kafka partitions: how far another run has come with the others is not asked.
     """
     records = log.of_window(window)  # what another run lands and loads meanwhile is its own to answer for
-    which = ["load_window = ?"]
-    parameters: list[object] = [window]
+    which, values = ["load_window = :load_window"], {**of_share(layout.topic, log.share), "load_window": window}
     for partition in {record.kafka_partition for record in records}:
         of_partition = [record for record in records if record.kafka_partition == partition]
-        which.append(OF_OFFSETS)
-        parameters += [partition, min(r.start for r in of_partition), max(r.end for r in of_partition)]
-    mine = _mine(log, layout.topic)
-    rows = warehouse.read(f"{ROWS_BY_WINDOW} AND ({' OR '.join(which)}) {BY_WINDOW}", [*mine, *parameters])
-    loaded = warehouse.read(f"{ROWS_BY_CHUNK} AND l.load_window = ? {BY_CHUNK}", [*mine, window])
-    counts = _reconciled(log.of_window(window), layout, loaded, rows)
+        which.append(
+            f"kafka_partition = :p{partition} AND kafka_offset >= :low{partition} AND kafka_offset < :high{partition}"
+        )
+        values[f"p{partition}"] = partition
+        values[f"low{partition}"] = min(r.start for r in of_partition)
+        values[f"high{partition}"] = max(r.end for r in of_partition)
+    counts = _reconciled(log, layout, warehouse, window, f"{ROWS} AND ({' OR '.join(which)}) {BY_CHUNK}", values)
     return Reconciliation([count for count in counts.chunks if count.record in records], counts.unexplained)
 
 
 def reconcile(log: OffsetLog, layout: Layout, warehouse: Warehouse) -> Reconciliation:
     """All chunks against all rows of the topic; what stands in the warehouse is counted, not believed."""
-    # Rows first, records last: what is loaded meanwhile is then a chunk without all its rows, not rows without a chunk.
-    rows = warehouse.read(f"{ROWS_BY_WINDOW} {BY_WINDOW}", _mine(log, layout.topic))
-    loaded = warehouse.read(f"{ROWS_BY_CHUNK} {BY_CHUNK}", _mine(log, layout.topic))
-    return _reconciled(log.all(), layout, loaded, rows)
+    return _reconciled(log, layout, warehouse, None, f"{ROWS} {BY_CHUNK}", of_share(layout.topic, log.share))
 
 
 def _reconciled(
-    records: Iterable[ChunkRecord], layout: Layout, loaded: pl.DataFrame, rows: pl.DataFrame
+    log: OffsetLog, layout: Layout, warehouse: Warehouse, window: str | None, query: str, values: Values
 ) -> Reconciliation:
-    loaded_rows = {tuple(key): (count, altered) for *key, count, altered in loaded.iter_rows()}
-    unexplained = Counter(dict(rows.iter_rows()))
+    # Rows first, records last: what is loaded meanwhile is then a chunk without all its rows, not rows without a chunk.
+    with warehouse.session() as session:
+        there = {
+            (w, partition, start): Held(n, int(total)) for w, partition, start, n, total in session.rows(query, values)
+        }
+        ledger = {(row.load_window, row.kafka_partition, row.start_offset): row
+                  for row in loaded_chunks(session, layout.topic, log.share, window)}  # fmt: skip
+    unexplained = Counter[str]()
+    for (of_window, _, _), rows in there.items():
+        unexplained[of_window] += rows.rows
     counts = []
-    for record in records:
-        chunk = read_enriched(layout, record)
+    for record in log.all() if window is None else log.of_window(window):
+        chunk, row = read_enriched(layout, record), ledger.get(_key(record))
         enriched, letters = (chunk.rows, chunk.dead_letters) if chunk else (None, None)
-        counts.append(HopCounts(record, enriched, letters, *loaded_rows.get(_key(record), (None, False))))
+        held = there.get(_key(record), NOTHING)
+        exchanged = row is not None and held.rows == row.row_count and altered(row, held)
+        counts.append(HopCounts(record, enriched, letters, held.rows if row else None, exchanged))
         unexplained[record.window] -= counts[-1].loaded or 0
-    return Reconciliation(counts, {window: left for window, left in sorted(unexplained.items()) if left > 0})
-
-
-def _mine(log: OffsetLog, topic: str) -> list[object]:
-    return [topic, log.share.of, log.share.number]
+    return Reconciliation(counts, {of_window: left for of_window, left in sorted(unexplained.items()) if left > 0})
 
 
 def _key(record: ChunkRecord) -> tuple[str, int, int]:

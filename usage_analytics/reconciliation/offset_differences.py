@@ -14,11 +14,9 @@ from usage_analytics.lake.layout import Layout
 from usage_analytics.warehouse.protocol import Warehouse
 
 LOADED = """
-SELECT e.kafka_partition, e.kafka_offset FROM usage_events e
-JOIN (SELECT unnest(?) AS kafka_partition, unnest(?) AS low, unnest(?) AS high) r
-  ON e.kafka_partition = r.kafka_partition AND e.kafka_offset >= r.low AND e.kafka_offset < r.high
-WHERE e.topic = ? AND e.kafka_offset >= ? AND e.kafka_offset < ?
-ORDER BY ALL
+SELECT kafka_offset FROM usage_events
+WHERE topic = :topic AND kafka_partition = :kafka_partition AND kafka_offset >= :low AND kafka_offset < :high
+ORDER BY kafka_offset
 """
 AT_ONCE = 4_000_000  # offsets that are held in memory
 Offsets = npt.NDArray[np.int64]
@@ -82,11 +80,14 @@ def _loaded(records: list[ChunkRecord], topic: str, warehouse: Warehouse) -> lis
             ranges[-1] = (kafka_partition, low, max(high, record.end))
         else:
             ranges.append((record.kafka_partition, record.start, record.end))
-    bounds = (min(low for _, low, _ in ranges), max(high for _, _, high in ranges))
-    rows = warehouse.read(LOADED, [*map(list, zip(*ranges, strict=True)), topic, *bounds])
-    partitions, offsets = (rows.get_column(name).to_numpy() for name in ("kafka_partition", "kafka_offset"))
-    of_partition = {r.kafka_partition: offsets[partitions == r.kafka_partition] for r in records}
-    return [_between(of_partition[r.kafka_partition], r.start, r.end) for r in records]
+    of_partition: dict[int, list[Offsets]] = {}
+    with warehouse.session() as session:
+        for kafka_partition, low, high in ranges:
+            place = {"topic": topic, "kafka_partition": kafka_partition, "low": low, "high": high}
+            offsets = session.frame(LOADED, place).get_column("kafka_offset").to_numpy()
+            of_partition.setdefault(kafka_partition, []).append(offsets)
+    together = {kafka_partition: np.concatenate(offsets) for kafka_partition, offsets in of_partition.items()}
+    return [_between(together[r.kafka_partition], r.start, r.end) for r in records]
 
 
 def _between(offsets: Offsets, start: int, end: int) -> Offsets:

@@ -146,11 +146,14 @@ def _first_items(plan: pl.DataFrame, count: int) -> list[tuple[object, ...]]:
 
 def _print_results(settings: Settings, day: date) -> None:
     from usage_analytics.models.branching.training import judge_day
+    from usage_analytics.warehouse.plans import newest_plan
+    from usage_analytics.warehouse.transitions import busiest_transitions
 
     warehouse = parts.warehouse(settings)
-    busiest = warehouse.busiest_transitions(day, 8)
+    busiest = busiest_transitions(warehouse, day, 8)
     print_table("Busiest transitions", ("from", "to", "transitions", "seconds between"), busiest.rows())
-    newest = warehouse.newest_plan()
+    with warehouse.session() as session:
+        newest = newest_plan(session)
     if newest is not None:
         columns = ("after", "rank", "preload", "probability", "seen")
         print_table("Preload plan (first contexts)", columns, _first_items(newest[1], 9))

@@ -21,7 +21,7 @@ from usage_analytics.reconciliation.hop_counts import (
 from usage_analytics.reporting.kafka_status import kafka_status
 from usage_analytics.reporting.terminal import CONSOLE, print_table
 from usage_analytics.settings import Settings
-from usage_analytics.warehouse.protocol import Freshness
+from usage_analytics.warehouse.freshness import Freshness, freshness
 
 SHOWN = 5  # windows named in a sentence
 TIME_TO_LOAD = timedelta(minutes=15)  # after a window has ended, for what was landed into it at last
@@ -107,7 +107,8 @@ def window_totals(settings: Settings, count: int) -> list[HopTotals]:
     log, layout = parts.offset_log(settings), parts.layout(settings)
     warehouse, windows = parts.warehouse(settings), log.latest_windows(count)
     return [
-        _totals(w, reconcile_window(log, layout, warehouse, w), warehouse.freshness(settings.topic, w)) for w in windows
+        _totals(w, reconcile_window(log, layout, warehouse, w), freshness(warehouse, settings.topic, w))
+        for w in windows
     ]
 
 

@@ -169,13 +169,13 @@ def in_events_file() -> None:
 
 
 def before_warehouse_commit() -> None:
-    from usage_analytics.warehouse import window_loading
+    from usage_analytics.warehouse import load_applying
 
-    after(window_loading, "_count")
+    after(load_applying, "held")
 
 
 def after_warehouse_commit() -> None:
-    from usage_analytics.warehouse.duckdb import DuckDBWarehouse
+    from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 
     after(DuckDBWarehouse, "load_window")
 

@@ -106,8 +106,8 @@ def assert_landed_is_loaded(settings: Settings) -> list[str]:
     """Counts agree at every hop, and each row is in the warehouse once; their event ids."""
     log, warehouse = parts.offset_log(settings), parts.warehouse(settings)
     assert reconcile(log, parts.layout(settings), warehouse).differences() == []
-    query = "SELECT event_id, kafka_partition, kafka_offset FROM usage_events WHERE topic = ?"
-    loaded = warehouse.read(query, [settings.topic])
+    query = "SELECT event_id, kafka_partition, kafka_offset FROM usage_events WHERE topic = :topic"
+    loaded = warehouse.read(query, {"topic": settings.topic})
     assert loaded.select("kafka_partition", "kafka_offset").is_unique().all()
     return loaded["event_id"].to_list()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from closing import stale_days
 from confluent_kafka import Producer
 from confluent_kafka.admin import (
     AdminClient,
@@ -86,11 +87,11 @@ def test_day_from_kafka_to_the_plan(produced: Produced) -> None:
     produced.assert_came_through_once()
 
     warehouse = parts.warehouse(settings)
-    assert warehouse.stale_days() == [produced.day]
+    assert stale_days(warehouse) == [produced.day]
     with open_instance(settings.home) as instance:
         close_trading_day(produced.day, instance)
         made = instance.get_latest_materialization_event(dg.AssetKey("user_sessions"))
-    assert warehouse.stale_days() == []
+    assert stale_days(warehouse) == []
     assert made.asset_materialization.metadata["duplicates_dropped"].value == 200  # type: ignore[union-attr]
     sessions = warehouse.read("SELECT sum(events)::BIGINT AS events, count(*) AS n FROM user_sessions").row(0)
     assert sessions[0] == len(produced.good) - 200 and sessions[1] > 100

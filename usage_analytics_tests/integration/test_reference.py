@@ -14,6 +14,7 @@ from usage_analytics.reporting.status import hop_totals
 from usage_analytics.settings import load_settings
 from usage_analytics.simulation.msnbc import msnbc_messages
 from usage_analytics.simulation.recorded import send
+from usage_analytics.warehouse.transitions import transition_counts_by
 from usage_analytics_tests.integration.platform_under_test import clean_environment, micro_batch, open_window
 
 MSNBC = Path(__file__).parents[3] / "shared/data/msnbc/msnbc990928.zip"
@@ -37,7 +38,7 @@ def test_all_msnbc_visits_arrive_and_the_model_reaches_the_reference(
     total = hop_totals(settings)
     assert (sent, total.raw, total.enriched, total.loaded) == (VISITS,) * 4
     assert total.balances
-    evaluation = judge(parts.warehouse(settings).transition_counts_by("sequence"))
+    evaluation = judge(transition_counts_by(parts.warehouse(settings), "sequence"))
     assert evaluation is not None
     assert evaluation.recall_at_1 >= 0.66
     assert evaluation.recall_at_3 >= 0.83

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import duckdb
 import pytest
 from fakes import TOPIC, FakeKafka, flip, land_all, message, unfinished_windows
+from planting import plant
 
 from usage_analytics import parts
 from usage_analytics.definitions import defs
@@ -28,7 +28,7 @@ from usage_analytics.orchestration.run_now import QUIET
 from usage_analytics.reconciliation.hop_counts import refuse_lost_records
 from usage_analytics.settings import PREFIX, load_settings
 from usage_analytics.trading_calendar import Window
-from usage_analytics.warehouse.duckdb import DuckDBWarehouse
+from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 from usage_analytics_tests.integration.platform_under_test import clean_environment
 
 EVENTS = "SELECT * FROM usage_events ORDER BY kafka_partition, kafka_offset"
@@ -239,9 +239,8 @@ def test_a_lost_record_is_a_gap_even_at_the_beginning(lost: int, open_now: Lande
 
 def test_rows_that_another_window_left_at_the_windows_offsets_fail_the_check(older: Landed) -> None:
     assert older.materialize("usage_events", "loaded_events").success
-    with duckdb.connect(str(older.settings.warehouse)) as warehouse:
-        copy = "SELECT * REPLACE ('2026-01-05T1000' AS load_window) FROM usage_events WHERE kafka_partition = 0"
-        warehouse.execute(f"INSERT INTO usage_events {copy}")
+    copy = "SELECT * REPLACE ('2026-01-05T1000' AS load_window) FROM usage_events WHERE kafka_partition = 0"
+    plant(older.settings.warehouse, f"INSERT INTO usage_events {copy}")
     (check,) = older.materialize("loaded_events").get_asset_check_evaluations()
     assert (check.check_name, check.passed) == ("counts_reconcile", False)
     told = {name: value.value for name, value in check.metadata.items()}
@@ -299,9 +298,8 @@ def test_rows_that_no_chunk_explains_are_found_by_the_share_they_are_of(
     share: str, passed: bool, older: Landed
 ) -> None:
     assert older.materialize("usage_events", "loaded_events").success
-    with duckdb.connect(str(older.settings.warehouse)) as warehouse:
-        copy = "SELECT * REPLACE ('2026-01-05T1000' AS load_window) FROM usage_events WHERE kafka_partition = 1"
-        warehouse.execute(f"INSERT INTO usage_events {copy}")
+    copy = "SELECT * REPLACE ('2026-01-05T1000' AS load_window) FROM usage_events WHERE kafka_partition = 1"
+    plant(older.settings.warehouse, f"INSERT INTO usage_events {copy}")
     (check,) = older.materialize("loaded_events", share=share).get_asset_check_evaluations()
     assert (check.check_name, check.passed) == ("counts_reconcile", passed)
 
@@ -325,7 +323,7 @@ def in_use(warehouse: Path) -> Iterator[None]:
         other.stdin.close()
 
 
-@pytest.mark.parametrize("after", ["usage_events", "load_window", "freshness"])
+@pytest.mark.parametrize("after", ["usage_events", "load_window", "read"])
 def test_all_steps_of_a_run_wait_for_the_warehouse_alike(
     after: str, older: Landed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import duckdb
-import polars as pl
 import pytest
+from closing import refresh, replace_plan, stale_days
 from dagster._core.test_utils import create_run_for_test
 from fakes import FakeKafka
 
@@ -27,9 +27,7 @@ from usage_analytics.micro_batch import land_window
 from usage_analytics.orchestration import schedules, sensors
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.resources import Platform
-from usage_analytics.serving.preload_plan import PLAN_SCHEMA
 from usage_analytics.settings import PREFIX, load_settings
-from usage_analytics.warehouse.protocol import MARTS
 from usage_analytics_tests.integration.platform_under_test import (
     Produced,
     clean_environment,
@@ -240,7 +238,7 @@ def test_a_warehouse_in_use_holds_up_no_micro_batch(
     settings, now = produced.settings, at(produced.day, 10, 7)
     land_window(settings, settings.calendar.window_at(now), now)
     produced.send(THRESHOLD)
-    parts.warehouse(settings).stale_days()  # makes the file
+    stale_days(parts.warehouse(settings))  # makes the file
     held = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", held, str(settings.warehouse)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
@@ -405,9 +403,8 @@ def test_close_asks_for_each_stale_day(tmp_path: Path, monkeypatch: pytest.Monke
         )
     made = parts.warehouse(settings)
     for day in (date(2026, 3, 6), date(2026, 3, 9)):
-        for mart in MARTS:
-            made.refresh_mart(mart, day)
-        made.replace_plan(day, pl.DataFrame(schema=PLAN_SCHEMA))
+        refresh(made, day)
+        replace_plan(made, day)
     with duckdb.connect(settings.warehouse) as warehouse:
         warehouse.execute("UPDATE trading_day_versions SET version = 2 WHERE trading_day = '2026-03-09'")
     data = scheduled(schedules.close_trading_day, tmp_path, evening)

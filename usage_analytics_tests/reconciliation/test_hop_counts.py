@@ -27,7 +27,7 @@ from usage_analytics.reconciliation.hop_counts import (
     unfinished_chunks,
 )
 from usage_analytics.trading_calendar import Window, trading_calendar
-from usage_analytics.warehouse.duckdb import DuckDBWarehouse
+from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 
 
 def test_a_whole_chain_balances(chain: Chain) -> None:
@@ -157,7 +157,7 @@ class Landed:
         with duckdb.connect(str(self.warehouse.path)) as connection:
             connection.register("ledger", ledger)
             connection.execute("DELETE FROM load_ledger")
-            more = "0 AS row_count, 0 AS dead_letters, '' AS fingerprint, now() AS loaded_at"
+            more = "0 AS row_count, 0 AS dead_letters, '' AS fingerprint, 0 AS loaded_us"
             connection.execute(f"INSERT INTO load_ledger BY NAME SELECT *, {more} FROM ledger")
 
     def unfinished(self, log: OffsetLog | None = None) -> list[ChunkRecord]:

@@ -11,7 +11,7 @@ from whole_chain import Chain
 from usage_analytics.enrichment.enriched_chunk import read_enriched, write_enriched
 from usage_analytics.reconciliation.arrivals import COUNTED, MINUTE_US, counts_by_arrival
 from usage_analytics.reconciliation.offset_differences import offset_differences
-from usage_analytics.warehouse import duckdb as duckdb_warehouse
+from usage_analytics.warehouse.duckdb import warehouse as duckdb_warehouse
 
 Place = tuple[str, str, int, int, int, int]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from planting import plant
 from typer.testing import CliRunner
 
 from usage_analytics import cli, parts
@@ -19,7 +20,7 @@ from usage_analytics.micro_batch import land_window
 from usage_analytics.orchestration.instance import open_instance
 from usage_analytics.orchestration.run_now import QUIET
 from usage_analytics.settings import Settings
-from usage_analytics.warehouse.duckdb import DuckDBWarehouse
+from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 from usage_analytics.warehouse.protocol import LoadReceipt
 from usage_analytics_tests.integration.platform_under_test import (
     clean_environment,
@@ -43,9 +44,8 @@ def test_a_planted_loss_is_located(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert code == 0 and "NO" not in shown and "Not at each hop once" not in shown
 
         first = parts.offset_log(produced.settings).of_window(window)[0]
-        with parts.warehouse(produced.settings)._transaction() as connection:  # type: ignore[attr-defined]
-            statement = f"DELETE FROM usage_events WHERE kafka_partition = {first.kafka_partition} AND kafka_offset < 3"
-            connection.exec_driver_sql(statement)
+        of_first = "kafka_partition = ? AND kafka_offset < 3"
+        plant(produced.settings.warehouse, f"DELETE FROM usage_events WHERE {of_first}", [first.kafka_partition])
         shown, code = reconcile("--window", window)
         assert code == 1
         assert "┃ Kafka partition ┃ first offset ┃ last offset ┃ window" in shown

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from closing import refresh, replace_plan
 from fakes import KEY, TOPIC, enriched_chunk
 from typer.testing import CliRunner
 
@@ -33,14 +34,14 @@ def click(minute: float, mini_app: str, user: str = "mary", day: date = DAY, eve
 def settings(memory_path: Path) -> Settings:
     """A warehouse with a plan and the mini-apps it knows."""
     chosen = Settings(memory_path, pseudonym_key=KEY)
-    parts.warehouse(chosen).replace_plan(DAY, pl.DataFrame(PLAN, PLAN_SCHEMA, orient="row"))
+    replace_plan(parts.warehouse(chosen), DAY, pl.DataFrame(PLAN, PLAN_SCHEMA, orient="row"))
     return chosen
 
 
 def load(settings: Settings, *clicks: dict[str, Any]) -> None:
     chunk = enriched_chunk(settings.home, WINDOW, 0, 0, list(clicks))
     parts.warehouse(settings).load_window(TOPIC, WINDOW, [chunk])
-    parts.warehouse(settings).refresh_mart("app_transitions", DAY)
+    refresh(parts.warehouse(settings), DAY, "app_transitions")
 
 
 def test_the_last_three_of_the_newest_session_are_the_context(settings: Settings) -> None:

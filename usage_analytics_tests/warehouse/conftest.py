@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from usage_analytics.warehouse.duckdb import DuckDBWarehouse
+from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 
 
 @pytest.fixture

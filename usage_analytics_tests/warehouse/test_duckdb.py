@@ -10,17 +10,20 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import polars as pl
 import pytest
+from closing import ALL_MARTS, NO_PLAN, refresh, replace_plan, stale_days
 from fakes import TOPIC, enriched_chunk
+from planting import plant
 
 from usage_analytics.enrichment.enriched_chunk import EnrichedChunk, EnrichedDamaged
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.shares import all_shares
 from usage_analytics.serving.preload_plan import PLAN_SCHEMA
-from usage_analytics.warehouse.duckdb import DuckDBWarehouse
-from usage_analytics.warehouse.protocol import MARTS
+from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
+from usage_analytics.warehouse.freshness import freshness
+from usage_analytics.warehouse.plans import faulty_contexts, newest_plan
+from usage_analytics.warehouse.transitions import recent_mini_apps
 
 DAYS = [date(2026, 11, 20), date(2026, 11, 23)]
 WINDOWS = ["2026-11-23T1000", "2026-11-23T1015", "2026-11-23T1030"]
@@ -33,11 +36,8 @@ def events(count: int, **common: Any) -> list[dict[str, Any]]:
     return [dict(common) for _ in range(count)]
 
 
-NO_PLAN = pl.DataFrame(schema=PLAN_SCHEMA)
-
-
 def test_an_empty_warehouse_answers(warehouse: DuckDBWarehouse) -> None:
-    assert warehouse.stale_days() == []
+    assert stale_days(warehouse) == []
     assert warehouse.read("SELECT * FROM usage_events").is_empty()
     assert warehouse.load_window(TOPIC, WINDOWS[0], []).rows == 0
 
@@ -49,13 +49,15 @@ def test_duckdb_draws_nothing_into_the_output_of_a_run(warehouse: DuckDBWarehous
 def test_what_needs_more_memory_names_the_setting(memory_path: Path) -> None:
     warehouse = DuckDBWarehouse(memory_path / "warehouse.duckdb", memory_limit="24MB")
     chunk = enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(150, properties="x" * 200_000))
+    assert warehouse.load_window(TOPIC, WINDOWS[0], [chunk]).rows == 150  # what is fresh is not unpacked
     with pytest.raises(UserError) as told:
-        warehouse.load_window(TOPIC, WINDOWS[0], [chunk])
+        warehouse.close_day(DAYS[1])
     assert str(told.value) == (
         f"warehouse {warehouse.path} needs more memory than the 24MB it may take: "
         "set USAGE_ANALYTICS_WAREHOUSE_MEMORY to more megabytes"
     )
-    assert DuckDBWarehouse(warehouse.path).load_window(TOPIC, WINDOWS[0], [chunk]).rows == 150
+    DuckDBWarehouse(warehouse.path).close_day(DAYS[1])
+    assert offsets(DuckDBWarehouse(warehouse.path)) == list(range(150))
 
 
 def test_loading_again_changes_nothing(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
@@ -95,7 +97,7 @@ def test_a_chunk_judged_anew_is_replaced_even_where_it_has_as_many_rows(
     for fingerprint in ("f1", "f2"):
         chunk = enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(3, mini_app=f"as {fingerprint}"), fingerprint)
         assert warehouse.load_window(TOPIC, WINDOWS[0], [chunk]).chunks_loaded == 1
-        loaded_at.append(warehouse.read("SELECT loaded_at FROM load_ledger").item())
+        loaded_at.append(warehouse.read("SELECT loaded_us FROM load_ledger").item())
     assert warehouse.read(EVENTS).get_column("mini_app").to_list() == ["as f2"] * 3
     assert warehouse.read(LEDGER).rows() == [(0, 0, 3, 3, 0, "f2")]
     assert loaded_at[0] == loaded_at[1]  # since when its messages can be queried
@@ -133,8 +135,7 @@ def test_shares_of_a_window_do_not_touch_each_other(warehouse: DuckDBWarehouse, 
     assert (receipt.rows, receipt.chunks_loaded, receipt.chunks_kept) == (5, 1, 0)
     ledger = warehouse.read(LEDGER).rows()
     # What was changed by other means is another share's to find, and to make good.
-    with duckdb.connect(str(warehouse.path)) as connection:
-        connection.execute("DELETE FROM usage_events WHERE kafka_partition = 1 AND kafka_offset = 0")
+    plant(warehouse.path, "DELETE FROM usage_events WHERE kafka_partition = 1 AND kafka_offset = 0")
     assert warehouse.load_window(TOPIC, WINDOWS[0], [mine, later], even).rows == 5
     assert warehouse.read(LEDGER).rows() == [*ledger, (2, 0, 1, 1, 0, "f1")]
     assert warehouse.load_window(TOPIC, WINDOWS[0], [theirs], odd).chunks_loaded == 1
@@ -201,8 +202,7 @@ def test_rows_that_were_lost_or_doubled_by_other_means_are_loaded_anew(
         "DELETE FROM usage_events WHERE kafka_offset = 7; "
         "INSERT INTO usage_events FROM usage_events WHERE kafka_offset = 8",
     ):
-        with duckdb.connect(str(warehouse.path)) as connection:
-            connection.execute(statement)
+        plant(warehouse.path, statement)
         again = warehouse.load_window(TOPIC, WINDOWS[0], chunks)
         assert (again.chunks_loaded, again.chunks_kept) == (1, 1)
         assert offsets(warehouse) == list(range(10))
@@ -219,8 +219,10 @@ def test_a_load_that_fails_changes_nothing(warehouse: DuckDBWarehouse, memory_pa
         warehouse.load_window(TOPIC, WINDOWS[0], [replaced, missing])
     short = enriched_chunk(memory_path, WINDOWS[0], 0, 2, events(2))
     lying = EnrichedChunk(short.record, short.path, 3, 0, {}, "f1")
-    with pytest.raises(UserError, match="holds 4 rows after loading, its chunks 5: rows were changed by other means"):
+    with pytest.raises(UserError) as told:
         warehouse.load_window(TOPIC, WINDOWS[0], [replaced, lying])
+    remedy = f"materialize loaded_events of window {WINDOWS[0]} again"
+    assert str(told.value) == f"{short.path} is another file than when it was looked at: {remedy}"
     assert warehouse.read(EVENTS).equals(rows)
     assert warehouse.read(LEDGER).equals(ledger)
 
@@ -249,27 +251,25 @@ def test_stale_days_are_those_whose_events_changed_after_their_marts(
 ) -> None:
     both = [*events(2, trading_day=DAYS[1]), *events(1, trading_day=DAYS[0])]
     warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, both)])
-    assert warehouse.stale_days() == DAYS
-    for mart in MARTS:
-        assert warehouse.refresh_mart(mart, DAYS[1]).version == 1
-    assert warehouse.stale_days() == DAYS  # without a plan: the run may have died before it
-    warehouse.replace_plan(DAYS[1], NO_PLAN)
-    assert warehouse.stale_days() == [DAYS[0]]
-    warehouse.refresh_mart(MARTS[0], DAYS[0])
-    assert warehouse.stale_days() == [DAYS[0]]  # one mart of two
-    warehouse.refresh_mart(MARTS[1], DAYS[0])
-    warehouse.replace_plan(DAYS[0], NO_PLAN)
-    assert warehouse.stale_days() == []
+    assert stale_days(warehouse) == DAYS
+    assert {receipt.version for receipt in refresh(warehouse, DAYS[1]).values()} == {1}
+    assert stale_days(warehouse) == DAYS  # without a plan: the run may have died before it
+    replace_plan(warehouse, DAYS[1], NO_PLAN)
+    assert stale_days(warehouse) == [DAYS[0]]
+    refresh(warehouse, DAYS[0], ALL_MARTS[0])
+    assert stale_days(warehouse) == [DAYS[0]]  # one mart of many
+    refresh(warehouse, DAYS[0], *ALL_MARTS[1:])
+    replace_plan(warehouse, DAYS[0], NO_PLAN)
+    assert stale_days(warehouse) == []
     late = enriched_chunk(memory_path, WINDOWS[1], 0, 3, events(1, trading_day=DAYS[0]))
     warehouse.load_window(TOPIC, WINDOWS[1], [late])
-    assert warehouse.stale_days() == [DAYS[0]]
-    assert warehouse.refresh_mart(MARTS[0], DAYS[0]).version == 2
+    assert stale_days(warehouse) == [DAYS[0]]
+    assert refresh(warehouse, DAYS[0], ALL_MARTS[0])[ALL_MARTS[0]].version == 2
 
 
 def close(warehouse: DuckDBWarehouse, day: date) -> None:
-    for mart in MARTS:
-        warehouse.refresh_mart(mart, day)
-    warehouse.replace_plan(day, NO_PLAN)
+    refresh(warehouse, day)
+    replace_plan(warehouse, day)
 
 
 def test_days_whose_marts_were_made_by_another_rule_are_stale(
@@ -279,30 +279,13 @@ def test_days_whose_marts_were_made_by_another_rule_are_stale(
     warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, both)])
     for day in DAYS:
         close(warehouse, day)
-    assert warehouse.stale_days() == []
-    monkeypatch.setattr("usage_analytics.warehouse.duckdb.FOLD_OF_USER", "3")  # the next version's rule
-    assert warehouse.stale_days() == DAYS
-    warehouse.refresh_mart("app_transitions", DAYS[0])
-    assert warehouse.stale_days() == DAYS  # its plan was made of the counts before
-    warehouse.replace_plan(DAYS[0], NO_PLAN)
-    assert warehouse.stale_days() == [DAYS[1]]
-
-
-def test_a_warehouse_of_before_is_opened_and_its_marts_are_made_anew(
-    warehouse: DuckDBWarehouse, memory_path: Path
-) -> None:
-    warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(2))])
-    close(warehouse, DAYS[1])
-    with duckdb.connect(str(warehouse.path)) as connection:
-        connection.execute("ALTER TABLE mart_ledger DROP COLUMN rule")
-    assert warehouse.stale_days() == [DAYS[1]]
-    close(warehouse, DAYS[1])
-    assert warehouse.stale_days() == []
-
-
-def test_an_unknown_mart_is_refused(warehouse: DuckDBWarehouse) -> None:
-    with pytest.raises(ValueError, match="'clicks' is not a mart"):
-        warehouse.refresh_mart("clicks", DAYS[0])
+    assert stale_days(warehouse) == []
+    monkeypatch.setattr("usage_analytics.warehouse.refreshing.FOLD_OF_USER", "3")  # the next version's rule
+    assert stale_days(warehouse) == DAYS
+    refresh(warehouse, DAYS[0], "app_transitions")
+    assert stale_days(warehouse) == DAYS  # its plan was made of the counts before
+    replace_plan(warehouse, DAYS[0], NO_PLAN)
+    assert stale_days(warehouse) == [DAYS[1]]
 
 
 def cut_short(content: bytes) -> bytes:
@@ -332,7 +315,7 @@ def test_a_damaged_file_is_named_and_made_again_as_the_sentence_says(
     remedy = "loaded_events of all windows, then the marts, model and plan of all trading days"
     sentence = f"warehouse {warehouse.path} is damaged: move {warehouse.path} away and materialize {remedy}"
     uses: list[Callable[[], object]] = [
-        lambda: warehouse.read(EVENTS), lambda: warehouse.refresh_mart(MARTS[0], DAYS[1]), warehouse.stale_days
+        lambda: warehouse.read(EVENTS), lambda: refresh(warehouse, DAYS[1], ALL_MARTS[0]), lambda: stale_days(warehouse)
     ]  # fmt: skip
     with pytest.raises(UserError) as raised:
         for use in uses:  # of a file that can be opened, only what is read shows the damage
@@ -348,7 +331,7 @@ def test_a_warehouse_that_cannot_be_used_is_not_called_damaged(memory_path: Path
     path = memory_path / "warehouse.duckdb"
     path.mkdir()
     with pytest.raises(UserError, match=rf"warehouse {path} cannot be used: IO Error"):
-        DuckDBWarehouse(path).stale_days()
+        stale_days(DuckDBWarehouse(path))
 
 
 HOLD = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print(flush=True); sys.stdin.read()"
@@ -360,11 +343,21 @@ def test_a_file_in_use_is_waited_for(warehouse: DuckDBWarehouse) -> None:
         assert other.stdin is not None and other.stdout is not None
         other.stdout.readline()
         with pytest.raises(UserError, match=rf"warehouse {warehouse.path} has been in use for 0\.1 s: .*{other.pid}"):
-            replace(warehouse, wait_s=0.1).stale_days()
+            stale_days(replace(warehouse, wait_s=0.1))
         with ThreadPoolExecutor() as pool:
-            waiting = pool.submit(replace(warehouse, wait_s=30).stale_days)
+            waiting = pool.submit(stale_days, replace(warehouse, wait_s=30))
             other.stdin.close()
             assert waiting.result() == []
+
+
+def plan_of(warehouse: DuckDBWarehouse) -> tuple[date, pl.DataFrame] | None:
+    with warehouse.session() as session:
+        return newest_plan(session)
+
+
+def faulty(warehouse: DuckDBWarehouse, day: date) -> list[str]:
+    with warehouse.session() as session:
+        return faulty_contexts(session, day)
 
 
 def test_replacing_a_plan_replaces_one_day(warehouse: DuckDBWarehouse) -> None:
@@ -373,23 +366,23 @@ def test_replacing_a_plan_replaces_one_day(warehouse: DuckDBWarehouse) -> None:
         return pl.DataFrame([row])
 
     for day, mini_app in ((DAYS[0], "a"), (DAYS[1], "b"), (DAYS[1], "c")):
-        warehouse.replace_plan(day, plan(mini_app))
+        replace_plan(warehouse, day, plan(mini_app))
     rows = warehouse.read("SELECT trading_day, mini_app FROM preload_plan ORDER BY 1").rows()
     assert rows == [(DAYS[0], "a"), (DAYS[1], "c")]
 
 
 def test_contexts_that_promise_too_much_or_what_is_open_are_faulty(warehouse: DuckDBWarehouse) -> None:
-    assert warehouse.newest_plan() is None
+    assert plan_of(warehouse) is None
     rows = [
         ("", 0, 1, "news", 0.6, 90), ("", 0, 2, "mail", 0.4, 90), ("news", 1, 1, "mail", 0.7, 20),
         ("news", 1, 2, "chat", 0.4, 20), ("mail > chat", 2, 1, "chat", 0.5, 30), ("chat", 1, None, None, None, 30),
     ]  # fmt: skip
     plan = pl.DataFrame(rows, PLAN_SCHEMA, orient="row")
     for day in DAYS:
-        warehouse.replace_plan(day, plan.head(2) if day == DAYS[0] else plan)
-    assert warehouse.faulty_contexts(DAYS[0]) == []
-    assert sorted(warehouse.faulty_contexts(DAYS[1])) == ["mail > chat", "news"]
-    newest = warehouse.newest_plan()
+        replace_plan(warehouse, day, plan.head(2) if day == DAYS[0] else plan)
+    assert faulty(warehouse, DAYS[0]) == []
+    assert sorted(faulty(warehouse, DAYS[1])) == ["mail > chat", "news"]
+    newest = plan_of(warehouse)
     assert newest is not None
     assert (newest[0], newest[1].height, newest[1].columns) == (DAYS[1], 6, list(PLAN_SCHEMA))
 
@@ -409,19 +402,19 @@ def test_recent_mini_apps_are_of_the_last_user_session_each_event_once(
         at(152, "charts"), at(200, "alerts", user="v" * 32),
     ]  # fmt: skip
     warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, rows)])
-    assert warehouse.recent_mini_apps("u" * 32, 3) == ["quotes", "chat", "charts"]
-    assert warehouse.recent_mini_apps("u" * 32, 2) == ["chat", "charts"]
-    assert warehouse.recent_mini_apps("v" * 32, 3) == ["alerts"]
-    assert warehouse.recent_mini_apps("w" * 32, 3) == []
+    assert recent_mini_apps(warehouse, "u" * 32, 3) == ["quotes", "chat", "charts"]
+    assert recent_mini_apps(warehouse, "u" * 32, 2) == ["chat", "charts"]
+    assert recent_mini_apps(warehouse, "v" * 32, 3) == ["alerts"]
+    assert recent_mini_apps(warehouse, "w" * 32, 3) == []
 
 
 def test_freshness_counts_from_arrival_to_the_first_load(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
-    assert warehouse.freshness(TOPIC, WINDOWS[0]) is None
+    assert freshness(warehouse, TOPIC, WINDOWS[0]) is None
     now_us = int(datetime.now(UTC).timestamp() * 1e6)
     waited = [{"kafka_timestamp_us": now_us - seconds * 10**6} for seconds in range(100, 201)]
     chunk = enriched_chunk(memory_path, WINDOWS[0], 0, 0, [*waited, {"kafka_timestamp_us": None}])
     warehouse.load_window(TOPIC, WINDOWS[0], [chunk])
-    first = warehouse.freshness(TOPIC, WINDOWS[0])
+    first = freshness(warehouse, TOPIC, WINDOWS[0])
     assert first is not None
     assert first.p95_s - first.median_s == pytest.approx(45)
     assert 150 <= first.median_s < 210
@@ -429,4 +422,4 @@ def test_freshness_counts_from_arrival_to_the_first_load(warehouse: DuckDBWareho
     judged_again = enriched_chunk(memory_path, WINDOWS[0], 0, 0, waited, fingerprint="f2", dead_letters=1)
     time.sleep(0.05)
     assert warehouse.load_window(TOPIC, WINDOWS[0], [judged_again]).chunks_loaded == 1
-    assert warehouse.freshness(TOPIC, WINDOWS[0]) == first
+    assert freshness(warehouse, TOPIC, WINDOWS[0]) == first

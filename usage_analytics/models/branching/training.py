@@ -11,6 +11,7 @@ from usage_analytics.lake.layout import Layout
 from usage_analytics.models.branching.evaluation import Evaluation, evaluate, split_by_fold
 from usage_analytics.models.branching.ngrams import NextActionModel
 from usage_analytics.warehouse.protocol import Warehouse
+from usage_analytics.warehouse.transitions import transition_counts
 
 MODEL, FILE = "next_action_model", "model.parquet"
 HELD_OUT_FOLD = 4
@@ -28,7 +29,7 @@ class Trained:
 
 def train(warehouse: Warehouse, layout: Layout, trading_day: date) -> Trained:
     """Fit on all users and keep the model; the evaluation is that of one fitted without some of them."""
-    counts = warehouse.transition_counts(until=trading_day)
+    counts = transition_counts(warehouse, until=trading_day)
     if counts.is_empty():
         raise UserError(f"next_action_model of {trading_day}: no transitions up to that day, nothing to learn from")
     model = NextActionModel.fit(counts, trading_day=trading_day)
@@ -39,7 +40,7 @@ def train(warehouse: Warehouse, layout: Layout, trading_day: date) -> Trained:
 
 def judge_day(warehouse: Warehouse, trading_day: date) -> Evaluation | None:
     """`judge` on the counts of all trading days up to one."""
-    return judge(warehouse.transition_counts(until=trading_day))
+    return judge(transition_counts(warehouse, until=trading_day))
 
 
 def judge(counts: pl.DataFrame) -> Evaluation | None:

@@ -1,11 +1,12 @@
-WITH {session_events}
+-- One row is one user session: a run of one user's events within a trading day without a gap of 30 minutes.
 SELECT trading_day, user_id, session_number,
-       min(client_firm) AS client_firm,
-       min(event_time_us) AS started_us,
-       max(event_time_us) AS ended_us,
-       count(*) AS events,
-       count(DISTINCT mini_app) AS mini_apps,
-       arg_min(mini_app, (event_time_us, topic, kafka_partition, kafka_offset)) AS first_mini_app,
-       arg_max(mini_app, (event_time_us, topic, kafka_partition, kafka_offset)) AS last_mini_app
-FROM session_events
+       MIN(client_firm) AS client_firm,
+       MIN(started_us) AS started_us,
+       MAX(ended_us) AS ended_us,
+       SUM(events) AS events,
+       COUNT(*) AS mini_apps,
+       MAX(CASE WHEN is_first = 1 THEN mini_app END) AS first_mini_app,
+       MAX(CASE WHEN is_last = 1 THEN mini_app END) AS last_mini_app,
+       SUM(errors) AS errors
+FROM app_uses
 GROUP BY trading_day, user_id, session_number

@@ -1,9 +1,9 @@
 """Opens the embedded warehouse's file: waits while another process has it, and tells of a damaged one in a sentence."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 
 import duckdb
@@ -12,6 +12,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from usage_analytics.errors import UserError
+from usage_analytics.lake.literal_paths import for_duckdb
+from usage_analytics.warehouse.duckdb.fresh_files import FreshFiles
+from usage_analytics.warehouse.duckdb.schema import bring_up_to_date
+from usage_analytics.warehouse.duckdb.session import DuckDBSession
 from usage_analytics.warehouse.protocol import WarehouseInUse
 
 IN_USE = "Could not set lock"
@@ -23,8 +27,8 @@ SIGNS_OF_LITTLE_MEMORY = ("Out of Memory", "failed to pin block", "failed to all
 
 
 @contextmanager
-def opened(path: Path, wait_s: float, memory_limit: str) -> Iterator[Connection]:
-    """A connection to the warehouse in a file, with all its tables.
+def opened(path: Path, wait_s: float, memory_limit: str) -> Iterator[DuckDBSession]:
+    """A session of the warehouse in a file, with all its tables.
 
     UserError: a file that is damaged or cannot be opened; `WarehouseInUse`: for longer than ``wait_s``.
     """
@@ -33,21 +37,34 @@ def opened(path: Path, wait_s: float, memory_limit: str) -> Iterator[Connection]
     engine = create_engine(URL.create("duckdb", database=str(path)), poolclass=NullPool, connect_args={"config": spill})
     with _damage_told(path, memory_limit), _patiently(path, wait_s, engine.connect) as connection:
         connection.execute(text("SET enable_progress_bar = false"))  # it would write into the middle of a run's output
-        for statement in sql("schema").split(";\n"):
-            connection.execute(text(statement))
+        connection.execute(text("CREATE TEMPORARY MACRO fingerprint(a, b) AS hash(a, b)"))
         connection.commit()
-        yield connection
+        session = DuckDBSession(connection)
+        bring_up_to_date(session, path, fresh_of(path))
+        yield session
 
 
-def sql(name: str) -> str:
-    """The text of one of the package's SQL files."""
-    return (resources.files("usage_analytics.warehouse") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+def fresh_of(path: Path) -> FreshFiles:
+    """The fresh files of the warehouse in a file."""
+    return FreshFiles(Path(f"{path.resolve()}.fresh"))
 
 
 def rebuild(path: Path) -> str:
     """How a warehouse is made again from the lake."""
     made_again = "loaded_events of all windows, then the marts, model and plan of all trading days"
     return f"move {path} away and materialize {made_again}"
+
+
+def lost_file(path: Path, why: str) -> UserError | None:
+    """What to tell where a query failed because a fresh file is gone or damaged; None where it failed otherwise."""
+    fresh = fresh_of(path)
+    folders = "|".join(re.escape(each) for each in (str(fresh.folder), for_duckdb(fresh.folder)))
+    named = re.search(rf"(?:{folders})/(load_window=([^/]+)/.*?\.parquet)", why)
+    damage = fresh.damage(named[1]) if named else ""
+    if named is None or not damage:
+        return None
+    remedy = f"materialize loaded_events of window {named[2]}"
+    return UserError(f"warehouse {path}: {fresh.folder / named[1]} is damaged ({damage}): {remedy}")
 
 
 def _patiently(path: Path, wait_s: float, connect: Callable[[], Connection]) -> Connection:
@@ -73,6 +90,8 @@ def _damage_told(path: Path, memory_limit: str) -> Iterator[None]:
         if any(sign in why for sign in SIGNS_OF_LITTLE_MEMORY):
             more = "set USAGE_ANALYTICS_WAREHOUSE_MEMORY to more megabytes"
             raise UserError(f"warehouse {path} needs more memory than the {memory_limit} it may take: {more}") from None
+        if lost := lost_file(path, str(cause)):
+            raise lost from None
         ruined = isinstance(cause, duckdb.FatalException | duckdb.InternalException | duckdb.SerializationException)
         if ruined or any(sign in why for sign in SIGNS_OF_DAMAGE):
             raise UserError(f"warehouse {path} is damaged: {rebuild(path)} ({why})") from None

@@ -1,0 +1,69 @@
+"""The platform's SQL, written once: standard SQL as DuckDB reads it, told to Synapse in its own words; Spark is next.
+
+It may use what all three have: WITH, CASE, window functions with their whole OVER clause, CAST, `%`. It may not use
+what one of them lacks: QUALIFY, FILTER, WINDOW, GROUP BY ALL, arg_min, LIMIT, lists, or `/` of whole numbers, which
+DuckDB divides into fractions and Synapse does not, but where it comes out even. Values are parameters, written `:name`.
+One function is the platform's own: FINGERPRINT(a, b) is the same for the same two texts, and seldom for others.
+"""
+
+from collections.abc import Mapping
+
+import sqlglot
+from sqlglot import exp
+
+READ = "duckdb"
+
+
+def to_tsql(statement: str, names: Mapping[str, str]) -> str:
+    """A statement for Synapse; ``names``: what to write, in brackets where need be, for each table."""
+    tree = sqlglot.parse_one(statement, read=READ)
+    if not isinstance(tree, exp.Query):
+        _inline_common_tables(tree)
+    rename_tables(tree, names)
+    _count_wide(tree)
+    for call in list(tree.find_all(exp.Anonymous)):
+        if call.name.upper() == "FINGERPRINT":  # both texts as one: room matters less where there is so much of it
+            call.set("this", "CONCAT")
+    for ordered in tree.find_all(exp.Ordered):  # nothing is ordered by what may be null, so nulls need no place
+        ordered.set("nulls_first", not ordered.args.get("desc"))
+    return tree.sql(dialect="tsql", comments=False, identify=True)  # any name may be a word of T-SQL
+
+
+def _inline_common_tables(tree: exp.Expr) -> None:
+    # Synapse takes WITH before SELECT alone, not within INSERT or CREATE TABLE AS.
+    for clause in list(tree.find_all(exp.With)):
+        query = clause.parent
+        assert query is not None
+        clause.pop()
+        for position, common in enumerate(clause.expressions):
+            for later in [query, *clause.expressions[position + 1 :]]:
+                _put_in_place(later, common)
+
+
+def _put_in_place(query: exp.Expr, common: exp.CTE) -> None:
+    for table in list(query.find_all(exp.Table)):
+        if table.name == common.alias and not table.db:
+            alias = exp.TableAlias(this=exp.to_identifier(table.alias_or_name))
+            table.replace(exp.Subquery(this=common.this.copy(), alias=alias))
+
+
+def rename_tables(tree: exp.Expr, names: Mapping[str, str]) -> None:
+    """Call the tables that have no schema by their own names, wherever they stand."""
+    for table in list(tree.find_all(exp.Table)):
+        if table.db or table.name not in names:
+            continue
+        name = names[table.name]
+        temporary = exp.Table(this=exp.to_identifier(name, quoted=True))
+        renamed = temporary if name.startswith("#") else exp.to_table(name, dialect="tsql")
+        if isinstance(table.parent, exp.From | exp.Join):
+            renamed.set("alias", exp.TableAlias(this=exp.to_identifier(table.alias_or_name)))
+        table.replace(renamed)
+
+
+def _count_wide(tree: exp.Expr) -> None:
+    # COUNT and SUM of Synapse end at two billion where their argument is an int.
+    for count in tree.find_all(exp.Count):
+        count.set("big_int", True)
+    for total in tree.find_all(exp.Sum):
+        if not isinstance(total.this, exp.Cast):
+            total.set("this", exp.cast(total.this.copy(), "BIGINT"))

@@ -1,0 +1,80 @@
+"""Answers questions that people ask in SQL: nothing in the file, and nothing beside it, can be changed by them."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from usage_analytics.errors import UserError
+from usage_analytics.lake.literal_paths import for_duckdb
+from usage_analytics.warehouse.duckdb.file import IN_USE, fresh_of, lost_file, opened
+from usage_analytics.warehouse.duckdb.fresh_files import FreshFiles
+from usage_analytics.warehouse.duckdb.schema import fingerprint_of_views
+from usage_analytics.warehouse.protocol import WarehouseInUse
+
+BATCH_ROWS = 10_000
+# Files besides the fresh ones, other databases and settings are none of a question's business.
+CONFINED = ("SET enable_progress_bar = false", "SET enable_external_access = false", "SET lock_configuration = true")
+
+
+@contextmanager
+def answered(path: Path, question: str, wait_s: float, memory_limit: str) -> Iterator[pa.RecordBatchReader]:
+    """The rows of a query, in batches. `UserError` for what is no query that can be answered."""
+    if not path.exists():
+        raise UserError(f"there is no warehouse {path} yet: nothing has been loaded")
+    fresh = fresh_of(path)
+    if not _up_to_date(path, fresh, wait_s, memory_limit):
+        with opened(path, wait_s, memory_limit):
+            pass
+    connection = _opened(path, wait_s, memory_limit)
+    try:
+        # As the view names it, and as it is called: they differ where its path has signs of a pattern.
+        folders = [for_duckdb(fresh.folder), str(fresh.folder)]
+        connection.execute("SET allowed_directories = ?", [folders])
+        for statement in CONFINED:
+            connection.execute(statement)
+        statements = connection.extract_statements(question)
+        if len(statements) != 1:
+            raise UserError("ask one query at a time")
+        if statements[0].type != duckdb.StatementType.SELECT:  # others could write into the folder of fresh files
+            raise UserError("that is no query, and questions change nothing")
+        # Whoever keeps the reader, a traceback for one, would keep DuckDB open: this process would wait for itself when
+        # it next asks, for ever.
+        with connection.sql(question).to_arrow_reader(BATCH_ROWS) as answer:
+            yield answer
+    except duckdb.Error as error:
+        if lost := lost_file(path, str(error)):
+            raise lost from None
+        raise UserError(f"the warehouse cannot answer: {error}") from None
+    finally:
+        connection.close()
+
+
+def _up_to_date(path: Path, fresh: FreshFiles, wait_s: float, memory_limit: str) -> bool:
+    # The view names the fresh files where they lay when it was made: a home that was moved has them elsewhere.
+    connection = _opened(path, wait_s, memory_limit)
+    try:
+        views = connection.execute("SELECT views FROM warehouse_schema").fetchall()
+    except duckdb.CatalogException:
+        return False
+    finally:
+        connection.close()
+    return views == [(fingerprint_of_views(fresh),)]
+
+
+def _opened(path: Path, wait_s: float, memory_limit: str) -> duckdb.DuckDBPyConnection:
+    deadline = time.monotonic() + wait_s
+    config = {"memory_limit": memory_limit, "temp_directory": f"{path}.spill"}
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=True, config=config)
+        except duckdb.Error as error:
+            why = str(error).partition("\n")[0]
+            if IN_USE not in str(error):
+                raise UserError(f"warehouse {path} cannot be used: {why}") from None
+            if time.monotonic() > deadline:
+                raise WarehouseInUse(f"warehouse {path} has been in use for {wait_s:g} s: {why}") from None
+            time.sleep(0.1)

@@ -1,0 +1,86 @@
+"""The marts: which there are, and the queries that they are made by."""
+
+from dataclasses import dataclass
+from importlib import resources
+
+from usage_analytics.tables import (
+    ACTION_WAITS,
+    APP_TRANSITIONS,
+    APP_USES,
+    CO_USE,
+    FRICTION,
+    FUNNELS,
+    LATENCY_HISTOGRAM,
+    PATHS,
+    USAGE_SERIES,
+    USER_PROFILES,
+    USER_SESSIONS,
+    Table,
+)
+from usage_analytics.warehouse.funnel_definitions import Funnel
+from usage_analytics.warehouse.session import Types
+
+MARTS: tuple[Table, ...] = (
+    USER_SESSIONS, APP_TRANSITIONS, USER_PROFILES, USAGE_SERIES, CO_USE, PATHS, FRICTION, LATENCY_HISTOGRAM, FUNNELS,
+)  # fmt: skip
+# What some marts share besides the session events.
+SHARED = {
+    USER_SESSIONS: APP_USES, USER_PROFILES: APP_USES, CO_USE: APP_USES,
+    FRICTION: ACTION_WAITS, LATENCY_HISTOGRAM: ACTION_WAITS,
+}  # fmt: skip
+# Texts of session events that are worth a code, because they repeat and are sorted and grouped by.
+CODED = ("user_id", "client_firm", "mini_app", "action", "screen", "topic")
+FOLDS = 5
+# The pseudonym's first two hexadecimal digits as a number, so that a user stays in one fold on every day and in every
+# engine: DuckDB, T-SQL and Spark all read this. A digit's value is its ASCII code less that of '0', modulo 39, because
+# 'a' comes 39 codes after the place where the digit ten would be.
+FOLD_OF_USER = (
+    f"((ASCII(SUBSTRING(e.user_id, 1, 1)) - 48) % 39 * 16 + (ASCII(SUBSTRING(e.user_id, 2, 1)) - 48) % 39) % {FOLDS}"
+)
+IN_ORDER = "(PARTITION BY trading_day, user_id ORDER BY event_time_us, topic, kafka_partition, kafka_offset)"
+
+VIEWS = ("app_adoption", "retention", "stickiness", "latency_percentiles")
+
+
+@dataclass(frozen=True)
+class MartRules:
+    """What the user decides about marts: which actions are errors, and the funnels."""
+
+    error_actions: tuple[str, ...] = ("error",)
+    funnels: tuple[Funnel, ...] = ()
+
+
+def sql(name: str) -> str:
+    """The text of one of the package's SQL files."""
+    return (resources.files("usage_analytics.warehouse") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def repeated_events_sql(days: str) -> str:
+    """The query of the events that repeat another; ``days``: a condition in which ``{e}`` stands for the table."""
+    return sql("repeated_events").replace("{e.days}", days.replace("{e}", "e."))
+
+
+def session_events_sql(days: str, fold: str, error_actions: int, types: Types) -> str:
+    """The query that the marts are made from; ``days`` as in `repeated_events_sql`, ``types`` of coded columns."""
+    errors = ", ".join(f":error_{number}" for number in range(error_actions))
+    filled = sql("session_events").replace("{in_order}", IN_ORDER).replace("{fold}", fold)
+    filled = filled.replace("{is_error}", f"action IN ({errors})" if errors else "1 = 0")
+    for column in CODED:
+        text = f"CAST(e.{column} AS {types[column]})" if column in types else f"e.{column}"
+        filled = filled.replace(f"{{{column}}}", text)
+    return filled.replace("{e.days}", days.replace("{e}", "e."))
+
+
+def view_sql(name: str) -> str:
+    """The query that stands behind a view."""
+    select = sql(name)
+    for share in ("p50", "p90", "p99"):
+        select = select.replace(f"{{{share}}}", _middle_of_bucket(share))
+    return select
+
+
+def _middle_of_bucket(bucket: str) -> str:
+    """In whole microseconds: a bucket is 100 times the number of a latency's digits, plus the first two of them."""
+    digits = f"({bucket} - {bucket} % 100) / 100"
+    middle = f"CAST(FLOOR(({bucket} % 100 + 0.5) * POWER(CAST(10 AS DOUBLE), {digits} - 2)) AS BIGINT)"
+    return f"CASE WHEN {bucket} < 110 THEN {bucket} - 100 ELSE {middle} END"

@@ -1,0 +1,156 @@
+"""Refreshes a trading day of marts from its usage events: what they share is made once, then each mart groups it."""
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import polars as pl
+
+from usage_analytics.tables import (
+    APP_TRANSITIONS,
+    FUNNEL_MATCHES,
+    FUNNEL_REACHED,
+    FUNNEL_STEPS,
+    FUNNELS,
+    MART_LEDGER,
+    PRELOAD_PLAN,
+    REPEATED_EVENTS,
+    SESSION_EVENTS,
+    Table,
+)
+from usage_analytics.warehouse.funnel_definitions import Step
+from usage_analytics.warehouse.marts import (
+    CODED,
+    FOLD_OF_USER,
+    MARTS,
+    SHARED,
+    MartRules,
+    repeated_events_sql,
+    session_events_sql,
+    sql,
+)
+from usage_analytics.warehouse.session import AS_TEXTS, Session, Types, Values
+
+
+@dataclass(frozen=True)
+class MartReceipt:
+    """What refreshing one mart for one trading day gave; ``duplicates_dropped``: usage events that repeat another."""
+
+    rows: int
+    version: int
+    duplicates_dropped: int
+
+
+OF_DAY = "{e}trading_day = :day"
+VERSION = "SELECT version FROM trading_day_versions WHERE trading_day = :day"
+REPEATED = "SELECT COUNT(*) FROM repeated_events"
+MADE = "SELECT mart, trading_day, version, rule FROM mart_ledger"
+
+
+def refresh_day(session: Session, names: Collection[str], day: date, rules: MartRules) -> dict[str, MartReceipt]:
+    """Replace one trading day of some marts by what the day's events say now; what each gave."""
+    unknown = sorted(set(names) - {mart.name for mart in MARTS})
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)}: not a mart ({', '.join(mart.name for mart in MARTS)})")
+    wanted = [mart for mart in MARTS if mart.name in names]
+    # Before the events are read: those that are loaded meanwhile make the marts stale, not wrong.
+    version = _number(session, VERSION, {"day": day})
+    types = session.coded(CODED, OF_DAY.format(e=""), {"day": day})
+    make_session_events(session, OF_DAY, {"day": day}, rules, types=types)
+    dropped = _number(session, REPEATED, {})
+    for shared in sorted({SHARED[mart] for mart in wanted if mart in SHARED}, key=lambda table: table.name):
+        session.temporary(shared, types)
+        session.run(_insert(shared, sql(shared.name)))
+    if FUNNELS in wanted:
+        _reach_steps(session, rules, types)
+    with session.transaction():
+        receipts = {mart.name: _replace(session, mart, day, version, dropped, rules) for mart in wanted}
+    for mart in wanted:
+        session.update_statistics(mart)
+    return receipts
+
+
+def make_session_events(
+    session: Session, chosen: str, values: Values, rules: MartRules, fold: str = FOLD_OF_USER, types: Types = AS_TEXTS
+) -> None:
+    """The temporary table that marts are made from, of some usage events: ``{e}`` in the condition is their table."""
+    errors = {f"error_{number}": action for number, action in enumerate(rules.error_actions)}
+    session.temporary(REPEATED_EVENTS)
+    session.run(_insert(REPEATED_EVENTS, repeated_events_sql(chosen)), values)
+    session.temporary(SESSION_EVENTS, types)
+    select = session_events_sql(chosen, fold, len(errors), types)
+    session.run(_insert(SESSION_EVENTS, select), {**values, **errors})
+
+
+def stale_days(session: Session, rules: MartRules) -> list[date]:
+    """Trading days whose marts or plan are of other events than now, or were made by another rule; oldest first."""
+    wanted = {mart.name: rule_of(mart, rules) for mart in MARTS}
+    wanted[PRELOAD_PLAN.name] = wanted[APP_TRANSITIONS.name]
+    made = {(mart, day): (version, rule) for mart, day, version, rule in session.rows(MADE)}
+    versions = session.rows("SELECT trading_day, version FROM trading_day_versions ORDER BY trading_day")
+    return [
+        day for day, version in versions
+        if any(made.get((mart, day)) != (version, rule) for mart, rule in wanted.items())
+    ]  # fmt: skip
+
+
+def remember(session: Session, mart: str, day: date, version: int, rows: int, rule: str | None) -> None:
+    """Write down what a trading day of a mart was made from; within the transaction that makes it."""
+    session.run("DELETE FROM mart_ledger WHERE mart = :mart AND trading_day = :day", {"mart": mart, "day": day})
+    values = {"mart": mart, "trading_day": day, "version": version, "row_count": rows, "rule": rule}
+    session.append(MART_LEDGER, pl.DataFrame([{**values, "refreshed_us": int(datetime.now(UTC).timestamp() * 1e6)}]))
+
+
+def rule_of(mart: Table, rules: MartRules) -> str:
+    """A fingerprint of all that decides what a mart holds, besides the events."""
+    parts = [sql("repeated_events"), sql("session_events"), sql(mart.name), repr(rules.error_actions)]
+    if mart in SHARED:
+        parts.append(sql(SHARED[mart].name))
+    if mart is APP_TRANSITIONS:
+        parts.append(FOLD_OF_USER)
+    if mart is FUNNELS:
+        parts += [sql(name) for name in ("funnel_matches", "funnel_first_step", "funnel_next_step")]
+        parts.append(repr(rules.funnels))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _replace(session: Session, mart: Table, day: date, version: int, dropped: int, rules: MartRules) -> MartReceipt:
+    of_day: Values = {"day": day}
+    session.run(f"DELETE FROM {mart.name} WHERE trading_day = :day", of_day)
+    session.run(_insert(mart, sql(mart.name)))
+    rows = _number(session, f"SELECT COUNT(*) FROM {mart.name} WHERE trading_day = :day", of_day)
+    remember(session, mart.name, day, version, rows, rule_of(mart, rules))
+    return MartReceipt(rows, version, dropped)
+
+
+def _reach_steps(session: Session, rules: MartRules, types: Types) -> None:
+    for table in (FUNNEL_STEPS, FUNNEL_MATCHES, FUNNEL_REACHED):
+        session.temporary(table, types)
+    steps = [(f, number, step) for f in rules.funnels for number, step in enumerate(f.steps, start=1)]
+    rows = [(f.name, number, int(f.within_s * 1e6)) for f, number, _ in steps]
+    session.append(FUNNEL_STEPS, pl.DataFrame(rows, FUNNEL_STEPS.column_names(), orient="row"))
+    for funnel, number, step in steps:
+        of_step = {"funnel": funnel.name, "step": number}
+        conditions, values = _taken_by(step)
+        matches = sql("funnel_matches").replace("{is_taken}", conditions)
+        session.run(_insert(FUNNEL_MATCHES, matches), {**of_step, **values})
+    session.run(_insert(FUNNEL_REACHED, sql("funnel_first_step")))
+    for number in range(2, max((len(funnel.steps) for funnel in rules.funnels), default=1) + 1):
+        session.run(_insert(FUNNEL_REACHED, sql("funnel_next_step")), {"step": number})
+
+
+def _taken_by(step: Step) -> tuple[str, dict[str, object]]:
+    """The condition of the events that can take a step, and its values."""
+    named = {"mini_app": step.mini_app, "action": step.action, "screen": step.screen}
+    values: dict[str, object] = {name: value for name, value in named.items() if value is not None}
+    return " AND ".join(f"e.{name} = :{name}" for name in values), values
+
+
+def _insert(table: Table, select: str) -> str:
+    return f"INSERT INTO {table.name} ({', '.join(table.column_names())}) {select}"
+
+
+def _number(session: Session, statement: str, values: Values) -> int:
+    rows = session.rows(statement, values)
+    return int(rows[0][0]) if rows else 0

@@ -1,0 +1,41 @@
+"""What a trading day's close does to a warehouse, without Dagster."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+
+from usage_analytics.serving.preload_plan import PLAN_SCHEMA
+from usage_analytics.warehouse import plans, refreshing
+from usage_analytics.warehouse.marts import MARTS, MartRules
+from usage_analytics.warehouse.protocol import Warehouse
+from usage_analytics.warehouse.refreshing import MartReceipt
+
+NO_PLAN = pl.DataFrame(schema=PLAN_SCHEMA)
+ALL_MARTS = tuple(mart.name for mart in MARTS)
+
+
+def refresh(warehouse: Warehouse, day: date, *marts: str, rules: MartRules | None = None) -> dict[str, MartReceipt]:
+    """Refresh some marts of a day, or all."""
+    with warehouse.session() as session:
+        return refreshing.refresh_day(session, marts or ALL_MARTS, day, rules or MartRules())
+
+
+def stale_days(warehouse: Warehouse, rules: MartRules | None = None) -> list[date]:
+    with warehouse.session() as session:
+        return refreshing.stale_days(session, rules or MartRules())
+
+
+def replace_plan(warehouse: Warehouse, day: date, plan: pl.DataFrame = NO_PLAN) -> None:
+    with warehouse.session() as session:
+        plans.replace_plan(session, day, plan)
+
+
+def close_stale_days(warehouse: Warehouse, rules: MartRules | None = None) -> dict[date, dict[str, MartReceipt]]:
+    """Marts and plan of every day whose events changed."""
+    receipts = {}
+    for day in stale_days(warehouse, rules):
+        receipts[day] = refresh(warehouse, day, rules=rules)
+        replace_plan(warehouse, day)
+    return receipts

@@ -1,0 +1,114 @@
+"""A warehouse of an earlier version of the platform becomes one of now, with all that it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+from closing import close_stale_days, stale_days
+from fakes import TOPIC, enriched_chunk
+
+from usage_analytics.errors import UserError
+from usage_analytics.tables import EVENT_COLUMNS
+from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
+
+WINDOW = "2026-11-23T1000"
+COLUMNS = """
+SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns
+WHERE table_schema = 'main' ORDER BY table_name, ordinal_position
+"""
+EVENTS = "SELECT * FROM usage_events ORDER BY kafka_partition, kafka_offset"
+LEDGER = "SELECT * EXCLUDE (loaded_us, offset_sum) FROM load_ledger ORDER BY kafka_partition, start_offset"
+# The tables of the first version, as it made them.
+FIRST_VERSION = """
+CREATE TABLE usage_events (
+    load_window VARCHAR NOT NULL, event_id VARCHAR NOT NULL, event_time_us BIGINT NOT NULL, trading_day DATE NOT NULL,
+    phase VARCHAR NOT NULL, user_id VARCHAR NOT NULL, client_firm VARCHAR, user_session VARCHAR,
+    mini_app VARCHAR NOT NULL, action VARCHAR, screen VARCHAR, latency_ms DOUBLE, properties VARCHAR,
+    topic VARCHAR NOT NULL, kafka_partition INTEGER NOT NULL, kafka_offset BIGINT NOT NULL, kafka_timestamp_us BIGINT
+);
+CREATE TABLE load_ledger (
+    load_window VARCHAR NOT NULL, topic VARCHAR NOT NULL, kafka_partition INTEGER NOT NULL,
+    start_offset BIGINT NOT NULL, end_offset BIGINT NOT NULL, row_count BIGINT NOT NULL, dead_letters BIGINT NOT NULL,
+    fingerprint VARCHAR NOT NULL, loaded_at TIMESTAMPTZ NOT NULL, PRIMARY KEY (topic, kafka_partition, start_offset)
+);
+CREATE TABLE trading_day_versions (trading_day DATE PRIMARY KEY, version BIGINT NOT NULL);
+CREATE TABLE mart_ledger (
+    mart VARCHAR NOT NULL, trading_day DATE NOT NULL, version BIGINT NOT NULL, row_count BIGINT NOT NULL,
+    refreshed_at TIMESTAMPTZ NOT NULL, PRIMARY KEY (mart, trading_day)
+);
+CREATE TABLE user_sessions (
+    trading_day DATE NOT NULL, user_id VARCHAR NOT NULL, session_number BIGINT NOT NULL, client_firm VARCHAR,
+    started_us BIGINT NOT NULL, ended_us BIGINT NOT NULL, events BIGINT NOT NULL, mini_apps BIGINT NOT NULL,
+    first_mini_app VARCHAR NOT NULL, last_mini_app VARCHAR NOT NULL
+);
+CREATE TABLE app_transitions (
+    trading_day DATE NOT NULL, fold INTEGER NOT NULL, prev3 VARCHAR, prev2 VARCHAR, prev1 VARCHAR,
+    next VARCHAR NOT NULL, transitions BIGINT NOT NULL, dwell_us BIGINT NOT NULL
+);
+CREATE TABLE preload_plan (
+    trading_day DATE NOT NULL, context VARCHAR NOT NULL, context_order INTEGER NOT NULL, rank INTEGER,
+    mini_app VARCHAR, probability DOUBLE, transitions BIGINT NOT NULL
+);
+"""
+LATER = [
+    "ALTER TABLE load_ledger ADD COLUMN offset_sum DECIMAL(38, 0)",
+    "ALTER TABLE mart_ledger ADD COLUMN rule VARCHAR",
+]
+NAMES = ", ".join(column.name for column in EVENT_COLUMNS)
+
+
+@pytest.mark.parametrize("changes", [[], LATER[:1], LATER], ids=["first", "with offset sums", "with rules"])
+def test_a_warehouse_of_before_becomes_one_of_now(memory_path: Path, changes: list[str]) -> None:
+    now, before = (DuckDBWarehouse(memory_path / f"{name}.duckdb") for name in ("now", "before"))
+    chunks = [enriched_chunk(memory_path, WINDOW, 0, start, [{}] * 4) for start in (0, 4)]
+    now.load_window(TOPIC, WINDOW, chunks)
+    close_stale_days(now)
+    with duckdb.connect(str(before.path)) as connection:
+        for statement in [*FIRST_VERSION.split(";\n"), *changes]:
+            connection.execute(statement)
+        for chunk in chunks:
+            source = f"read_parquet('{chunk.path}', hive_partitioning = false)"
+            connection.execute(f"INSERT INTO usage_events SELECT '{WINDOW}', {NAMES} FROM {source}")
+            row = [WINDOW, TOPIC, 0, chunk.record.start, chunk.record.end, 4, 0, chunk.fingerprint]
+            names = (
+                "load_window, topic, kafka_partition, start_offset, end_offset, row_count, dead_letters, fingerprint"
+            )
+            marks = ", ".join("?" * len(row))
+            values = f"VALUES ({marks}, TIMESTAMPTZ '2026-11-23 15:00:00+00')"
+            connection.execute(f"INSERT INTO load_ledger ({names}, loaded_at) {values}", row)
+        day = connection.execute("SELECT DISTINCT trading_day FROM usage_events").fetchall()[0][0]
+        connection.execute("INSERT INTO trading_day_versions VALUES (?, 3)", [day])
+        connection.execute("INSERT INTO user_sessions SELECT ?, 'u', 1, NULL, 0, 0, 1, 1, 'a', 'a'", [day])
+
+    assert before.read(EVENTS).equals(now.read(EVENTS))
+    assert before.read(LEDGER).equals(now.read(LEDGER))
+    assert before.read("SELECT DISTINCT loaded_us FROM load_ledger").item() == 1_795_446_000_000_000
+    assert before.read(COLUMNS).equals(now.read(COLUMNS))
+    assert before.load_window(TOPIC, WINDOW, chunks).chunks_kept == 2
+    assert stale_days(before) == [day]
+    close_stale_days(before)
+    for mart in ("user_sessions", "app_transitions", "friction"):
+        assert before.read(f"SELECT * FROM {mart}").equals(now.read(f"SELECT * FROM {mart}"))
+
+
+def test_a_warehouse_of_a_newer_version_is_left_alone(warehouse: DuckDBWarehouse) -> None:
+    warehouse.read("SELECT 1")
+    with duckdb.connect(str(warehouse.path)) as connection:
+        connection.execute("UPDATE warehouse_schema SET migration = 999")
+    content = warehouse.path.read_bytes()
+    with pytest.raises(
+        UserError, match=r"is of a newer version of the platform \(its migration 999, ours 1\): upgrade"
+    ):
+        stale_days(warehouse)
+    assert warehouse.path.read_bytes() == content
+
+
+def test_views_are_made_anew_when_their_queries_change(
+    warehouse: DuckDBWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "tried" in warehouse.read("SELECT * FROM app_adoption").columns
+    other = "usage_analytics.warehouse.duckdb.schema.view_sql"
+    monkeypatch.setattr(other, lambda name: f"SELECT '{name}' AS name")
+    assert warehouse.read("SELECT name FROM app_adoption").item() == "app_adoption"
