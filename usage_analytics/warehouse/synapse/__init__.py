@@ -1,0 +1,1 @@
+"""The warehouse of production: an Azure Synapse dedicated SQL pool."""

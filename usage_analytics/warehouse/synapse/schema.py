@@ -1,0 +1,90 @@
+"""The tables and views of the pool: made at first from the registry, changed since by migrations.
+
+The pool takes no DDL within a transaction. So each statement looks first whether its work is done, what the schema is
+at is written last, and whoever dies in between leaves what the next one finishes.
+"""
+
+import hashlib
+from datetime import date
+from importlib import resources
+
+from usage_analytics.errors import UserError
+from usage_analytics.tables import KEPT, USAGE_EVENTS
+from usage_analytics.warehouse.dialects import to_tsql
+from usage_analytics.warehouse.marts import VIEWS, view_sql
+from usage_analytics.warehouse.synapse import ddl, tiers
+from usage_analytics.warehouse.synapse.session import SynapseSession
+
+STATE = "warehouse_schema"
+FIRST = 1  # the migration that the registry's tables stand for
+FIRST_BOUNDARY = date(2010, 1, 1)
+
+
+def bring_up_to_date(session: SynapseSession) -> None:
+    """Make what is missing. `UserError` for a schema that a newer version of the platform has changed."""
+    migrations, views = _migrations(), _views(session)
+    newest = max([FIRST, *migrations])
+    done, of_views = _state(session)
+    if done > newest:
+        raise UserError(
+            f"schema {session.schema} of the pool is of a newer version of the platform (its migration {done}, ours "
+            f"{newest}): upgrade"
+        )
+    if (done, of_views) == (newest, _fingerprint(views)):
+        return
+    if not done:
+        _make_tables(session)
+    for number in range(max(done, FIRST) + 1, newest + 1):
+        for statement in migrations[number].split(";\n"):
+            if statement.strip():
+                session.run_natively(statement.replace("{schema}", ddl.bracketed(session.schema)))
+    for name, query in views.items():
+        place = ddl.text_literal(session.name(name))
+        session.run_natively(f"IF OBJECT_ID({place}, N'V') IS NOT NULL DROP VIEW {session.name(name)}")
+        session.run_natively(f"CREATE VIEW {session.name(name)} AS {query}")
+    with session.transaction():
+        session.run_natively(f"DELETE FROM {session.name(STATE)}")
+        values = {"migration": newest, "views": _fingerprint(views)}
+        session.run_natively(
+            f"INSERT INTO {session.name(STATE)} (migration, views) VALUES (:migration, :views)", values
+        )
+
+
+def _state(session: SynapseSession) -> tuple[int, str]:
+    [(there,)] = session.rows_natively(f"SELECT OBJECT_ID({ddl.text_literal(session.name(STATE))}, N'U')")
+    rows = session.rows_natively(f"SELECT migration, views FROM {session.name(STATE)}") if there is not None else []
+    return (rows[0][0], rows[0][1]) if rows else (0, "")
+
+
+def _make_tables(session: SynapseSession) -> None:
+    schema = ddl.text_literal(f"CREATE SCHEMA {ddl.bracketed(session.schema)}")
+    session.run_natively(f"IF SCHEMA_ID({ddl.text_literal(session.schema)}) IS NULL EXEC({schema})")
+    first = [FIRST_BOUNDARY]
+    made = {
+        tiers.FRESH: tiers.create_tier(session, tiers.FRESH, first),
+        tiers.CLOSED: tiers.create_tier(session, tiers.CLOSED, first),
+        tiers.LONG: tiers.create_long(session),
+        STATE: f"CREATE TABLE {session.name(STATE)} (migration int NOT NULL, views nvarchar(64) NOT NULL) "
+        "WITH (DISTRIBUTION = ROUND_ROBIN, HEAP)",
+    }
+    for table in KEPT:
+        if table is not USAGE_EVENTS:
+            made[table.name] = ddl.create_table(session.name(table.name), table.columns, ddl.layout_of(table))
+    for name, statement in made.items():
+        place = ddl.text_literal(session.name(name))
+        session.run_natively(f"IF OBJECT_ID({place}, N'U') IS NULL {statement}")
+
+
+def _views(session: SynapseSession) -> dict[str, str]:
+    of_marts = {name: to_tsql(view_sql(name), session.names) for name in VIEWS}
+    return {USAGE_EVENTS.name: tiers.view_of_tiers(session), **of_marts}
+
+
+def _fingerprint(views: dict[str, str]) -> str:
+    return hashlib.sha256("".join(views.values()).encode()).hexdigest()[:16]
+
+
+def _migrations() -> dict[int, str]:
+    folder = resources.files("usage_analytics.warehouse.synapse") / "migrations"
+    files = [file for file in folder.iterdir() if file.name.endswith(".sql")] if folder.is_dir() else []
+    return {int(file.name[:4]): file.read_text(encoding="utf-8") for file in files}

@@ -1,0 +1,135 @@
+"""The platform's SQL on a dedicated SQL pool."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, CursorResult, text
+
+from usage_analytics.tables import KEPT, OF_A_REFRESH, Table
+from usage_analytics.warehouse.dialects import to_tsql
+from usage_analytics.warehouse.marts import VIEWS
+from usage_analytics.warehouse.session import AS_TEXTS, NO_VALUES, Types, Values
+from usage_analytics.warehouse.synapse.ddl import bracketed, column_type, create_table
+
+TIERS = tuple(f"usage_events_{name}" for name in ("fresh", "closed", "long"))  # see `tiers`
+MOST_PARAMETERS = 2_000  # the pool takes 2,098 in a statement
+POLARS = {int: pl.Int64, float: pl.Float64, str: pl.String, bool: pl.Boolean, Decimal: pl.Decimal(38, 0)}
+
+
+class SynapseSession:
+    """A `Session` over a connection that is open; each statement takes effect at once, or with its transaction."""
+
+    def __init__(self, connection: Connection, schema: str) -> None:
+        self._connection, self.schema = connection, schema
+        self._made: set[str] = set()
+
+    def name(self, table: str) -> str:
+        """A table or view of the schema, as statements name it."""
+        return f"{bracketed(self.schema)}.{bracketed(table)}"
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """What the platform's SQL calls its tables, and what they are called here."""
+        kept = {name: self.name(name) for name in [*(table.name for table in KEPT), *VIEWS, *TIERS]}
+        return kept | {table.name: f"#{table.name}" for table in OF_A_REFRESH}
+
+    def run(self, statement: str, values: Values = NO_VALUES) -> None:
+        self.run_natively(to_tsql(statement, self.names), values)
+
+    def rows(self, statement: str, values: Values = NO_VALUES) -> list[tuple[Any, ...]]:
+        return self.rows_natively(to_tsql(statement, self.names), values)
+
+    def frame(self, statement: str, values: Values = NO_VALUES) -> pl.DataFrame:
+        found = self._execute(to_tsql(statement, self.names), values)
+        described = found.cursor.description if found.cursor is not None else []
+        kinds: list[tuple[Any, ...]] = [tuple(column) for column in described]
+        schema: dict[str, Any] = {kind[0]: POLARS.get(kind[1], pl.Date) for kind in kinds}
+        rows = [tuple(row) for row in found]
+        return pl.DataFrame(rows, schema, orient="row")
+
+    def run_natively(self, statement: str, values: Values = NO_VALUES) -> None:
+        """A statement in the pool's own T-SQL."""
+        self._execute(statement, values).close()
+
+    def rows_natively(self, statement: str, values: Values = NO_VALUES) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in self._execute(statement, values)]
+
+    def stream(self, statement: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+        """The names of a query's columns, and its rows as they come."""
+        found = self._execute(statement, NO_VALUES)
+        return list(found.keys()), (tuple(row) for row in found)
+
+    def coded(self, columns: Sequence[str], chosen: str, values: Values) -> Types:
+        return AS_TEXTS  # the pool keeps texts as they are
+
+    def temporary(self, table: Table, types: Types = AS_TEXTS) -> None:
+        name, spread = f"#{table.name}", table.spread_by
+        if name in self._made:
+            self.run_natively(f"DROP TABLE {name}")
+        layout = f"DISTRIBUTION = HASH([{spread}]), HEAP" if spread else "DISTRIBUTION = ROUND_ROBIN, HEAP"
+        self.run_natively(create_table(name, table.columns, layout))
+        self._made.add(name)
+
+    def append(self, table: Table, rows: pl.DataFrame) -> None:
+        columns = [column for column in table.columns if column.name in rows.columns]
+        into = ", ".join(bracketed(column.name) for column in columns)
+        name = self.names.get(table.name, f"#{table.name}")
+        at_once = MOST_PARAMETERS // len(columns)
+        for start in range(0, rows.height, at_once):
+            values: dict[str, object] = {}
+            selects = []
+            for number, row in enumerate(rows.select([c.name for c in columns]).slice(start, at_once).iter_rows()):
+                cells = []
+                for column, cell in zip(columns, row, strict=True):
+                    values[f"{column.name}_{number}"] = cell
+                    cells.append(f"CAST(:{column.name}_{number} AS {column_type(column)})")
+                selects.append(f"SELECT {', '.join(cells)}")
+            self.run_natively(f"INSERT INTO {name} ({into}) {' UNION ALL '.join(selects)}", values)
+
+    def update_statistics(self, table: Table) -> None:
+        self.run_natively(f"UPDATE STATISTICS {self.name(table.name)}")
+
+    def path_of_property(self, name: str) -> str:
+        return '$."' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        raw: Any = self._connection.connection.driver_connection
+        raw.autocommit = False
+        try:
+            yield
+            raw.commit()
+        except BaseException:
+            _give_up(raw)
+            raise
+        finally:
+            _autocommit_again(raw)
+
+    def _execute(self, statement: str, values: Values) -> CursorResult[Any]:
+        bound = {name: _bound(value) for name, value in values.items()}
+        return self._connection.execute(text(statement), bound)
+
+
+def _bound(value: object) -> object:
+    # More than a bigint holds the driver takes as a decimal alone.
+    return Decimal(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
+
+
+def _give_up(raw: Any) -> None:
+    import pyodbc
+
+    with suppress(
+        pyodbc.Error
+    ):  # 111214: the pool did so itself, or the connection is lost; nothing is kept either way
+        raw.rollback()
+
+
+def _autocommit_again(raw: Any) -> None:
+    import pyodbc
+
+    with suppress(pyodbc.Error):  # a connection that is lost is not used again
+        raw.autocommit = True
