@@ -38,6 +38,7 @@ from usage_analytics.settings import PREFIX, Settings, load_settings
 from usage_analytics.simulation.run import simulate
 from usage_analytics.simulation.scenario import Scenario
 from usage_analytics.simulation.targets import FolderTarget
+from usage_analytics.warehouse.freshness import freshness
 
 BURST = 5
 REPORT_S = 15
@@ -192,7 +193,7 @@ def print_freshness(settings: Settings) -> None:
     """How long events had waited until they could be queried, by the window they were loaded in."""
     warehouse, log = parts.warehouse(settings), parts.offset_log(settings)
     for window in sorted({record.window for record in log.all()}):
-        fresh = warehouse.freshness(settings.topic, window)
+        fresh = freshness(warehouse, settings.topic, window)
         if fresh is not None:
             print(f"window {window}: queryable after {fresh.median_s:.0f} s (p50), {fresh.p95_s:.0f} s (p95)")
 
