@@ -1,6 +1,6 @@
 """What the warehouse costs: loading, a day's marts, late rows; the platform on DuckDB, and beside it others.
 
-    make bench-warehouse                                     # 30 million events, all peers; over an hour
+    make bench-warehouse                                     # 30 million events, all peers
     .venv/bin/python benchmarks/warehouse.py --events 1000000 --history-events 100000
 
 Simulated trading days are sent to an embedded broker, landed and enriched; all that follows starts from these Parquet
