@@ -64,11 +64,6 @@ class DuckDBSession:
         duckdb_of(self._connection).execute(statement, dict(values))
         self._keep()
 
-    def rows_natively(self, statement: str, values: Values = NO_VALUES) -> list[tuple[Any, ...]]:
-        found = duckdb_of(self._connection).execute(statement, dict(values)).fetchall()
-        self._keep()
-        return list(found)
-
     def coded(self, columns: Sequence[str], chosen: str, values: Values) -> Types:
         types: dict[str, str] = {}
         for column in columns:
