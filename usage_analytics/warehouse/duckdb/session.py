@@ -59,9 +59,9 @@ class DuckDBSession:
             cs.categorical().cast(pl.String), cs.enum().cast(pl.String)
         )
 
-    def run_natively(self, statement: str, values: Values = NO_VALUES) -> None:
-        """A statement of DuckDB's own, with parameters that SQLAlchemy does not know, such as lists: ``$name``."""
-        duckdb_of(self._connection).execute(statement, dict(values))
+    def run_natively(self, statement: str) -> None:
+        """A statement that names files: a colon in a path is no parameter to DuckDB itself."""
+        duckdb_of(self._connection).execute(statement)
         self._keep()
 
     def coded(self, columns: Sequence[str], chosen: str, values: Values) -> Types:

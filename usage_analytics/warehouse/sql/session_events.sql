@@ -1,5 +1,5 @@
--- Each event of the chosen trading days once, in its place: the order of each user, the user session and visit it is in,
--- and what came before and after. What is counted about an event is decided here; the marts only group.
+-- Each event of the chosen trading days once, in its place: the order of each user, the user session it is in, whether
+-- it opens a visit, and what came before and after. What is counted about an event is decided here; marts only group.
 WITH single AS (
     SELECT e.trading_day, {user_id} AS user_id, {client_firm} AS client_firm, {mini_app} AS mini_app, {action} AS action,
            {screen} AS screen, e.event_time_us, {topic} AS topic, e.kafka_partition, e.kafka_offset, {fold} AS fold,
