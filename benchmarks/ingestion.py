@@ -22,9 +22,9 @@ import os
 import shutil
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
+from full_days import full_days
 from whole_process import Cost, cost_of
 
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
@@ -76,7 +76,7 @@ def send(servers: str, topic: str, messages: int, partitions: int) -> int:
     """Send a simulated day into a topic of its own; how many messages it has."""
     client = {"bootstrap.servers": servers}
     create_topic(client, topic, partitions)
-    day = load_settings().calendar.latest_closed_day(datetime.now(UTC))
+    [day] = full_days(load_settings(), 1)
     scenario = Scenario((day,), messages_per_day=messages, users=max(1, messages // 50), lanes=partitions)
     sent = simulate(scenario, KafkaTarget(client, topic), None, processes=2)
     size = sent.bytes / sent.messages

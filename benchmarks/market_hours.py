@@ -20,7 +20,6 @@ import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -28,6 +27,7 @@ from typing import Any
 
 import psutil
 from confluent_kafka import Producer
+from full_days import full_days
 
 from usage_analytics import parts
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
@@ -100,7 +100,7 @@ def main() -> None:
 
 def sample_messages(settings: Settings, folder: Path) -> Path:
     """A file of messages of a simulated day, one a line."""
-    day = settings.calendar.latest_closed_day(datetime.now(UTC))
+    [day] = full_days(settings, 1)
     scenario = Scenario((day,), messages_per_day=SAMPLE, users=SAMPLE // 50, lanes=1)
     simulate(scenario, FolderTarget(folder), None, processes=1)
     return next(folder.glob("*.ndjson"))

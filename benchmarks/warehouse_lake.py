@@ -4,8 +4,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
+
+from full_days import full_days
 
 from usage_analytics import parts
 from usage_analytics.ingestion.embedded_broker import EmbeddedBroker
@@ -57,7 +59,7 @@ def one_day(home: Path, messages: int, partitions: int) -> Lake:
     """A lake of one trading day in one window."""
     with at_home(home) as settings, EmbeddedBroker.start(settings.broker_directory):
         create_topic(parts.kafka_client(settings), settings.topic, partitions)
-        day = settings.calendar.latest_closed_day(datetime.now(UTC))
+        [day] = full_days(settings, 1)
         window = settings.calendar.windows_of(day)[-1]
         _send(settings, Scenario((day,), messages_per_day=messages, users=max(1, messages // 50), lanes=partitions))
         _land(settings, window)
@@ -72,7 +74,7 @@ def many_days(home: Path, days: tuple[int, int], late: tuple[int, int], partitio
     (count, messages), (late_windows, late_messages) = days, late
     with at_home(home) as settings, EmbeddedBroker.start(settings.broker_directory):
         create_topic(parts.kafka_client(settings), settings.topic, partitions)
-        chosen = _last_days(settings, count)
+        chosen = full_days(settings, count)
         windows = [settings.calendar.windows_of(day)[0] for day in chosen]
         users = max(1, messages // 50)
         for day, window in zip(chosen, windows, strict=True):
@@ -84,16 +86,6 @@ def many_days(home: Path, days: tuple[int, int], late: tuple[int, int], partitio
             _land(settings, window)
             windows.append(window)
     return Lake(home, list(chosen), [window.key for window in windows])
-
-
-def _last_days(settings: Settings, count: int) -> tuple[date, ...]:
-    day = settings.calendar.latest_closed_day(datetime.now(UTC))
-    found = [day]
-    while len(found) < count:
-        day -= timedelta(days=1)
-        if settings.calendar.is_trading_day(day):
-            found.append(day)
-    return tuple(reversed(found))
 
 
 def _send(settings: Settings, scenario: Scenario) -> None:
