@@ -1,8 +1,8 @@
 """Carries out what a load plan says, within the transaction that is open: the same for every column store."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.shares import EVERYTHING, Share
@@ -34,8 +34,9 @@ def apply_plan(
     for chunk in plan.stale:
         days |= forget(session, chunk, *tiers)
     insert_rows()
+    loaded_us = int(datetime.now(UTC).timestamp() * 1e6)  # as late as can be: from the commit on they can be queried
     for each in plan.new:
-        record(session, each.row)
+        record(session, replace(each.row, loaded_us=each.row.loaded_us or loaded_us))
         days |= each.days
     for day in days:
         next_version(session, day)

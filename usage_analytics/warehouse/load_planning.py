@@ -26,7 +26,10 @@ ORDER BY load_window, start_offset
 
 @dataclass(frozen=True)
 class NewChunk:
-    """A chunk that is to be loaded: its ledger row to be, and the trading days of its events."""
+    """A chunk that is to be loaded, and the trading days of its events.
+
+    ``row``: its ledger row to be; ``loaded_us`` is 0 unless it was loaded before.
+    """
 
     chunk: EnrichedChunk
     row: LoadedChunk
@@ -44,7 +47,7 @@ class LoadPlan:
 
 
 def plan_load(
-    session: Session, rebuild: str, topic: str, window: str, chunks: Iterable[EnrichedChunk], share: Share, now_us: int
+    session: Session, rebuild: str, topic: str, window: str, chunks: Iterable[EnrichedChunk], share: Share
 ) -> LoadPlan:
     """Compare the ledger with a share of the window's chunks. What is to be loaded is read whole, and checked."""
     given = list(chunks)
@@ -63,7 +66,7 @@ def plan_load(
     # Freshness counts from when a message could first be queried, not from when it was judged again.
     times = {key: row.loaded_us for key, row in known.items()}
     planned = [
-        _examined(chunk, window, times.get((chunk.record.kafka_partition, chunk.record.start), now_us)) for chunk in new
+        _examined(chunk, window, times.get((chunk.record.kafka_partition, chunk.record.start))) for chunk in new
     ]
     return LoadPlan(stale, planned, len(given) - len(planned), sum(chunk.rows for chunk in given))
 
@@ -73,14 +76,14 @@ def _is_of(row: LoadedChunk, chunk: EnrichedChunk | None) -> bool:
     return chunk is not None and loaded == (chunk.record.end, chunk.rows, chunk.fingerprint)
 
 
-def _examined(chunk: EnrichedChunk, window: str, loaded_us: int) -> NewChunk:
+def _examined(chunk: EnrichedChunk, window: str, first_loaded_us: int | None) -> NewChunk:
     verify_events(chunk)  # a column store would load what a changed byte makes of a file
     _refuse_other_columns(chunk)
     events = pl.read_parquet(chunk.path, columns=["trading_day", "kafka_offset"], hive_partitioning=False, glob=False)
     r = chunk.record
     offset_sum = int(events.get_column("kafka_offset").cast(pl.Int128).sum()) if events.height else 0
     place = (window, r.topic, r.kafka_partition, r.start, r.end)
-    row = LoadedChunk(*place, chunk.rows, chunk.dead_letters, chunk.fingerprint, loaded_us, offset_sum)
+    row = LoadedChunk(*place, chunk.rows, chunk.dead_letters, chunk.fingerprint, first_loaded_us or 0, offset_sum)
     return NewChunk(chunk, row, frozenset(events.get_column("trading_day").unique().to_list()))
 
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -101,6 +101,17 @@ def test_a_chunk_judged_anew_is_replaced_even_where_it_has_as_many_rows(
     assert warehouse.read(EVENTS).get_column("mini_app").to_list() == ["as f2"] * 3
     assert warehouse.read(LEDGER).rows() == [(0, 0, 3, 3, 0, "f2")]
     assert loaded_at[0] == loaded_at[1]  # since when its messages can be queried
+
+
+def test_a_load_counts_from_its_end_not_from_its_beginning(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
+    looked_at = []
+
+    def chunks() -> Iterator[EnrichedChunk]:
+        yield enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(3))
+        looked_at.append(int(datetime.now(UTC).timestamp() * 1e6))
+
+    warehouse.load_window(TOPIC, WINDOWS[0], chunks())
+    assert warehouse.read("SELECT loaded_us FROM load_ledger").item() > looked_at[0]
 
 
 def test_a_window_is_loaded_again_between_those_that_meet_it(warehouse: DuckDBWarehouse, memory_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Makes one window's rows in DuckDB equal to its chunks, in one transaction with the load ledger."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 import duckdb
 from sqlalchemy.exc import DBAPIError
@@ -17,8 +16,9 @@ from usage_analytics.warehouse.protocol import LoadReceipt
 
 def load(session: DuckDBSession, fresh: FreshFiles, place: LoadPlace, chunks: Iterable[EnrichedChunk]) -> LoadReceipt:
     """Replace what differs between the ledger and a share of the window's chunks."""
+    given = list(chunks)  # gone through again where a file is given up
     try:
-        receipt = _load(session, fresh, place, chunks)
+        receipt = _load(session, fresh, place, given)
     except (DBAPIError, duckdb.Error):
         # Whichever window's it is, a file that cannot be read would stop all loads.
         lost = [chunk for chunk in fresh_chunks(session) if fresh.damage(chunk.file)]
@@ -26,15 +26,14 @@ def load(session: DuckDBSession, fresh: FreshFiles, place: LoadPlace, chunks: It
             raise
         with session.transaction():
             give_up(session, fresh, lost)
-        receipt = _load(session, fresh, place, chunks)
+        receipt = _load(session, fresh, place, given)
     fresh.sweep((chunk.file for chunk in fresh_chunks(session)), folder_of(place.window))
     return receipt
 
 
-def _load(session: DuckDBSession, fresh: FreshFiles, place: LoadPlace, chunks: Iterable[EnrichedChunk]) -> LoadReceipt:
+def _load(session: DuckDBSession, fresh: FreshFiles, place: LoadPlace, chunks: list[EnrichedChunk]) -> LoadReceipt:
     with session.transaction():
-        now_us = int(datetime.now(UTC).timestamp() * 1e6)
-        plan = plan_load(session, place.rebuild, place.topic, place.window, chunks, place.share, now_us)
+        plan = plan_load(session, place.rebuild, place.topic, place.window, chunks, place.share)
         return apply_plan(session, place, plan, lambda: _put(session, fresh, place.window, plan), *TIERS)
 
 

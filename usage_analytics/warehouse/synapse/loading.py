@@ -34,8 +34,8 @@ NEW_CHUNKS = Table(
 
 def load(session: SynapseSession, pool: SynapsePool, place: LoadPlace, chunks: Iterable[EnrichedChunk]) -> LoadReceipt:
     """Replace what differs between the ledger and a share of the window's chunks."""
-    now_us = int(datetime.now(UTC).timestamp() * 1e6)
-    plan = plan_load(session, place.rebuild, place.topic, place.window, chunks, place.share, now_us)
+    load_id = int(datetime.now(UTC).timestamp() * 1e6)
+    plan = plan_load(session, place.rebuild, place.topic, place.window, chunks, place.share)
     if plan.new:
         for each in plan.new:
             _refuse_zstd(each.chunk)
@@ -44,7 +44,7 @@ def load(session: SynapseSession, pool: SynapsePool, place: LoadPlace, chunks: I
 
     def insert_rows() -> None:
         for tier, chosen in ((FRESH, IS_SHORT), (LONG, IS_LONG)) if plan.new else ():
-            _move(session, place, tier, chosen, now_us)
+            _move(session, place, tier, chosen, load_id)
 
     with session.transaction():
         receipt = apply_plan(session, place, plan, insert_rows, *TIERS)
