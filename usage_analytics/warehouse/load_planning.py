@@ -65,9 +65,7 @@ def plan_load(
     new = [chunk for key, chunk in wanted.items() if key not in known or key in taken_out]
     # Freshness counts from when a message could first be queried, not from when it was judged again.
     times = {key: row.loaded_us for key, row in known.items()}
-    planned = [
-        _examined(chunk, window, times.get((chunk.record.kafka_partition, chunk.record.start))) for chunk in new
-    ]
+    planned = [_examined(chunk, window, times.get((chunk.record.kafka_partition, chunk.record.start))) for chunk in new]
     return LoadPlan(stale, planned, len(given) - len(planned), sum(chunk.rows for chunk in given))
 
 
