@@ -4,8 +4,7 @@ from pathlib import Path
 
 import duckdb
 
-from usage_analytics.tables import Kind, Table
-from usage_analytics.warehouse.marts import MARTS
+from usage_analytics.tables import MARTS, Kind, Table
 from usage_analytics.warehouse.session import Session
 
 DAY = "trading_day"

@@ -14,7 +14,7 @@ from same_marts import export
 
 from usage_analytics import parts
 from usage_analytics.settings import load_settings
-from usage_analytics.warehouse.marts import MARTS
+from usage_analytics.tables import MARTS
 from usage_analytics.warehouse.refreshing import refresh_day
 
 Said = dict[str, int]

@@ -96,4 +96,4 @@ def warehouse(settings: Settings, wait_s: float = 60.0) -> Warehouse:
     """The column store; a person who asks it something waits so long for another process that has it."""
     if settings.synapse is not None:
         return SynapseWarehouse(settings.synapse)
-    return DuckDBWarehouse(settings.warehouse, wait_s, f"{settings.warehouse_memory}MB")
+    return DuckDBWarehouse(settings.warehouse, wait_s, settings.warehouse_memory)

@@ -241,12 +241,20 @@ FUNNEL_REACHED = Table(
     "funnel_reached", (*_TAKEN, bigint("started_us")), ("funnel", "step", "user_id", "position"), spread_by="user_id"
 )
 
+MARTS = (
+    USER_SESSIONS, APP_TRANSITIONS, USER_PROFILES, USAGE_SERIES, CO_USE, PATHS, FRICTION, LATENCY_HISTOGRAM, FUNNELS,
+)  # fmt: skip
+
+
+def slices_of(mart: Table) -> Table:
+    """Where a mart's rows are gathered while a day is worked through by slices of its users."""
+    return Table(f"{mart.name}_slices", mart.columns, mart.key, mart.spread_by)
+
+
 OF_A_REFRESH = (
     REPEATED_EVENTS, SESSION_EVENTS, APP_USES, ACTION_WAITS, FUNNEL_STEPS, FUNNEL_MATCHES, FUNNEL_REACHED,
+    *map(slices_of, MARTS),
 )  # fmt: skip
 
 # What a warehouse keeps; the rest is made for a refresh and gone after it.
-KEPT = (
-    USAGE_EVENTS, LOAD_LEDGER, TRADING_DAY_VERSIONS, MART_LEDGER, USER_SESSIONS, APP_TRANSITIONS, USER_PROFILES,
-    USAGE_SERIES, CO_USE, PATHS, FRICTION, LATENCY_HISTOGRAM, FUNNELS, PRELOAD_PLAN,
-)  # fmt: skip
+KEPT = (USAGE_EVENTS, LOAD_LEDGER, TRADING_DAY_VERSIONS, MART_LEDGER, *MARTS, PRELOAD_PLAN)

@@ -7,8 +7,9 @@ from datetime import date
 import polars as pl
 
 from usage_analytics.serving.preload_plan import PLAN_SCHEMA
+from usage_analytics.tables import MARTS
 from usage_analytics.warehouse import plans, refreshing
-from usage_analytics.warehouse.marts import MARTS, MartRules
+from usage_analytics.warehouse.marts import MartRules
 from usage_analytics.warehouse.protocol import Warehouse
 from usage_analytics.warehouse.refreshing import MartReceipt
 

@@ -5,24 +5,16 @@ from importlib import resources
 
 from usage_analytics.tables import (
     ACTION_WAITS,
-    APP_TRANSITIONS,
     APP_USES,
     CO_USE,
     FRICTION,
-    FUNNELS,
     LATENCY_HISTOGRAM,
-    PATHS,
-    USAGE_SERIES,
     USER_PROFILES,
     USER_SESSIONS,
-    Table,
 )
 from usage_analytics.warehouse.funnel_definitions import Funnel
 from usage_analytics.warehouse.session import Types
 
-MARTS: tuple[Table, ...] = (
-    USER_SESSIONS, APP_TRANSITIONS, USER_PROFILES, USAGE_SERIES, CO_USE, PATHS, FRICTION, LATENCY_HISTOGRAM, FUNNELS,
-)  # fmt: skip
 # What some marts share besides the session events.
 SHARED = {
     USER_SESSIONS: APP_USES, USER_PROFILES: APP_USES, CO_USE: APP_USES,
@@ -30,6 +22,11 @@ SHARED = {
 }  # fmt: skip
 # Texts of session events that are worth a code, because they repeat and are sorted and grouped by.
 CODED = ("user_id", "client_firm", "mini_app", "action", "screen", "topic")
+# What else they hold the texts of.
+MINI_APPS = (
+    "prev1", "prev2", "prev3", "next", "other", "first_mini_app", "last_mini_app",
+    "step_1", "step_2", "step_3", "step_4", "step_5",
+)  # fmt: skip
 FOLDS = 5
 # The pseudonym's first two hexadecimal digits as a number, so that a user stays in one fold on every day and in every
 # engine: DuckDB, T-SQL and Spark all read this. A digit's value is its ASCII code less that of '0', modulo 39, because
@@ -48,6 +45,11 @@ class MartRules:
 
     error_actions: tuple[str, ...] = ("error",)
     funnels: tuple[Funnel, ...] = ()
+
+
+def of_all_columns(types: Types) -> Types:
+    """The types of coded columns, and of those that hold the same texts."""
+    return {**types, **(dict.fromkeys(MINI_APPS, types["mini_app"]) if "mini_app" in types else {})}
 
 
 def sql(name: str) -> str:

@@ -1,7 +1,7 @@
 """Refreshes a trading day of marts from its usage events: what they share is made once, then each mart groups it."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -14,23 +14,26 @@ from usage_analytics.tables import (
     FUNNEL_STEPS,
     FUNNELS,
     MART_LEDGER,
+    MARTS,
     PRELOAD_PLAN,
     REPEATED_EVENTS,
     SESSION_EVENTS,
     Table,
+    slices_of,
 )
 from usage_analytics.warehouse.funnel_definitions import Step
 from usage_analytics.warehouse.marts import (
     CODED,
     FOLD_OF_USER,
-    MARTS,
     SHARED,
     MartRules,
+    of_all_columns,
     repeated_events_sql,
     session_events_sql,
     sql,
 )
 from usage_analytics.warehouse.session import AS_TEXTS, Session, Types, Values
+from usage_analytics.warehouse.user_slices import UserSlice, added_up, slices_of_users
 
 
 @dataclass(frozen=True)
@@ -56,31 +59,51 @@ def refresh_day(session: Session, names: Collection[str], day: date, rules: Mart
     wanted = [mart for mart in MARTS if mart.name in names]
     # Before the events are read: those that are loaded meanwhile make the marts stale, not wrong.
     version = _number(session, VERSION, {"day": day})
-    types = session.coded(CODED, OF_DAY.format(e=""), {"day": day})
-    make_session_events(session, OF_DAY, {"day": day}, rules, types=types)
+    types = of_all_columns(session.coded(CODED, OF_DAY.format(e=""), {"day": day}))
+    for mart in wanted:
+        session.temporary(slices_of(mart), types)
+    find_repeated(session, OF_DAY, {"day": day})
+    events = _number(session, f"SELECT COUNT(*) FROM usage_events WHERE {OF_DAY.format(e='')}", {"day": day})
+    for users in slices_of_users(session.slices(events)):
+        _gather(session, wanted, day, users, rules, types)
     dropped = _number(session, REPEATED, {})
-    for shared in sorted({SHARED[mart] for mart in wanted if mart in SHARED}, key=lambda table: table.name):
-        session.temporary(shared, types)
-        session.run(_insert(shared, sql(shared.name)))
-    if FUNNELS in wanted:
-        _reach_steps(session, rules, types)
-    with session.transaction():
-        receipts = {mart.name: _replace(session, mart, day, version, dropped, rules) for mart in wanted}
+    receipts = {mart.name: _replace(session, mart, day, version, dropped, rules) for mart in wanted}
     for mart in wanted:
         session.update_statistics(mart)
     return receipts
 
 
+def find_repeated(session: Session, chosen: str, values: Values) -> None:
+    """The temporary table of events that repeat another among some; ``{e}`` in the condition is their table."""
+    session.temporary(REPEATED_EVENTS)
+    session.run(_insert(REPEATED_EVENTS, repeated_events_sql(chosen)), values)
+
+
 def make_session_events(
     session: Session, chosen: str, values: Values, rules: MartRules, fold: str = FOLD_OF_USER, types: Types = AS_TEXTS
 ) -> None:
-    """The temporary table that marts are made from, of some usage events: ``{e}`` in the condition is their table."""
+    """The temporary table that marts are made from, of some usage events, all of a user's or none.
+
+    ``{e}`` in the condition is their table. Those that repeat another must have been found.
+    """
     errors = {f"error_{number}": action for number, action in enumerate(rules.error_actions)}
-    session.temporary(REPEATED_EVENTS)
-    session.run(_insert(REPEATED_EVENTS, repeated_events_sql(chosen)), values)
     session.temporary(SESSION_EVENTS, types)
     select = session_events_sql(chosen, fold, len(errors), types)
     session.run(_insert(SESSION_EVENTS, select), {**values, **errors})
+
+
+def _gather(
+    session: Session, wanted: Sequence[Table], day: date, users: UserSlice, rules: MartRules, types: Types
+) -> None:
+    """Add what the users of a slice make of each mart."""
+    make_session_events(session, f"{OF_DAY}{users.condition}", {"day": day, **users.values}, rules, types=types)
+    for shared in sorted({SHARED[mart] for mart in wanted if mart in SHARED}, key=lambda table: table.name):
+        session.temporary(shared, types)
+        session.run(_insert(shared, sql(shared.name)))
+    if FUNNELS in wanted:
+        _reach_steps(session, rules, types)
+    for mart in wanted:
+        session.run(_insert(slices_of(mart), sql(mart.name)))
 
 
 def stale_days(session: Session, rules: MartRules) -> list[date]:
@@ -117,10 +140,11 @@ def rule_of(mart: Table, rules: MartRules) -> str:
 
 def _replace(session: Session, mart: Table, day: date, version: int, dropped: int, rules: MartRules) -> MartReceipt:
     of_day: Values = {"day": day}
-    session.run(f"DELETE FROM {mart.name} WHERE trading_day = :day", of_day)
-    session.run(_insert(mart, sql(mart.name)))
-    rows = _number(session, f"SELECT COUNT(*) FROM {mart.name} WHERE trading_day = :day", of_day)
-    remember(session, mart.name, day, version, rows, rule_of(mart, rules))
+    with session.transaction():
+        session.run(f"DELETE FROM {mart.name} WHERE trading_day = :day", of_day)
+        session.run(_insert(mart, added_up(mart)))
+        rows = _number(session, f"SELECT COUNT(*) FROM {mart.name} WHERE trading_day = :day", of_day)
+        remember(session, mart.name, day, version, rows, rule_of(mart, rules))
     return MartReceipt(rows, version, dropped)
 
 

@@ -31,6 +31,10 @@ class Session(Protocol):
         """
         ...
 
+    def slices(self, events: int) -> int:
+        """In how many slices of users so many usage events are worked through, for what memory there is."""
+        ...
+
     def temporary(self, table: Table, types: Types = AS_TEXTS) -> None:
         """An empty table that nobody else sees, and that goes with the connection. Not within a transaction."""
         ...

@@ -6,7 +6,7 @@ import polars as pl
 
 from usage_analytics.warehouse.marts import FOLDS, MartRules, sql
 from usage_analytics.warehouse.protocol import Warehouse
-from usage_analytics.warehouse.refreshing import make_session_events
+from usage_analytics.warehouse.refreshing import find_repeated, make_session_events
 
 COUNTS = """
 SELECT fold, prev3, prev2, prev1, next, CAST(SUM(transitions) AS BIGINT) AS transitions
@@ -40,6 +40,7 @@ def transition_counts_by(warehouse: Warehouse, fold_property: str) -> pl.DataFra
     fold = f"TRY_CAST(JSON_EXTRACT_STRING(e.properties, :property) AS BIGINT) % {FOLDS}"
     with warehouse.session() as session:
         path = session.path_of_property(fold_property)
+        find_repeated(session, "1 = 1", {})
         make_session_events(session, "1 = 1", {"property": path}, MartRules(), fold)
         return _in_order(session.frame(COUNTS_BY_PROPERTY))
 
@@ -63,6 +64,7 @@ def recent_mini_apps(warehouse: Warehouse, user_id: str, count: int) -> list[str
         if day is None:
             return []
         mine = "{e}user_id = :user_id AND {e}trading_day = :day"
+        find_repeated(session, mine, {"user_id": user_id, "day": day})
         make_session_events(session, mine, {"user_id": user_id, "day": day}, MartRules())
         return [mini_app for (mini_app,) in session.rows(RECENT)][-count:]
 

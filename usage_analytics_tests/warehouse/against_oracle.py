@@ -8,9 +8,9 @@ from typing import Any
 from fakes import TOPIC
 from hypothesis import strategies as st
 
-from usage_analytics.tables import Table
+from usage_analytics.tables import MARTS, Table
 from usage_analytics.warehouse import funnel_definitions
-from usage_analytics.warehouse.marts import FOLDS, MARTS, MartRules
+from usage_analytics.warehouse.marts import FOLDS, MartRules
 from usage_analytics.warehouse.protocol import Warehouse
 from usage_analytics_tests.warehouse import mart_oracle as oracle
 from usage_analytics_tests.warehouse import view_oracle

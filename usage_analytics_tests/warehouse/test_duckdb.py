@@ -47,13 +47,13 @@ def test_duckdb_draws_nothing_into_the_output_of_a_run(warehouse: DuckDBWarehous
 
 
 def test_what_needs_more_memory_names_the_setting(memory_path: Path) -> None:
-    warehouse = DuckDBWarehouse(memory_path / "warehouse.duckdb", memory_limit="24MB")
+    warehouse = DuckDBWarehouse(memory_path / "warehouse.duckdb", memory_mb=24)
     chunk = enriched_chunk(memory_path, WINDOWS[0], 0, 0, events(150, properties="x" * 200_000))
     assert warehouse.load_window(TOPIC, WINDOWS[0], [chunk]).rows == 150  # what is fresh is not unpacked
     with pytest.raises(UserError) as told:
         warehouse.close_day(DAYS[1])
     assert str(told.value) == (
-        f"warehouse {warehouse.path} needs more memory than the 24MB it may take: "
+        f"warehouse {warehouse.path} needs more memory than the 24 MB it may take: "
         "set USAGE_ANALYTICS_WAREHOUSE_MEMORY to more megabytes"
     )
     DuckDBWarehouse(warehouse.path).close_day(DAYS[1])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from closing import ALL_MARTS, close_stale_days, refresh, stale_days
@@ -12,8 +15,10 @@ from fakes import TOPIC, enriched_chunk, memory_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from usage_analytics.warehouse.duckdb import session as duckdb_session
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 from usage_analytics.warehouse.transitions import transition_counts_by
+from usage_analytics.warehouse.user_slices import UserSlice, slices_of_users
 from usage_analytics_tests.warehouse.against_oracle import (
     WINDOWS,
     assert_equals_oracle,
@@ -37,6 +42,22 @@ DAYS = [date(2026, 11, 20), date(2026, 11, 23)]
 USERS = [digits + "0" * 62 for digits in ("01", "4a", "a0", "f7")]
 
 
+@contextmanager
+def by_slices_of_users() -> Iterator[None]:
+    """As if a few events took all the memory there is."""
+    with patch.object(duckdb_session, "MARTS_BYTES_PER_EVENT", 10**9):
+        yield
+
+
+def test_a_day_that_needs_more_memory_is_worked_through_by_slices_of_users() -> None:
+    one, four = slices_of_users(1), slices_of_users(4)
+    assert one == [UserSlice()]
+    assert [(each.values.get("lowest_user"), each.values.get("next_user")) for each in four] == [
+        (None, "40"), ("40", "80"), ("80", "c0"), ("c0", None),
+    ]  # fmt: skip
+    assert len(slices_of_users(1_000)) == 256
+
+
 @settings(max_examples=5)
 @given(data=st.data(), drawn=events_and_funnels(), order=st.permutations(WINDOWS))
 def test_marts_equal_the_oracle_and_incremental_equals_rebuilt(
@@ -56,7 +77,8 @@ def test_marts_equal_the_oracle_and_incremental_equals_rebuilt(
         close_stale_days(incremental, rules)
         rebuilt = DuckDBWarehouse(Path(folder) / "rebuilt.duckdb")
         load(rebuilt, chunks, order)
-        receipts = close_stale_days(rebuilt, rules)
+        with by_slices_of_users():
+            receipts = close_stale_days(rebuilt, rules)
         once = each_event_once(events)
         for day, of_day in receipts.items():
             copies = sum(event.trading_day == day for event in events) - sum(e.trading_day == day for e in once)

@@ -27,19 +27,20 @@ SIGNS_OF_LITTLE_MEMORY = ("Out of Memory", "failed to pin block", "failed to all
 
 
 @contextmanager
-def opened(path: Path, wait_s: float, memory_limit: str) -> Iterator[DuckDBSession]:
+def opened(path: Path, wait_s: float, memory_mb: int) -> Iterator[DuckDBSession]:
     """A session of the warehouse in a file, with all its tables.
 
     UserError: a file that is damaged or cannot be opened; `WarehouseInUse`: for longer than ``wait_s``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    spill = {"memory_limit": memory_limit, "temp_directory": f"{path}.spill"}
+    spill = {"memory_limit": f"{memory_mb}MB", "temp_directory": f"{path}.spill"}
     engine = create_engine(URL.create("duckdb", database=str(path)), poolclass=NullPool, connect_args={"config": spill})
-    with _damage_told(path, memory_limit), _patiently(path, wait_s, engine.connect) as connection:
+    with _damage_told(path, memory_mb), _patiently(path, wait_s, engine.connect) as connection:
         connection.execute(text("SET enable_progress_bar = false"))  # it would write into the middle of a run's output
+        connection.execute(text("SET preserve_insertion_order = false"))  # nobody reads by it, and it costs memory
         connection.execute(text("CREATE TEMPORARY MACRO fingerprint(a, b) AS hash(a, b)"))
         connection.commit()
-        session = DuckDBSession(connection)
+        session = DuckDBSession(connection, memory_mb)
         bring_up_to_date(session, path, fresh_of(path))
         yield session
 
@@ -81,7 +82,7 @@ def _patiently(path: Path, wait_s: float, connect: Callable[[], Connection]) -> 
 
 
 @contextmanager
-def _damage_told(path: Path, memory_limit: str) -> Iterator[None]:
+def _damage_told(path: Path, memory_mb: int) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, duckdb.Error) as error:
@@ -89,7 +90,7 @@ def _damage_told(path: Path, memory_limit: str) -> Iterator[None]:
         why = str(cause).partition("\n")[0]
         if any(sign in why for sign in SIGNS_OF_LITTLE_MEMORY):
             more = "set USAGE_ANALYTICS_WAREHOUSE_MEMORY to more megabytes"
-            raise UserError(f"warehouse {path} needs more memory than the {memory_limit} it may take: {more}") from None
+            raise UserError(f"warehouse {path} needs more memory than the {memory_mb} MB it may take: {more}") from None
         if lost := lost_file(path, str(cause)):
             raise lost from None
         ruined = isinstance(cause, duckdb.FatalException | duckdb.InternalException | duckdb.SerializationException)

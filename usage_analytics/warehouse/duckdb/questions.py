@@ -21,15 +21,15 @@ CONFINED = ("SET enable_progress_bar = false", "SET enable_external_access = fal
 
 
 @contextmanager
-def answered(path: Path, question: str, wait_s: float, memory_limit: str) -> Iterator[pa.RecordBatchReader]:
+def answered(path: Path, question: str, wait_s: float, memory_mb: int) -> Iterator[pa.RecordBatchReader]:
     """The rows of a query, in batches. `UserError` for what is no query that can be answered."""
     if not path.exists():
         raise UserError(f"there is no warehouse {path} yet: nothing has been loaded")
     fresh = fresh_of(path)
-    if not _up_to_date(path, fresh, wait_s, memory_limit):
-        with opened(path, wait_s, memory_limit):
+    if not _up_to_date(path, fresh, wait_s, memory_mb):
+        with opened(path, wait_s, memory_mb):
             pass
-    connection = _opened(path, wait_s, memory_limit)
+    connection = _opened(path, wait_s, memory_mb)
     try:
         # As the view names it, and as it is called: they differ where its path has signs of a pattern.
         folders = [for_duckdb(fresh.folder), str(fresh.folder)]
@@ -53,9 +53,9 @@ def answered(path: Path, question: str, wait_s: float, memory_limit: str) -> Ite
         connection.close()
 
 
-def _up_to_date(path: Path, fresh: FreshFiles, wait_s: float, memory_limit: str) -> bool:
+def _up_to_date(path: Path, fresh: FreshFiles, wait_s: float, memory_mb: int) -> bool:
     # The view names the fresh files where they lay when it was made: a home that was moved has them elsewhere.
-    connection = _opened(path, wait_s, memory_limit)
+    connection = _opened(path, wait_s, memory_mb)
     try:
         views = connection.execute("SELECT views FROM warehouse_schema").fetchall()
     except duckdb.CatalogException:
@@ -65,9 +65,9 @@ def _up_to_date(path: Path, fresh: FreshFiles, wait_s: float, memory_limit: str)
     return views == [(fingerprint_of_views(fresh),)]
 
 
-def _opened(path: Path, wait_s: float, memory_limit: str) -> duckdb.DuckDBPyConnection:
+def _opened(path: Path, wait_s: float, memory_mb: int) -> duckdb.DuckDBPyConnection:
     deadline = time.monotonic() + wait_s
-    config = {"memory_limit": memory_limit, "temp_directory": f"{path}.spill"}
+    config = {"memory_limit": f"{memory_mb}MB", "temp_directory": f"{path}.spill"}
     while True:
         try:
             return duckdb.connect(str(path), read_only=True, config=config)

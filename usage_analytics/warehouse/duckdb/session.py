@@ -22,6 +22,7 @@ TYPES = {
 }
 
 
+MARTS_BYTES_PER_EVENT = 200  # beyond that, DuckDB writes to disk what it cannot hold, and at last gives up
 # Bytes: the list of a type's texts is held beside what DuckDB may take.
 MOST_TEXT_OF_CODES = 32 * 2**20
 # Found out by measuring: to try all of DuckDB's ways on long texts that are all different costs more than zstd itself.
@@ -40,8 +41,8 @@ def create_table(table: Table, kind: str = "TABLE", types: Types = AS_TEXTS) -> 
 class DuckDBSession:
     """A `Session` over a connection that is open; each statement takes effect at once, or with its transaction."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection, self._within = connection, False
+    def __init__(self, connection: Connection, memory_mb: int) -> None:
+        self._connection, self._within, self._memory_mb = connection, False, memory_mb
 
     def run(self, statement: str, values: Values = NO_VALUES) -> None:
         self._connection.execute(text(statement), dict(values))
@@ -77,6 +78,9 @@ class DuckDBSession:
                 types[column] = name
         self.run("DROP TABLE IF EXISTS texts")
         return types
+
+    def slices(self, events: int) -> int:
+        return 1 + events * MARTS_BYTES_PER_EVENT // (self._memory_mb * 10**6)
 
     def temporary(self, table: Table, types: Types = AS_TEXTS) -> None:
         self.run(create_table(table, "OR REPLACE TEMPORARY TABLE", types))

@@ -32,7 +32,7 @@ class DuckDBWarehouse:
 
     path: Path
     wait_s: float = 60.0  # while another process has the file
-    memory_limit: str = "768MB"
+    memory_mb: int = 768
     most_fresh_files: int = 4_000  # every query looks for all of them
 
     @property
@@ -41,7 +41,7 @@ class DuckDBWarehouse:
 
     @contextmanager
     def session(self) -> Iterator[DuckDBSession]:
-        with opened(self.path, self.wait_s, self.memory_limit) as session:
+        with opened(self.path, self.wait_s, self.memory_mb) as session:
             yield session
 
     def read(self, query: str, values: Values = NO_VALUES) -> pl.DataFrame:
@@ -59,7 +59,7 @@ class DuckDBWarehouse:
             return receipt
 
     def answered(self, question: str) -> AbstractContextManager[pa.RecordBatchReader]:
-        return answered(self.path, question, self.wait_s, self.memory_limit)
+        return answered(self.path, question, self.wait_s, self.memory_mb)
 
     def close_day(self, trading_day: date) -> None:
         with self.session() as session:

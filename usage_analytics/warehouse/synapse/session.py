@@ -66,6 +66,9 @@ class SynapseSession:
     def coded(self, columns: Sequence[str], chosen: str, values: Values) -> Types:
         return AS_TEXTS  # the pool keeps texts as they are
 
+    def slices(self, events: int) -> int:
+        return 1  # the pool deals the users to its nodes
+
     def temporary(self, table: Table, types: Types = AS_TEXTS) -> None:
         name, spread = f"#{table.name}", table.spread_by
         if name in self._made:

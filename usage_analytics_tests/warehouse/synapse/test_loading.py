@@ -10,9 +10,10 @@ from fakes import TOPIC, enriched_chunk
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.shares import all_shares
+from usage_analytics.tables import MARTS
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 from usage_analytics.warehouse.freshness import freshness
-from usage_analytics.warehouse.marts import MARTS, VIEWS, MartRules
+from usage_analytics.warehouse.marts import VIEWS, MartRules
 from usage_analytics.warehouse.synapse.warehouse import SynapseWarehouse
 from usage_analytics.warehouse.transitions import recent_mini_apps, transition_counts, transition_counts_by
 from usage_analytics_tests.warehouse.synapse.on_the_pool import (
