@@ -6,7 +6,7 @@ import polars as pl
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
-from usage_analytics.models.branching.ngrams import NextActionModel
+from usage_analytics.models.branching.ngrams import NGramModel
 from usage_analytics.models.branching.training import FILE, MODEL
 from usage_analytics.serving.preload_plan import build_plan
 
@@ -19,7 +19,7 @@ def make_plan(layout: Layout, trading_day: date) -> pl.DataFrame:
     """The plan's rows, as `build_plan` gives them."""
     path = layout.model(MODEL, trading_day) / FILE
     try:
-        model = NextActionModel.load(path)
+        model = NGramModel.load(path)
     except (ValueError, OSError) as error:
         raise UserError(f"preload_plan of {trading_day}: {error}; materialize next_action_model first") from None
     contexts = model.contexts(max_order=2, minimum_transitions=MINIMUM_TRANSITIONS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from usage_analytics.models.branching.ngrams import NextActionModel
+from usage_analytics.models.branching.ngrams import NGramModel
 
 SEPARATOR = " > "
 PLAN_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -35,7 +35,7 @@ class PlanItem:
 
 
 def build_plan(
-    model: NextActionModel,
+    model: NGramModel,
     contexts: Sequence[tuple[str, ...]],
     items_per_context: int,
     minimum_probability: float,
@@ -61,7 +61,7 @@ def build_plan(
 
 
 def _plan_batch(
-    model: NextActionModel, contexts: list[tuple[str, ...]], items: int, minimum_probability: float
+    model: NGramModel, contexts: list[tuple[str, ...]], items: int, minimum_probability: float
 ) -> pl.DataFrame:
     orders, transitions = model.evidence(contexts)
     for context, order in zip(contexts, orders.tolist(), strict=True):
