@@ -37,6 +37,7 @@ def test_enrichment() -> None:
             ("messages were sent", "CPU of Dagster's processes"),
         ),
         ("simulation.py", ("--messages", "3000"), ("messages a second", "CPU seconds per million", "largest process")),
+        ("off_policy_coverage.py", ("--runs", "2"), ("| 300 users | SNIPS | 2 | 0 |", "| longer tails | DR, misled |")),
         ("simulation.py", ("--messages", "3000", "--to-files", "--processes", "1"), ("messages a second",)),
     ],
 )
