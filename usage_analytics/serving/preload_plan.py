@@ -18,6 +18,7 @@ from usage_analytics.serving.plan_batch import Answers, BatchLookup, Codes, User
 from usage_analytics.serving.plan_file import read_plan
 from usage_analytics.serving.plan_tables import STEPS, USUAL_PRICE, PlanTables, price_at, suffix_keys, user_key
 
+_Candidate = tuple[int, float, float, float]  # position, probability, revisit factor, user's factor
 Context = tuple[str | None, ...]  # most recent last; None, first only: the start of the user session
 
 
@@ -60,9 +61,8 @@ class PreloadPlan:
         self._codes: dict[str | None, int] = {app: code for code, app in enumerate(tables.mini_apps, start=1)}
         self._codes[None] = SESSION_START
         # Lists, and views of Python's own numbers: for a handful of candidates numpy would take several times as long.
-        self._economics = list(
-            zip(tables.saved_ms.tolist(), tables.cost_ms.tolist(), tables.payload_bytes.tolist(), strict=True)
-        )
+        self._saved, self._cost = tables.saved_ms.tolist(), tables.cost_ms.tolist()
+        self._bytes = tables.payload_bytes.tolist()
         self._revisit = tables.revisit_factors.tolist()
         self._context_keys, self._user_keys = tables.context_keys.data, tables.user_keys.data
         self._context_starts, self._user_starts = tables.context_starts.data, tables.user_starts.data
@@ -92,8 +92,9 @@ class PreloadPlan:
         price = USUAL_PRICE if at is None else price_at(self.tables, at)
         answered, transitions = tuple(context[len(context) - order :]), int(self.tables.transitions[place])
         candidates = self._candidates(place, codes, factors)
-        values = [self._value(candidate, price) for candidate in candidates]
-        sizes = [self._economics[candidate.position][2] for candidate in candidates]
+        saved, cost, size = self._saved, self._cost, self._bytes
+        values = [probability * saved[at] - price * cost[at] for at, probability, _, _ in candidates]
+        sizes = [size[candidate[0]] for candidate in candidates]
         items = tuple(
             self._item(candidates[chosen], values[chosen], answered, transitions)
             for chosen in choose(values, sizes, self.tables.facts.budget if budget is None else budget)
@@ -173,7 +174,7 @@ class PreloadPlan:
             return []
         current = codes[0] - 1 if codes else UNKNOWN
         return [
-            _Candidate(position, probability * revisit * factor / total, revisit, factor)
+            (position, probability * revisit * factor / total, revisit, factor)
             for position, probability, revisit, factor in found
             if position != current
         ]
@@ -185,22 +186,11 @@ class PreloadPlan:
                 factors[code - 1] = self._revisit[bisect_right(STEPS, step) - 1][code - 1]
         return factors
 
-    def _value(self, candidate: _Candidate, price: float) -> float:
-        saved, cost, _ = self._economics[candidate.position]
-        return candidate.probability * saved - price * cost
-
     def _item(self, candidate: _Candidate, value: float, context: Context, transitions: int) -> Item:
         position, probability, revisit, factor = candidate
-        saved, cost, size = self._economics[position]
+        saved, cost, size = self._saved[position], self._cost[position], self._bytes[position]
         name = self.tables.mini_apps[position]
         return Item(name, probability, context, transitions, revisit, factor, saved, cost, value, size)
-
-
-class _Candidate(NamedTuple):
-    position: int
-    probability: float
-    revisit: float
-    factor: float
 
 
 class _UserFactors(NamedTuple):
