@@ -129,7 +129,7 @@ def served(home: Path) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
         port = probe.getsockname()[1]
     environment = {**os.environ, "USAGE_ANALYTICS_HOME": str(home)}
     command = [sys.executable, "-m", "usage_analytics.cli", "serve", "--port", str(port)]
-    server = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(server.pid, {cores[-1]})
     if len(cores) > 1:

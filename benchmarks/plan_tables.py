@@ -17,7 +17,7 @@ class Size:
     mini_apps: int = 60
     contexts: int = 30_000
     users: int = 200_000
-    most_entries: int = 12
+    most_entries: int = 10
     factors: int = 8
 
 

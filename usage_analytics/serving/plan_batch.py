@@ -56,7 +56,7 @@ class BatchLookup:
         self._other = np.append(tables.user_other_factors, np.float32(1.0))
         self._revisit = tables.revisit_factors
         self._saved, self._cost = tables.saved_ms.astype(np.float32), tables.cost_ms.astype(np.float32)
-        self._bytes = tables.payload_bytes
+        self._sizes = np.ceil(tables.payload_bytes)
 
     def answers(self, users: UserKeys, contexts: Codes, budget: Budget, price: float) -> Answers:
         """What to preload at each moment. ValueError where the arrays do not fit each other or the plan."""
@@ -89,7 +89,7 @@ class BatchLookup:
         values -= (np.float32(price) * self._cost).take(positions)
         if len(codes):
             values = np.where(positions == codes[0] - 1, np.float32(0.0), values)
-        chosen = choose_many(values, self._bytes.take(positions), budget)
+        chosen = choose_many(values, positions, self._sizes, budget)
         found, cells = chosen != NONE, np.maximum(chosen, 0) * len(users) + np.arange(len(users))
         into.positions[some] = np.where(found, positions.take(cells), NONE).T
         into.probabilities[some] = np.where(found, weights.take(cells), 0.0).T

@@ -12,7 +12,7 @@ from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
 from usage_analytics.models.branching.ngrams import NextActionModel
 from usage_analytics.models.branching.training import FILE, MODEL
-from usage_analytics.serving.choosing import Budget, Economics
+from usage_analytics.serving.choosing import EXACT_ITEMS, Budget, Economics
 from usage_analytics.serving.plan_rows import build_plan
 from usage_analytics.serving.plan_tables import DTYPES, STEPS, USUAL_PRICE, PlanFacts, PlanTables, context_keys_of
 from usage_analytics.trading_calendar import TradingClock
@@ -20,7 +20,7 @@ from usage_analytics.trading_calendar import TradingClock
 ITEMS_PER_CONTEXT = 3
 MINIMUM_PROBABILITY = 0.05
 MINIMUM_TRANSITIONS = 10  # a context seen less often is answered by a shorter one
-ENTRIES_PER_CONTEXT = 12
+ENTRIES_PER_CONTEXT = EXACT_ITEMS  # so that a look-up finds the best selection of what is listed
 CONTEXTS_AT_ONCE = 4096
 # Until waiting is measured, every mini-app is as worth preloading as the others, from MINIMUM_PROBABILITY on.
 SAVED_MS = 1_000.0

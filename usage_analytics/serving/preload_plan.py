@@ -63,6 +63,7 @@ class PreloadPlan:
         # Lists, and views of Python's own numbers: for a handful of candidates numpy would take several times as long.
         self._saved, self._cost = tables.saved_ms.tolist(), tables.cost_ms.tolist()
         self._bytes = tables.payload_bytes.tolist()
+        self._sizes = np.ceil(tables.payload_bytes).tolist()
         self._revisit = tables.revisit_factors.tolist()
         self._context_keys, self._user_keys = tables.context_keys.data, tables.user_keys.data
         self._context_starts, self._user_starts = tables.context_starts.data, tables.user_starts.data
@@ -92,9 +93,9 @@ class PreloadPlan:
         price = USUAL_PRICE if at is None else price_at(self.tables, at)
         answered, transitions = tuple(context[len(context) - order :]), int(self.tables.transitions[place])
         candidates = self._candidates(place, codes, factors)
-        saved, cost, size = self._saved, self._cost, self._bytes
+        saved, cost = self._saved, self._cost
         values = [probability * saved[at] - price * cost[at] for at, probability, _, _ in candidates]
-        sizes = [size[candidate[0]] for candidate in candidates]
+        sizes = [self._sizes[candidate[0]] for candidate in candidates]
         items = tuple(
             self._item(candidates[chosen], values[chosen], answered, transitions)
             for chosen in choose(values, sizes, self.tables.facts.budget if budget is None else budget)
