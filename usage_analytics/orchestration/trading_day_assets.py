@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FIGURES = ("recall_at_1", "recall_at_3", "log_loss", "calibration_error")
 ANALYTICS_OWNERS = ["team:product-analytics"]
+PLANS_KEPT = 30  # so far back a rollback reaches
 
 
 DESCRIPTIONS = {
@@ -110,7 +111,9 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
         plan = make_plan(parts.layout(settings), day, settings.clock, datetime.now(UTC))
         with platform.warehouse().session() as session:
             replace_plan(session, day, plan.rows)
-        published = parts.plan_folder(settings).publish(plan.tables)
+        plans = parts.plan_folder(settings)
+        published = plans.publish(plan.tables)
+        plans.prune(PLANS_KEPT)
     likeliest = plan.rows.drop_nulls("mini_app").sort("probability", descending=True).head(10)
     return dg.MaterializeResult(
         metadata={

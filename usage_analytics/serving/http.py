@@ -46,7 +46,7 @@ def application(live: LivePlan, pseudonym_key: bytes | None, now: Clock | None =
         plan, query = _plan(live), request.query_params
         user = query.get("user") or None
         pseudonym = None if user is None else pseudonym_of(user, pseudonym_key, plan)
-        context = context_of(query.getlist("context"), plan)
+        context = context_of([given for given in query.getlist("context") if given], plan)
         if len(context) > MOST_MINI_APPS:
             raise UserError(f"context has at most {MOST_MINI_APPS} mini-apps, found {len(context)}")
         return _json(answer_json(plan.next(pseudonym, context, _budget(request, plan), clock())))
@@ -77,7 +77,7 @@ def serve(live: LivePlan, pseudonym_key: bytes | None, host: str, port: int) -> 
     import uvicorn
 
     app = application(live, pseudonym_key)
-    uvicorn.run(app, host=host, port=port, access_log=False, log_level="warning", http="httptools", loop="uvloop")
+    uvicorn.run(app, host=host, port=port, access_log=False, log_level="warning")
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:

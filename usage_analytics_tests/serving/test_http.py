@@ -97,7 +97,7 @@ def test_what_is_not_known_is_marked(client: TestClient) -> None:
     assert (told["known_user"], told["unknown_mini_apps"], told["context"]) == (False, ["bonds"], ["quotes"])
     assert not told["whole_context"]
     assert asked(client, user=MARY)["known_user"]
-    assert not asked(client, user="")["known_user"]
+    assert asked(client, user="", context="", price="ignored") == asked(client)
 
 
 def test_with_the_key_users_are_identifiers_and_without_it_pseudonyms(client: TestClient, folder: PlanFolder) -> None:
