@@ -61,11 +61,7 @@ def _context_keys(size: Size, draw: np.random.Generator) -> npt.NDArray[np.uint6
     for order in range(4):
         possible = size.mini_apps**order
         chosen = np.sort(draw.choice(possible, min(left, possible), replace=False))
-        codes = (
-            np.stack([chosen // size.mini_apps**place % size.mini_apps + 1 for place in range(order)], axis=1)
-            if (order)
-            else np.zeros((len(chosen), 0), dtype=np.int64)
-        )
+        codes = chosen[:, None] // size.mini_apps ** np.arange(order) % size.mini_apps + 1
         found.append(np.sort(context_keys_of(codes, size.mini_apps)))
         left -= len(chosen)
     return np.concatenate(found)

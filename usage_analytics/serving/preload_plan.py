@@ -94,7 +94,7 @@ class PreloadPlan:
         answered, transitions = tuple(context[len(context) - order :]), int(self.tables.transitions[place])
         candidates = self._candidates(place, codes, factors)
         saved, cost = self._saved, self._cost
-        values = [probability * saved[at] - price * cost[at] for at, probability, _, _ in candidates]
+        values = [probability * saved[app] - price * cost[app] for app, probability, _, _ in candidates]
         sizes = [self._sizes[candidate[0]] for candidate in candidates]
         items = tuple(
             self._item(candidates[chosen], values[chosen], answered, transitions)
