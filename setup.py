@@ -33,8 +33,10 @@ EXTRAS = {
     ],
     "spark": [f"dagster-pyspark=={DAGSTER_LIBRARIES}", "pyspark>=4.0,<5"],
     "ai": ["scikit-learn>=1.9,<2", "statsmodels>=0.15,<0.16", "tensorflow-cpu>=2.21,<3"],
+    "serving": ["httptools>=0.9", "starlette>=1.10,<2", "uvicorn>=0.54,<1", "uvloop>=0.23"],
     "dev": [
         f"dagster-dg-cli=={DAGSTER}",
+        "httpx>=0.28",  # asks the HTTP endpoint in tests
         "hypothesis>=6.170",
         "matplotlib>=3.10,<4",  # draws the pictures of the docs
         "mssql-python-odbc>=18.6,<19",  # Microsoft's driver, for a pool of Synapse on this machine

@@ -14,6 +14,7 @@ from usage_analytics.cli_dead_letters import dead_letters_app
 from usage_analytics.cli_losses import accept_loss_command, rebuild_offset_records_command
 from usage_analytics.cli_options import Windows, chosen_windows
 from usage_analytics.cli_query import query_command
+from usage_analytics.cli_serving import next_command, plans_app, serve_command
 from usage_analytics.cli_simulate import simulate_command
 from usage_analytics.errors import UserError
 from usage_analytics.settings import load_settings, usable_home
@@ -132,25 +133,9 @@ def produce(
     CONSOLE.print(f"{sent:,} messages are on Kafka at {client['bootstrap.servers']}, topic {settings.topic}")
 
 
-@app.command("next")
-def next_(
-    asked: Annotated[list[str], typer.Argument(metavar="USER|MINI-APP", help="A user's identifier, or mini-apps, "
-                     "most recent last: 'quotes > charts', or one by one.")],
-) -> None:  # fmt: skip
-    """Show what would be preloaded for a user or after mini-apps, and why."""
-    from usage_analytics.reporting.terminal import CONSOLE, print_table
-    from usage_analytics.serving.lookup import look_up
-
-    answer = look_up(load_settings(), asked)
-    who = f"user {asked[0]}, last seen in " if answer.known_user else ""
-    if not answer.items:
-        CONSOLE.print(f"{who}{' > '.join(answer.context)}: nothing is likely enough to preload")
-        return
-    rows = [
-        (i.rank, i.mini_app, i.probability, " > ".join(i.context) or "(anywhere)", i.transitions) for i in answer.items
-    ]
-    columns = ("rank", "mini-app", "probability", "because after", "was seen, times")
-    print_table(f"{who}{' > '.join(answer.context)} (plan of {answer.trading_day})", columns, rows)
+app.command("next")(next_command)
+app.add_typer(plans_app, name="plans")
+app.command("serve")(serve_command)
 
 
 app.command("simulate")(simulate_command)

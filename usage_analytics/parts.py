@@ -13,7 +13,8 @@ from usage_analytics.ingestion.kafka_source import KafkaSource
 from usage_analytics.ingestion.offset_log import OffsetLog
 from usage_analytics.ingestion.shares import EVERYTHING, Share
 from usage_analytics.lake.layout import Layout
-from usage_analytics.settings import Settings, pseudonym_key, whence_pseudonym_key
+from usage_analytics.serving.plan_folder import PlanFolder
+from usage_analytics.settings import Settings, has_pseudonym_key, pseudonym_key, whence_pseudonym_key
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 from usage_analytics.warehouse.protocol import Warehouse
 from usage_analytics.warehouse.synapse.warehouse import SynapseWarehouse
@@ -66,6 +67,15 @@ def lake_key(settings: Settings) -> bytes:
     key = pseudonym_key(settings)
     refuse_another_key(settings.lake, key, whence_pseudonym_key(settings))
     return key
+
+
+def lake_key_at_hand(settings: Settings) -> bytes | None:
+    """As `lake_key`; None where this process has no key, which is not made for it."""
+    return lake_key(settings) if has_pseudonym_key(settings) else None
+
+
+def plan_folder(settings: Settings) -> PlanFolder:
+    return PlanFolder(settings.preload_plans)
 
 
 def enricher(settings: Settings) -> Enricher:

@@ -74,6 +74,10 @@ class Settings:
         return self.home / "warehouse.duckdb"
 
     @property
+    def preload_plans(self) -> Path:
+        return self.home / "preload_plans"
+
+    @property
     def enriched_compression(self) -> str:
         """Of the files of usage events: Synapse reads no zstd."""
         return SNAPPY if self.synapse is not None else ZSTD
@@ -163,6 +167,13 @@ def pseudonym_key(settings: Settings) -> bytes:
     path = _development_key(settings)
     create_exclusive(path, secrets.token_hex(32).encode(), mode=0o600)
     return path.read_bytes()
+
+
+def has_pseudonym_key(settings: Settings) -> bool:
+    """Whether there is a key already; `pseudonym_key` might make one."""
+    if settings.pseudonym_key is not None:
+        return True
+    return settings.bootstrap_servers is None and _development_key(settings).exists()
 
 
 def whence_pseudonym_key(settings: Settings) -> str:

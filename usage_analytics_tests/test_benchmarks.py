@@ -36,7 +36,18 @@ def test_enrichment() -> None:
             ("--minutes", "0.1", "--rate", "500"),
             ("messages were sent", "CPU of Dagster's processes"),
         ),
+        (
+            "plan_lookup.py",
+            ("--contexts", "500", "--users", "500", "--single", "200", "--batch", "3000"),
+            ("opened and asked once", "microseconds by the clock: p50", "p99", "look-ups a second", "MB"),
+        ),
+        (
+            "plan_http.py",
+            ("--contexts", "500", "--users", "500", "--rate", "50", "--seconds", "1"),
+            ("50 requests at 50 a second", "{200: 50}", "p99", "CPU of the server"),
+        ),
         ("simulation.py", ("--messages", "3000"), ("messages a second", "CPU seconds per million", "largest process")),
+        ("off_policy_coverage.py", ("--runs", "2"), ("| 300 users | SNIPS | 2 | 0 |", "| longer tails | DR, misled |")),
         ("simulation.py", ("--messages", "3000", "--to-files", "--processes", "1"), ("messages a second",)),
     ],
 )

@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 
 from usage_analytics import cli
 from usage_analytics.ingestion import topics
+from usage_analytics.serving.plan_folder import PlanFolder
 from usage_analytics.settings import PREFIX
 from usage_analytics_tests.integration.platform_under_test import clean_environment
+from usage_analytics_tests.serving.made_up_plans import MadeUp
 
 NDJSON = b'{"user":"mary"}\n'
 
@@ -128,7 +130,9 @@ def test_bad_kafka_setting(
     assert "outside allowed range" in sentence
 
 
-@pytest.mark.parametrize(("command", "port"), [("broker start", "99999"), ("broker start", "-1"), ("ui", "99999")])
+@pytest.mark.parametrize(
+    ("command", "port"), [("broker start", "99999"), ("broker start", "-1"), ("ui", "99999"), ("serve", "0")]
+)
 def test_a_port_that_cannot_be(
     command: str, port: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,7 +147,7 @@ def test_a_port_that_cannot_be(
 def test_a_damaged_warehouse(
     arguments: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "home").mkdir()
+    PlanFolder(tmp_path / "home" / "preload_plans").publish(MadeUp().tables())
     path = tmp_path / "home" / "warehouse.duckdb"
     path.write_bytes(b"no database" * 1_000)
     assert f"warehouse {path} is damaged: move {path} away and" in refusal(capfd, monkeypatch, *arguments)

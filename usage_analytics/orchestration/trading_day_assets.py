@@ -1,6 +1,7 @@
 """The assets of a trading day: marts, the next-action model, the preload plan."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 FIGURES = ("recall_at_1", "recall_at_3", "log_loss", "calibration_error")
 ANALYTICS_OWNERS = ["team:product-analytics"]
+PLANS_KEPT = 30  # so far back a rollback reaches
 
 
 DESCRIPTIONS = {
@@ -97,20 +99,28 @@ def next_action_model(context: dg.AssetExecutionContext, platform: Platform) -> 
     deps=[next_action_model], pool="warehouse",
 )  # fmt: skip
 def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    """Per context, the ranked next mini-apps worth preloading: one row is one, with its probability and evidence."""
+    """Per context, the ranked next mini-apps worth preloading: one row is one, with its probability and evidence.
+
+    The same as a file that answers look-ups, unless there is one of a later trading day.
+    """
     from usage_analytics.serving.planning import make_plan
 
     settings = platform.settings()
     with told_plainly():
         day = trading_day_of(context.partition_key)
-        plan = make_plan(parts.layout(settings), day)
+        plan = make_plan(parts.layout(settings), day, settings.clock, datetime.now(UTC))
         with platform.warehouse().session() as session:
-            replace_plan(session, day, plan)
-    likeliest = plan.drop_nulls("mini_app").sort("probability", descending=True).head(10)
+            replace_plan(session, day, plan.rows)
+        plans = parts.plan_folder(settings)
+        published = plans.publish(plan.tables)
+        plans.prune(PLANS_KEPT)
+    likeliest = plan.rows.drop_nulls("mini_app").sort("probability", descending=True).head(10)
     return dg.MaterializeResult(
         metadata={
-            "dagster/partition_row_count": plan.height,
-            "contexts": plan.get_column("context").n_unique(),
+            "dagster/partition_row_count": plan.rows.height,
+            "contexts": plan.rows.get_column("context").n_unique(),
+            "plan": published.name,
+            "answers_now": published.current,
             "likeliest": dg.MetadataValue.md(_markdown(likeliest.rows(named=True))),
         }
     )

@@ -2,57 +2,54 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 
 from usage_analytics import parts
 from usage_analytics.enrichment.pseudonyms import pseudonym
 from usage_analytics.errors import UserError
-from usage_analytics.serving.preload_plan import PlanItem, PreloadPlan
+from usage_analytics.serving.preload_plan import Answer, PreloadPlan
 from usage_analytics.settings import Settings
-from usage_analytics.warehouse.plans import newest_plan
-from usage_analytics.warehouse.protocol import Warehouse
-from usage_analytics.warehouse.transitions import mini_apps, recent_mini_apps
+from usage_analytics.warehouse.transitions import recent_mini_apps
 
-LONGEST_CONTEXT = 3
+SHOWN = 3  # mini-apps of a user's past, which may be long
+REMEMBERED = 100  # of his newest user session, for what is come back to
+REMEDY = "(ask for a user, or for mini-apps such as 'quotes > charts')"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What would be preloaded after ``context`` (oldest mini-app first); ``known_user``: it is a user's recent past."""
+class LookUp:
+    """A plan's answer after ``context`` (oldest mini-app first); ``seen_user``: it is the end of a user's past."""
 
     trading_day: date
     context: tuple[str, ...]
-    known_user: bool
-    items: list[PlanItem]
+    seen_user: bool
+    answer: Answer
 
 
-def look_up(settings: Settings, asked: Sequence[str]) -> Answer:
-    """The plan's answer for a user identifier, or for mini-apps, most recent last.
+def look_up(settings: Settings, asked: Sequence[str]) -> LookUp:
+    """The current plan's answer for mini-apps, most recent last, or for a user's identifier.
 
-    ``asked``: one text, which is a user, else a mini-app, else mini-apps joined by '>'; or several, each a mini-app.
+    ``asked``: one text, which is a mini-app, else mini-apps joined by '>', else a user; or several, each a mini-app.
+    Only a user is looked for in the warehouse.
     """
-    warehouse = parts.warehouse(settings)
-    with warehouse.session() as session:
-        newest = newest_plan(session)
-    if newest is None:
-        raise UserError(f"there is no preload plan in {settings.warehouse} yet; materialize preload_plan first")
-    day, plan = newest
-    recent = _recent(settings, warehouse, asked[0]) if len(asked) == 1 else ()
-    context = recent or _context(asked, set(mini_apps(warehouse)))
-    return Answer(day, context, bool(recent), PreloadPlan(plan).next(context))
+    plan, now = parts.plan_folder(settings).current(), datetime.now(UTC)
+    day = plan.tables.facts.trading_day
+    context = context_of(asked, plan)
+    unknown = [name for name in context if name not in plan.tables.mini_apps]
+    if not unknown:
+        return LookUp(day, context, False, plan.next(None, context, at=now))
+    if len(asked) > 1:
+        raise UserError(f"{unknown[0]!r} is no mini-app of the plan of {day} {REMEDY}")
+    user = pseudonym(parts.lake_key(settings), asked[0])
+    recent = tuple(recent_mini_apps(parts.warehouse(settings), user, REMEMBERED))
+    if not recent:
+        raise UserError(f"{unknown[0]!r} is neither a user with events nor a mini-app of the plan of {day} {REMEDY}")
+    began = (None, *recent) if len(recent) < REMEMBERED else recent
+    return LookUp(day, recent[-SHOWN:], True, plan.next(user, began, at=now))
 
 
-def _recent(settings: Settings, warehouse: Warehouse, user: str) -> tuple[str, ...]:
-    identifier = pseudonym(parts.lake_key(settings), user)
-    return tuple(recent_mini_apps(warehouse, identifier, LONGEST_CONTEXT))
-
-
-def _context(asked: Sequence[str], known: set[str]) -> tuple[str, ...]:
-    # A name may hold a '>' itself: it is the mini-app's name before it is a context.
-    single = len(asked) == 1 and asked[0] not in known
-    named = tuple(part.strip() for part in asked[0].split(">")) if single else tuple(asked)
-    unknown = [name for name in named if name not in known]
-    if unknown:
-        what = "neither a user with events nor a mini-app" if len(asked) == 1 else "not a mini-app"
-        raise UserError(f"{unknown[0]!r} is {what} (ask for a user, or for mini-apps such as 'quotes > charts')")
-    return named
+def context_of(asked: Sequence[str], plan: PreloadPlan) -> tuple[str, ...]:
+    """Mini-apps by name, one by one or joined by '>'. A name may hold a '>' itself: it is a name before a context."""
+    if len(asked) != 1 or asked[0] in plan.tables.mini_apps:
+        return tuple(asked)
+    return tuple(part.strip() for part in asked[0].split(">"))

@@ -97,6 +97,9 @@ def test_day_from_kafka_to_the_plan(produced: Produced) -> None:
     assert sessions[0] == len(produced.good) - 200 and sessions[1] > 100
     plan = warehouse.read("SELECT DISTINCT trading_day FROM preload_plan WHERE mini_app IS NOT NULL")
     assert plan["trading_day"].to_list() == [produced.day]
+    answering = parts.plan_folder(settings).current()
+    assert answering.tables.facts.trading_day == produced.day
+    assert answering.next(None, ()).transitions > 0
 
 
 def test_backlog_is_taken_in_bounded_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
-from closing import refresh, replace_plan
+from closing import refresh
 from fakes import KEY, TOPIC, enriched_chunk
 from typer.testing import CliRunner
 
@@ -14,12 +13,19 @@ from usage_analytics import cli, parts
 from usage_analytics.enrichment.pseudonyms import pseudonym
 from usage_analytics.errors import UserError
 from usage_analytics.serving.lookup import look_up
-from usage_analytics.serving.preload_plan import PLAN_SCHEMA
 from usage_analytics.settings import PREFIX, Settings
+from usage_analytics_tests.serving.made_up_plans import MadeUp
 
 WINDOW, DAY, DAY_BEFORE = "2026-11-23T1000", date(2026, 11, 23), date(2026, 11, 20)
 MINUTE_US = 60 * 10**6
-PLAN = [("", 0, 1, "news", 0.3, 90), ("quotes", 1, 1, "charts", 0.5, 20), ("charts", 1, 1, "orders", 0.4, 30)]
+ODD = "bonds > all >"
+PLAN = MadeUp(
+    entries={(): {"news": 0.3}, ("quotes",): {"charts": 0.5}, ("charts",): {"orders": 0.4}},
+    mini_apps=(ODD, "charts", "news", "orders", "quotes"),
+    saved_ms=dict.fromkeys((ODD, "charts", "news", "orders", "quotes"), 1000.0),
+    revisit={(4, "charts"): 0.5},
+    users={pseudonym(KEY, "joe"): {"": 2.0}},
+)
 
 
 def click(minute: float, mini_app: str, user: str = "mary", day: date = DAY, event_id: str = "") -> dict[str, Any]:
@@ -32,10 +38,15 @@ def click(minute: float, mini_app: str, user: str = "mary", day: date = DAY, eve
 
 @pytest.fixture
 def settings(memory_path: Path) -> Settings:
-    """A warehouse with a plan and the mini-apps it knows."""
+    """A home folder with a plan."""
     chosen = Settings(memory_path, pseudonym_key=KEY)
-    replace_plan(parts.warehouse(chosen), DAY, pl.DataFrame(PLAN, PLAN_SCHEMA, orient="row"))
+    parts.plan_folder(chosen).publish(PLAN.tables())
     return chosen
+
+
+@pytest.fixture
+def environment(settings: Settings) -> dict[str, str]:
+    return {PREFIX + "HOME": str(settings.home), PREFIX + "PSEUDONYM_KEY": KEY.decode()}
 
 
 def load(settings: Settings, *clicks: dict[str, Any]) -> None:
@@ -47,8 +58,21 @@ def load(settings: Settings, *clicks: dict[str, Any]) -> None:
 def test_the_last_three_of_the_newest_session_are_the_context(settings: Settings) -> None:
     load(settings, click(9, "quotes"), *(click(n, app) for n, app in enumerate(("orders", "news", "charts"))))
     answer = look_up(settings, ["mary"])
-    assert (answer.known_user, answer.trading_day, answer.context) == (True, DAY, ("news", "charts", "quotes"))
-    assert [(item.mini_app, item.context) for item in answer.items] == [("charts", ("quotes",))]
+    assert (answer.seen_user, answer.trading_day, answer.context) == (True, DAY, ("news", "charts", "quotes"))
+    assert [(item.mini_app, item.context) for item in answer.answer.items] == [("charts", ("quotes",))]
+
+
+def test_what_was_opened_before_these_counts_as_revisits(settings: Settings) -> None:
+    load(settings, *(click(n, app) for n, app in enumerate(("charts", "news", "orders", "quotes"))))
+    [item] = look_up(settings, ["mary"]).answer.items
+    assert (item.mini_app, item.revisit_factor) == ("charts", 0.5)
+
+
+def test_a_users_own_factors_take_part(settings: Settings) -> None:
+    load(settings, click(0, "quotes", user="joe"), click(0, "quotes"))
+    joe, mary = look_up(settings, ["joe"]).answer, look_up(settings, ["mary"]).answer
+    assert (joe.known_user, joe.items[0].user_factor) == (True, 2.0)
+    assert (mary.known_user, mary.items[0].user_factor) == (False, 1.0)
 
 
 def test_a_redelivered_event_counts_once(settings: Settings) -> None:
@@ -78,27 +102,53 @@ def test_other_users_do_not_count(settings: Settings) -> None:
     assert look_up(settings, ["joe"]).context == ("orders",)
 
 
-def test_mini_apps_are_a_context_and_other_text_is_refused(settings: Settings) -> None:
-    load(settings, click(0, "quotes"), click(1, "charts"))
+def test_mini_apps_are_a_context_that_no_warehouse_is_asked_for(settings: Settings) -> None:
     for asked in (["charts > quotes"], ["charts>quotes"], ["charts", "quotes"]):
-        answer = look_up(settings, asked)
-        assert (answer.known_user, answer.context) == (False, ("charts", "quotes"))
-    remedy = r"\(ask for a user, or for mini-apps such as 'quotes > charts'\)"
+        found = look_up(settings, asked)
+        assert (found.seen_user, found.context, found.answer.known_user) == (False, ("charts", "quotes"), False)
+    assert look_up(settings, ["quotes"]).context == ("quotes",)
+    assert not settings.warehouse.exists()
+
+
+def test_other_text_is_refused(settings: Settings) -> None:
+    load(settings, click(0, "quotes"), click(1, "charts"))
+    remedy = r"of the plan of 2026-11-23 \(ask for a user, or for mini-apps such as 'quotes > charts'\)"
     with pytest.raises(UserError, match=f"'jim' is neither a user with events nor a mini-app {remedy}"):
         look_up(settings, ["jim"])
-    with pytest.raises(UserError, match=f"'mary' is not a mini-app {remedy}"):
+    with pytest.raises(UserError, match=f"'jim' is neither a user with events nor a mini-app {remedy}"):
+        look_up(settings, ["charts > jim"])
+    with pytest.raises(UserError, match=f"'mary' is no mini-app {remedy}"):
         look_up(settings, ["charts", "mary"])
 
 
-def test_a_mini_app_whose_name_reads_like_a_context_can_be_asked_for(settings: Settings) -> None:
-    odd = "bonds > all >"
-    load(settings, click(0, odd), click(1, "quotes"))
-    answer = look_up(settings, [odd])
-    assert (answer.context, [item.mini_app for item in answer.items]) == ((odd,), ["news"])
-    assert look_up(settings, [odd, "quotes"]).context == (odd, "quotes")
-    home = {PREFIX + "HOME": str(settings.home)}
-    done = CliRunner().invoke(cli.app, ["next", odd, "quotes"], env=home, catch_exceptions=False)
+def test_before_there_is_a_plan_it_is_said_what_to_do(memory_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no preload plan in .* yet: materialize preload_plan first"):
+        look_up(Settings(memory_path / "new", pseudonym_key=KEY), ["quotes"])
+
+
+def test_a_mini_app_whose_name_reads_like_a_context_can_be_asked_for(
+    settings: Settings, environment: dict[str, str]
+) -> None:
+    found = look_up(settings, [ODD])
+    assert (found.context, [item.mini_app for item in found.answer.items]) == ((ODD,), ["news"])
+    assert look_up(settings, [ODD, "quotes"]).context == (ODD, "quotes")
+    done = CliRunner().invoke(cli.app, ["next", ODD, "quotes"], env=environment, catch_exceptions=False)
     assert "bonds > all > > quotes (plan of 2026-11-23)" in done.stdout
+
+
+def test_the_command_says_why(settings: Settings, environment: dict[str, str]) -> None:
+    load(settings, click(0, "bonds"), click(1, "quotes"))
+    done = CliRunner().invoke(cli.app, ["next", "mary"], env=environment, catch_exceptions=False)
+    told = " ".join(done.stdout.split())
+    assert "user mary, last seen in bonds > quotes (plan of 2026-11-23)" in told
+    for words in (
+        "charts", "0.500", "1000.000", "499.000", "The plan does not know bonds",
+        "The plan knows nothing of this user's own: these are the population's numbers",
+        "The whole context was seen too seldom: the answer is that after quotes",
+    ):  # fmt: skip
+        assert words in told, told
+    abstaining = CliRunner().invoke(cli.app, ["next", "news"], env=environment, catch_exceptions=False)
+    assert abstaining.stdout.startswith("news: nothing is likely enough to preload\n")
 
 
 def test_no_user_is_looked_up_under_another_key_than_the_lakes(settings: Settings) -> None:

@@ -19,7 +19,7 @@ from planting import plant
 from usage_analytics.enrichment.enriched_chunk import EnrichedChunk, EnrichedDamaged
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.shares import all_shares
-from usage_analytics.serving.preload_plan import PLAN_SCHEMA
+from usage_analytics.serving.plan_rows import PLAN_SCHEMA
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 from usage_analytics.warehouse.freshness import freshness
 from usage_analytics.warehouse.plans import faulty_contexts, newest_plan

@@ -81,7 +81,8 @@ def _likeliest(buckets: Ints, shares: Floats, shorter: Floats, own: Floats, tran
     for _ in range(STEPS):  # the logarithm is concave in each weight: halve towards where its slope is none
         weights = (low + high) / 2
         mixed = weights[buckets] * shares + (1 - weights[buckets]) * shorter
-        slope = np.bincount(buckets, transitions * (shares - shorter) / mixed, BUCKETS)
-        slope = slope + PRIOR * (prior / weights - (1 - prior) / (1 - weights))
+        slope = np.bincount(buckets, transitions * (shares - shorter) / mixed, BUCKETS) + PRIOR * (
+            prior / weights - (1 - prior) / (1 - weights)
+        )
         low, high = np.where(slope > 0, weights, low), np.where(slope > 0, high, weights)
     return np.where(count > 0, (low + high) / 2, np.nan)

@@ -1,0 +1,65 @@
+"""The commands about preload plans: `usage-analytics next`, `plans` and `serve`."""
+
+from typing import Annotated
+
+import typer
+
+from usage_analytics.errors import UserError
+from usage_analytics.settings import load_settings
+
+plans_app = typer.Typer(help="The preload plans that there are; 'plans use NAME' lets another one answer.")
+
+
+def next_command(
+    asked: Annotated[list[str], typer.Argument(metavar="USER|MINI-APP", help="A user's identifier, or mini-apps, "
+                     "most recent last: 'quotes > charts', or one by one.")],
+) -> None:  # fmt: skip
+    """Show what would be preloaded for a user or after mini-apps, and why."""
+    from usage_analytics.reporting.preload_plans import print_look_up
+    from usage_analytics.serving.lookup import look_up
+
+    print_look_up(look_up(load_settings(), asked), asked)
+
+
+@plans_app.callback(invoke_without_command=True)
+def plans_command(context: typer.Context) -> None:
+    """List the preload plans, newest first, and say which one answers."""
+    from usage_analytics import parts
+    from usage_analytics.reporting.preload_plans import print_plans
+
+    if context.invoked_subcommand is None:
+        print_plans(parts.plan_folder(load_settings()))
+
+
+@plans_app.command("use")
+def use_command(name: Annotated[str, typer.Argument(help="Name of a plan, as 'plans' lists it.")]) -> None:
+    """Let a plan answer from now on, until a newer one is published; running servers follow within seconds."""
+    from usage_analytics import parts
+
+    plan = parts.plan_folder(load_settings()).use(name)
+    print(f"{plan.name} answers from now on")
+
+
+def serve_command(
+    host: Annotated[str, typer.Option(help="Address to listen at; the default is this machine's own.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen at.")] = 8700,
+) -> None:
+    """Answer over HTTP what would be preloaded, from the plan that answers now: /next, /plan, /health.
+
+    One process that needs one core; a plan that is swapped meanwhile is followed without a pause. With the platform's
+    pseudonym key users may be asked for by identifier, else by pseudonym. Nobody is asked who they are: let only your
+    own services reach the port.
+    """
+    from usage_analytics import parts
+
+    settings = load_settings()
+    try:
+        from usage_analytics.serving.http import serve
+        from usage_analytics.serving.live_plan import LivePlan
+    except ModuleNotFoundError as error:
+        raise UserError(f"'serve' needs {error.name}: pip install 'usage_analytics[serving]'") from None
+    live = LivePlan(parts.plan_folder(settings))
+    live.refresh()
+    answers = f"plan {live.plan.name}" if live.plan else f"no plan yet: {live.trouble}"
+    print(f"http://{host}:{port}/ ({answers})", flush=True)
+    serve(live, parts.lake_key_at_hand(settings), host, port)

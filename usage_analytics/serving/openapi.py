@@ -1,0 +1,126 @@
+"""What the HTTP endpoint offers, as an OpenAPI document, and as a page that needs nothing from elsewhere."""
+
+from dataclasses import fields
+from html import escape
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from usage_analytics.serving.preload_plan import Answer, Item
+
+Schema = dict[str, Any]
+
+PARAMETERS = (
+    ("user", False, "string", "the user's pseudonym, 32 hexadecimal digits; or the identifier, where the server has "
+     "the platform's pseudonym key. Without it, or if the plan does not know the user: the population's answer"),
+    ("context", True, "string", "mini-apps opened in this user session, most recent last: given several times, or "
+     "once with '>' between them. Those that the plan does not know are marked in the answer"),
+    ("calls", False, "integer", "how many mini-apps may be preloaded at most; by default the plan's own budget"),
+    ("bytes", False, "number", "how many bytes they may have together; by default the plan's own budget"),
+)  # fmt: skip
+MEANINGS = {
+    "plan": "name of the plan that answered",
+    "items": "what to preload, best first",
+    "context": "the part of the asked context that answered, its end; null is the start of the user session",
+    "transitions": "how often that context was seen",
+    "whole_context": "whether it has all mini-apps that were asked, or as many as a plan's contexts have at most",
+    "unknown_mini_apps": "those of the asked context that the plan does not know",
+    "known_user": "whether the plan knows the user; else this is the population's answer",
+    "price": "what the time of day multiplies costs by",
+    "mini_app": "what to preload",
+    "probability": "that it is opened next",
+    "revisit_factor": "how its visits in this user session changed that; 1: not at all",
+    "user_factor": "how this user's habits changed that; 1: not at all",
+    "saved_ms": "milliseconds of waiting that it saves if it is opened next",
+    "cost_ms": "what it costs in any case at price 1, in milliseconds of waiting",
+    "value_ms": "probability * saved_ms - price * cost_ms",
+    "payload_bytes": "bytes that it transfers",
+}
+JSON_TYPES: dict[type, str] = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
+
+
+def document() -> Schema:
+    """The OpenAPI document, version 3.1."""
+    refused = _response("a parameter is wrong; says which", _object({"error": {"type": "string"}}))
+    not_ready = _response("there is no plan yet; says why", _object({"error": {"type": "string"}}))
+    state = _object({"plan": {"type": ["string", "null"]}, "trouble": {"type": ["string", "null"]}})
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Preload plan", "version": "1", "description": "What to fetch ahead for a user, and why."},
+        "paths": {
+            "/next": {"get": {
+                "summary": "What to preload after some mini-apps, and why",
+                "parameters": [_parameter(*each) for each in PARAMETERS],
+                "responses": {
+                    "200": _response("the answer", {"$ref": "#/components/schemas/Answer"}),
+                    "400": refused, "503": not_ready,
+                },
+            }},
+            "/plan": {"get": {
+                "summary": "The facts of the plan that answers",
+                "responses": {"200": _response("the facts", {"type": "object"}), "503": not_ready},
+            }},
+            "/health": {"get": {
+                "summary": "Whether there is a plan to answer with, and whether it is the folder's current one",
+                "responses": {
+                    "200": _response("trouble is null, or why the current plan is not the one that answers", state),
+                    "503": _response("there is no plan", state),
+                },
+            }},
+        },
+        "components": {"schemas": {"Answer": _of_dataclass(Answer), "Item": _of_dataclass(Item)}},
+    }  # fmt: skip
+
+
+def page(told: Schema) -> str:
+    """An OpenAPI document as HTML to read: paths, parameters, what comes back."""
+    sections = []
+    for path, methods in told["paths"].items():
+        asked = methods["get"]
+        parameters = [(each["name"], each["description"]) for each in asked.get("parameters", [])]
+        answers = [(status, each["description"]) for status, each in asked["responses"].items()]
+        sections.append(f"<h2>GET {escape(path)}</h2><p>{escape(asked['summary'])}</p>{_list(parameters + answers)}")
+    for name, schema in told["components"]["schemas"].items():
+        described = [(field, each.get("description", "")) for field, each in schema["properties"].items()]
+        sections.append(f"<h2>{escape(name)}</h2>{_list(described)}")
+    info = told["info"]
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(info['title'])}</title>"
+        "<style>body{font:16px/1.5 sans-serif;max-width:50em;margin:2em auto;padding:0 1em}"
+        "dt{font-family:monospace;font-weight:bold}</style>"
+        f"<h1>{escape(info['title'])}</h1><p>{escape(info['description'])} As "
+        f"<a href=/openapi.json>OpenAPI {escape(told['openapi'])}</a>.</p>{''.join(sections)}</html>"
+    )
+
+
+def _list(named: list[tuple[str, str]]) -> str:
+    return f"<dl>{''.join(f'<dt>{escape(name)}<dd>{escape(text)}' for name, text in named)}</dl>"
+
+
+def _parameter(name: str, several: bool, kind: str, description: str) -> Schema:
+    one: Schema = {"type": kind} if kind == "string" else {"type": kind, "minimum": 0}
+    schema = {"type": "array", "items": one} if several else one
+    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+
+
+def _response(description: str, schema: Schema) -> Schema:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _object(properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _of_dataclass(kind: type) -> Schema:
+    hints = get_type_hints(kind)
+    names = [field.name for field in fields(kind)]
+    return _object({name: {**_of_type(hints[name]), "description": MEANINGS[name]} for name in names})
+
+
+def _of_type(hint: Any) -> Schema:
+    if hint is Item:
+        return {"$ref": "#/components/schemas/Item"}
+    if get_origin(hint) is tuple:
+        return {"type": "array", "items": _of_type(get_args(hint)[0])}
+    if isinstance(hint, UnionType):
+        return {"type": [JSON_TYPES[each] for each in get_args(hint)]}
+    return {"type": JSON_TYPES[hint]}

@@ -1,0 +1,139 @@
+"""Small plans, written down as people would, and what a look-up must answer, from the rule alone in plain Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
+
+import numpy as np
+from hypothesis import strategies as st
+
+from usage_analytics.serving.decisions import Budget
+from usage_analytics.serving.plan_tables import DTYPES, PlanFacts, PlanTables, context_keys_of, user_key
+
+MINI_APPS = ("blotter", "charts", "chat", "news", "quotes")
+MARY, JOE = "a1" * 16, "0f" * 16
+DAY = date(2026, 11, 23)
+FIRST_STEPS = (1, 2, 3, 4, 5, 7, 10, 20)
+FACTS = PlanFacts(
+    DAY, "next_action_model", {"log_loss": 1.25}, Budget(3, 1e6), datetime(2026, 11, 23, 23, 5, tzinfo=UTC),
+    "America/New_York", time(8), 15,
+)  # fmt: skip
+
+Context = tuple[str | None, ...]  # most recent last; None: the start of the user session
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """A plan as people would write it; per mini-app what is not given is 1, and bytes 1000."""
+
+    entries: Mapping[Context, Mapping[str, float]] = field(default_factory=lambda: {(): {}})
+    transitions: Mapping[Context, int] = field(default_factory=dict)
+    saved_ms: Mapping[str, float] = field(default_factory=dict)
+    cost_ms: Mapping[str, float] = field(default_factory=dict)
+    payload_bytes: Mapping[str, float] = field(default_factory=dict)
+    revisit: Mapping[tuple[int, str], float] = field(default_factory=dict)  # by the first step of a row
+    users: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # "": all mini-apps not listed
+    prices: Sequence[float] = (1.0,) * 36
+    facts: PlanFacts = FACTS
+    mini_apps: tuple[str, ...] = MINI_APPS
+
+    def tables(self) -> PlanTables:
+        place = {name: position for position, name in enumerate(self.mini_apps)}
+        code: dict[str | None, int] = {None: 0, **{name: position + 1 for name, position in place.items()}}
+
+        def key(context: Context) -> int:
+            codes = np.array([[code[name] for name in reversed(context)]], dtype=np.int64)
+            return int(context_keys_of(codes.reshape(1, len(context)), len(place))[0])
+
+        contexts = sorted(self.entries, key=key)
+        ranked = [sorted(self.entries[each].items(), key=lambda entry: -entry[1]) for each in contexts]
+        users = sorted(self.users, key=user_key)
+        listed = [[(name, factor) for name, factor in self.users[user].items() if name] for user in users]
+        arrays = {
+            "saved_ms": [self.saved_ms.get(name, 1.0) for name in place],
+            "cost_ms": [self.cost_ms.get(name, 1.0) for name in place],
+            "payload_bytes": [self.payload_bytes.get(name, 1000.0) for name in place],
+            "context_keys": [key(each) for each in contexts],
+            "context_starts": np.cumsum([0, *map(len, ranked)]),
+            "transitions": [self.transitions.get(each, 1) for each in contexts],
+            "entry_positions": [place[name] for entries in ranked for name, _ in entries],
+            "entry_probabilities": [probability for entries in ranked for _, probability in entries],
+            "revisit_factors": [[self.revisit.get((step, name), 1.0) for name in place] for step in FIRST_STEPS],
+            "user_keys": [user_key(user) for user in users],
+            "user_starts": np.cumsum([0, *map(len, listed)]),
+            "user_positions": [place[name] for factors in listed for name, _ in factors],
+            "user_factors": [factor for factors in listed for _, factor in factors],
+            "user_other_factors": [self.users[user].get("", 1.0) for user in users],
+            "prices": self.prices,
+        }
+        cast = {name: np.array(arrays[name], dtype=dtype) for name, dtype in DTYPES.items()}
+        return PlanTables(facts=self.facts, mini_apps=self.mini_apps, **cast)
+
+
+def expected_context(plan: MadeUp, context: Sequence[str | None]) -> Context:
+    """The longest end of a context that the plan has; what is not known ends it."""
+    for order in range(min(3, len(context)), 0, -1):
+        end = tuple(context[len(context) - order :])
+        if end in plan.entries:
+            return end
+    return ()
+
+
+def expected_probabilities(plan: MadeUp, user: str | None, context: Sequence[str | None]) -> dict[str, float]:
+    """Of each candidate, the probability that it is opened next."""
+    mine = plan.users.get(user or "", {})
+    entries = plan.entries[expected_context(plan, context)]
+    weights = {}
+    for name, probability in entries.items():
+        revisit = 1.0
+        if name in context:
+            steps = list(reversed(context)).index(name) + 1
+            revisit = plan.revisit.get((max(step for step in FIRST_STEPS if step <= steps), name), 1.0)
+        weights[name] = probability * revisit * mine.get(name, mine.get("", 1.0))
+    total = sum(weights.values()) + max(0.0, 1.0 - sum(entries.values())) * mine.get("", 1.0)
+    current = context[-1] if context else None
+    return {name: weight / total for name, weight in weights.items() if name != current} if total > 0 else {}
+
+
+def expected_values(plan: MadeUp, user: str | None, context: Sequence[str | None]) -> dict[str, float]:
+    """Of each candidate, what its preload is worth at price 1, in milliseconds."""
+    return {
+        name: probability * plan.saved_ms.get(name, 1.0) - plan.cost_ms.get(name, 1.0)
+        for name, probability in expected_probabilities(plan, user, context).items()
+    }
+
+
+# Whole 128ths and 16ths: arrays of 16 and 32 bits hold them as they are.
+FACTORS = st.integers(0, 64).map(lambda sixteenths: sixteenths / 16)
+CONTEXTS = st.lists(st.sampled_from(MINI_APPS), max_size=3).map(tuple)
+ASKED = st.tuples(
+    st.sampled_from([(), (None,)]), st.lists(st.sampled_from((*MINI_APPS, "never seen")), max_size=25)
+).map(lambda parts: (*parts[0], *parts[1]))
+
+
+@st.composite
+def made_up_plans(draw: st.DrawFn) -> MadeUp:
+    """Any plan whose numbers the arrays hold exactly."""
+
+    def entries() -> dict[str, float]:
+        names = draw(st.lists(st.sampled_from(MINI_APPS), unique=True, max_size=5))
+        parts = draw(st.lists(st.integers(0, 25), min_size=len(names), max_size=len(names)))
+        return {name: part / 128 for name, part in zip(names, parts, strict=True)}
+
+    def of_mini_apps(values: st.SearchStrategy[float]) -> dict[str, float]:
+        return draw(st.dictionaries(st.sampled_from(MINI_APPS), values))
+
+    starting = st.tuples(st.just(None), st.sampled_from(MINI_APPS))
+    contexts = draw(st.lists(st.one_of(CONTEXTS, starting), max_size=8))
+    return MadeUp(
+        entries={context: entries() for context in [(), *contexts]},
+        saved_ms=of_mini_apps(st.integers(0, 2000).map(float)),
+        cost_ms=of_mini_apps(st.integers(0, 100).map(float)),
+        payload_bytes=of_mini_apps(st.integers(0, 3000).map(float)),
+        revisit=draw(st.dictionaries(st.tuples(st.sampled_from(FIRST_STEPS), st.sampled_from(MINI_APPS)), FACTORS)),
+        users=draw(
+            st.dictionaries(st.sampled_from([MARY, JOE]), st.dictionaries(st.sampled_from(("", *MINI_APPS)), FACTORS))
+        ),
+    )
