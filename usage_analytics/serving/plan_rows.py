@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from usage_analytics.models.branching.ngrams import NextActionModel
+from usage_analytics.models.branching.ngrams import NGramModel
 
 SEPARATOR = " > "
 PLAN_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -23,7 +23,7 @@ _CONTEXTS_AT_ONCE = 4096
 
 
 def build_plan(
-    model: NextActionModel,
+    model: NGramModel,
     contexts: Sequence[tuple[str, ...]],
     items_per_context: int,
     minimum_probability: float,
@@ -49,7 +49,7 @@ def build_plan(
 
 
 def _plan_batch(
-    model: NextActionModel, contexts: list[tuple[str, ...]], items: int, minimum_probability: float
+    model: NGramModel, contexts: list[tuple[str, ...]], items: int, minimum_probability: float
 ) -> pl.DataFrame:
     orders, transitions = model.evidence(contexts)
     for context, order in zip(contexts, orders.tolist(), strict=True):

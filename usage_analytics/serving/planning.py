@@ -10,7 +10,7 @@ import polars as pl
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
-from usage_analytics.models.branching.ngrams import NextActionModel
+from usage_analytics.models.branching.ngrams import NGramModel
 from usage_analytics.models.branching.training import FILE, MODEL
 from usage_analytics.serving.decisions import Budget
 from usage_analytics.serving.economics import Economics
@@ -43,7 +43,7 @@ def make_plan(layout: Layout, trading_day: date, clock: TradingClock, made_at: d
     """The plan of a trading day; `UserError` before it has a model."""
     path = layout.model(MODEL, trading_day) / FILE
     try:
-        model = NextActionModel.load(path)
+        model = NGramModel.load(path)
     except (ValueError, OSError) as error:
         raise UserError(f"preload_plan of {trading_day}: {error}; materialize next_action_model first") from None
     rows = build_plan(model, _contexts(model, max_order=2), ITEMS_PER_CONTEXT, MINIMUM_PROBABILITY)
@@ -69,7 +69,7 @@ def equal_economics(mini_apps: tuple[str, ...]) -> Economics:
 
 
 def tables_of(
-    model: NextActionModel,
+    model: NGramModel,
     contexts: Sequence[Context],
     economics: Economics,
     facts: PlanFacts,
@@ -110,11 +110,11 @@ def tables_of(
     )
 
 
-def _contexts(model: NextActionModel, max_order: int) -> list[Context]:
+def _contexts(model: NGramModel, max_order: int) -> list[Context]:
     return [(), *(c for c in model.contexts(max_order, MINIMUM_TRANSITIONS) if c)]
 
 
-def _evidence(model: NextActionModel, contexts: list[Context]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+def _evidence(model: NGramModel, contexts: list[Context]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
     """Keys, and transitions seen, of the model's own contexts."""
     orders, transitions = model.evidence(contexts)
     codes, keys = model.encode(contexts), np.zeros(len(contexts), dtype=np.uint64)
@@ -129,7 +129,7 @@ def _evidence(model: NextActionModel, contexts: list[Context]) -> tuple[npt.NDAr
 
 
 def _likeliest(
-    model: NextActionModel, contexts: list[Context], count: int
+    model: NGramModel, contexts: list[Context], count: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     probabilities = model.probabilities(contexts)
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]

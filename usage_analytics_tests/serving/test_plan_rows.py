@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from usage_analytics.models.branching.ngrams import NextActionModel
+from usage_analytics.models.branching.ngrams import NGramModel
 from usage_analytics.serving.plan_rows import PLAN_SCHEMA, build_plan
 
 APPS = ("blotter", "chart", "chat", "quotes")
@@ -20,12 +20,12 @@ SCHEMA = {
 }
 
 
-def fit(*sessions: list[str], times: int = 1) -> NextActionModel:
+def fit(*sessions: list[str], times: int = 1) -> NGramModel:
     rows: list[tuple[str | int | None, ...]] = []
     for session in sessions:
         padded: list[str | None] = [None, None, None, *session]
         rows.extend((*padded[i : i + 4], times) for i in range(len(session)))
-    return NextActionModel.fit(pl.DataFrame(rows, schema=SCHEMA, orient="row"))
+    return NGramModel.fit(pl.DataFrame(rows, schema=SCHEMA, orient="row"))
 
 
 @settings(max_examples=50, deadline=None)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
-from usage_analytics.models.branching.ngrams import NextActionModel
+from usage_analytics.models.branching.ngrams import NGramModel
 from usage_analytics.models.branching.training import FILE, MODEL
 from usage_analytics.serving.decisions import Budget
 from usage_analytics.serving.plan_checks import check_tables
@@ -59,7 +59,7 @@ def test_contexts_and_economics_of_others_are_refused() -> None:
 
 def test_the_plan_of_a_day_is_one_in_the_warehouse_and_in_the_file(tmp_path: Path) -> None:
     layout = Layout(tmp_path, "clicks")
-    model = NextActionModel.fit(fit(["quotes", "chart", "blotter"], ["chat", "quotes"], times=20).grams)
+    model = NGramModel.fit(fit(["quotes", "chart", "blotter"], ["chat", "quotes"], times=20).grams)
     model.save(layout.model(MODEL, DAY) / FILE)
     made = make_plan(layout, DAY, TradingClock(opening_hour=9, closing_hour=10), MADE_AT)
     facts = made.tables.facts

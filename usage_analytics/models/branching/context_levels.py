@@ -1,4 +1,4 @@
-"""One order of the back-off model: its contexts, discounted counts and back-off weights, as sparse arrays."""
+"""One order of the n-gram model: its contexts, discounted counts and interpolation weights, as sparse arrays."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from usage_analytics.models.branching.transition_counts import SESSION_START
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 _FALLBACK_DISCOUNTS = (0.5, 0.75, 1.0)
 _LEAST_DISCOUNT = 0.1  # keeps every unseen action possible
@@ -19,17 +20,17 @@ _LARGEST_SHARE = 0.95  # keeps every seen action ahead of an unseen one of the s
 
 @dataclass(frozen=True)
 class ContextLevel:
-    """The contexts of one order, sorted by key; actions after context i lie at starts[i]:starts[i + 1]."""
+    """The contexts of one order, sorted by key; actions after context i lie at starts[i]:starts[i + 1], ascending."""
 
     order: int
     keys: Ints  # (contexts,)
     starts: Ints  # (contexts + 1,)
     totals: Ints  # (contexts,) transitions seen after the context
-    backoff: Floats  # (contexts,) probability left to the shorter context
+    weights: Floats  # (contexts,) what the context says counts for so much, the shorter context for the rest
     actions: Ints  # (n-grams,) column of the mini-app, 0-based
-    shares: Floats  # (n-grams,) discounted count / total
+    shares: Floats  # (n-grams,) discounted count / discounted total: adds up to one over a context
 
-    def find(self, keys: Ints, usable: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    def find(self, keys: Ints, usable: Flags) -> tuple[Ints, Ints]:
         """Rows of `keys` that this level knows, and the position of each one's context."""
         if not len(self.keys):
             return np.empty(0, np.int64), np.empty(0, np.int64)
@@ -37,17 +38,28 @@ class ContextLevel:
         rows = np.flatnonzero(usable & (self.keys[positions] == keys))
         return rows, positions[rows].astype(np.int64)
 
+    def shares_of(self, positions: Ints, actions: Ints) -> Floats:
+        """The share of an action after a context, by its position; 0 where it was not seen there."""
+        width = int(max(self.actions.max(initial=0), actions.max(initial=0))) + 1
+        grams = np.repeat(np.arange(len(self.keys)), np.diff(self.starts)) * width + self.actions
+        wanted = positions * width + actions
+        entries = np.minimum(np.searchsorted(grams, wanted), len(grams) - 1)
+        return np.where((grams[entries] == wanted) & (actions >= 0), self.shares[entries], 0.0)
+
     def interpolate(self, probabilities: Floats, rows: Ints, positions: Ints) -> None:
         """Refine, in place, the shorter context's probabilities (contexts, mini-apps) of `rows`."""
-        probabilities[rows] *= self.backoff[positions, None]
+        weights = self.weights[positions]
+        probabilities[rows] *= 1 - weights[:, None]
         first = self.starts[positions]
         lengths = self.starts[positions + 1] - first
         begins = np.cumsum(lengths) - lengths
         entries = np.arange(int(lengths.sum())) + np.repeat(first - begins, lengths)
-        probabilities[np.repeat(rows, lengths), self.actions[entries]] += self.shares[entries]
+        probabilities[np.repeat(rows, lengths), self.actions[entries]] += self.shares[entries] * np.repeat(
+            weights, lengths
+        )
 
 
-def context_keys(contexts: Ints, base: int, order: int) -> tuple[Ints, npt.NDArray[np.bool_]]:
+def context_keys(contexts: Ints, base: int, order: int) -> tuple[Ints, Flags]:
     """Number the order-`order` suffix of each context, and say where there is one.
 
     contexts: codes (rows, max_order), nearest first. A suffix that runs past the start of the user session
@@ -64,7 +76,7 @@ def context_keys(contexts: Ints, base: int, order: int) -> tuple[Ints, npt.NDArr
 
 
 def build_level(keys: Ints, actions: Ints, transitions: Ints, base: int, order: int) -> ContextLevel:
-    """Group n-grams by context and discount them.
+    """Group n-grams by context and discount them; the context weighs as much as discounting leaves it.
 
     keys, actions (0-based) and transitions: (n-grams,), repeats allowed.
     """
@@ -81,9 +93,9 @@ def build_level(keys: Ints, actions: Ints, transitions: Ints, base: int, order: 
         keys=contexts,
         starts=starts,
         totals=totals,
-        backoff=given_up / totals,
+        weights=1 - given_up / totals,
         actions=grams % base,
-        shares=(counts - discounts) / np.repeat(totals, np.diff(starts)),
+        shares=(counts - discounts) / np.repeat(totals - given_up, np.diff(starts)),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from usage_analytics.models.branching.context_levels import Floats, Ints
-from usage_analytics.models.branching.ngrams import NextActionModel
+from usage_analytics.models.branching.ngrams import NGramModel
 from usage_analytics.models.branching.transition_counts import encode_grams, sum_counts
 
 MOST_FREQUENT = "most_frequent"
@@ -46,7 +46,7 @@ def split_by_fold(counts: pl.DataFrame, held_out_fold: int) -> tuple[pl.DataFram
     return rest, held_out
 
 
-def evaluate(model: NextActionModel, held_out_counts: pl.DataFrame) -> Evaluation:
+def evaluate(model: NGramModel, held_out_counts: pl.DataFrame) -> Evaluation:
     """Predict every held-out transition but the first of a user session.
 
     The baselines are the model's own orders 0 and 1. A next mini-app that the model never saw is a miss with
@@ -66,7 +66,7 @@ def evaluate(model: NextActionModel, held_out_counts: pl.DataFrame) -> Evaluatio
 
 
 def _score(
-    model: NextActionModel,
+    model: NGramModel,
     contexts: Ints,
     actions: Ints,
     weights: Ints,
@@ -86,7 +86,7 @@ def _score(
     )
 
 
-def _predict(model: NextActionModel, contexts: Ints, actions: Ints, max_order: int) -> tuple[Ints, Floats, Floats]:
+def _predict(model: NGramModel, contexts: Ints, actions: Ints, max_order: int) -> tuple[Ints, Floats, Floats]:
     """Per n-gram: place of the action (0 is best), its probability, and that of the best action."""
     distinct, inverse = np.unique(contexts, axis=0, return_inverse=True)
     inverse = inverse.reshape(-1)

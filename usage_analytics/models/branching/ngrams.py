@@ -1,4 +1,4 @@
-"""The next-action model: which mini-app comes next, from the last three, backing off to fewer."""
+"""Which mini-app comes next, from counts: after the last three, and how far these are to be trusted beside fewer."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ from usage_analytics.models.branching.context_levels import (
     build_level,
     context_keys,
 )
+from usage_analytics.models.branching.interpolation import (
+    MOST_N_GRAMS,
+    UNLEARNED,
+    Coded,
+    learn_weights,
+    with_weights,
+)
 from usage_analytics.models.branching.transition_counts import (
     LONGEST_CONTEXT,
     SESSION_START,
@@ -28,11 +35,13 @@ from usage_analytics.models.branching.transition_counts import (
 Context = tuple[str | None, ...]
 
 
-class NextActionModel:
-    """Interpolated modified absolute discounting over contexts of order 0 to `max_order`.
+class NGramModel:
+    """Interpolated discounted counts of contexts of order 0 to `max_order`.
 
-    Shorter contexts keep their own counts, not Kneser-Ney's continuation counts: a preload plan asks them
-    directly, so each order must be calibrated by itself. Repeated visits are transitions like any other.
+    Where the counts tell folds of users apart, contexts weigh as much as they were worth to users who were left out
+    (`interpolation`); else as much as modified absolute discounting gives them. Shorter contexts keep their own counts,
+    not Kneser-Ney's continuation counts: a preload plan asks them directly, so each order must be calibrated by itself.
+    Repeated visits are transitions like any other.
     Source: Chen & Goodman, An empirical study of smoothing techniques for language modeling, 1999.
     """
 
@@ -50,21 +59,39 @@ class NextActionModel:
         self._levels = self._build_levels()
 
     def _build_levels(self) -> tuple[ContextLevel, ...]:
-        contexts, following, transitions = encode_grams(self.grams, self.mini_apps, max(self.max_order, 1))
+        coded = self._coded(self.grams)
+        levels = self._levels_of(coded)
+        return tuple(map(with_weights, levels, self._learned(coded)))
+
+    def _coded(self, grams: pl.DataFrame) -> Coded:
+        contexts, following, transitions = encode_grams(grams, self.mini_apps, max(self.max_order, 1))
+        return Coded(contexts, following - 1, transitions)
+
+    def _levels_of(self, coded: Coded) -> tuple[ContextLevel, ...]:
         levels = []
         for order in range(self.max_order + 1):
-            keys, usable = context_keys(contexts, self._base, order)
+            keys, usable = context_keys(coded.contexts, self._base, order)
             if order == 0:
                 # an unknown context is met inside a user session: what opens one would mislead
-                usable = contexts[:, 0] != SESSION_START
-            kept = np.flatnonzero(usable)
-            levels.append(build_level(keys[kept], following[kept] - 1, transitions[kept], self._base, order))
+                usable = coded.contexts[:, 0] != SESSION_START
+            rows = np.flatnonzero(usable)
+            levels.append(build_level(keys[rows], coded.actions[rows], coded.transitions[rows], self._base, order))
         return tuple(levels)
 
+    def _learned(self, coded: Coded) -> tuple[Floats, ...]:
+        """Weights by order and bucket, learned fold by fold; NaN where there is nothing to learn from."""
+        folds = self.grams["fold"].fill_null(-1).to_numpy() if "fold" in self.grams.columns else np.empty(0, np.int64)
+        known = np.unique(folds[folds >= 0])
+        parts, left_out = [], 0
+        for fold in known.tolist() if len(known) > 1 else ():
+            held = np.flatnonzero((folds == fold) & (coded.contexts[:, 0] != SESSION_START))
+            if len(held) and left_out < MOST_N_GRAMS:
+                parts.append((self._levels_of(coded[np.flatnonzero(folds != fold)]), coded[held]))
+                left_out += len(held)
+        return learn_weights(parts, self._base) if parts else (UNLEARNED,) * (self.max_order + 1)
+
     @classmethod
-    def fit(
-        cls, counts: pl.DataFrame, max_order: int = LONGEST_CONTEXT, trading_day: date | None = None
-    ) -> NextActionModel:
+    def fit(cls, counts: pl.DataFrame, max_order: int = LONGEST_CONTEXT, trading_day: date | None = None) -> NGramModel:
         """Fit to transition counts: prev3, prev2, prev1 (null: before the start), next, transitions.
 
         Rows may repeat and may cover many trading days; `trading_day` names the last of them. ValueError
@@ -140,7 +167,7 @@ class NextActionModel:
         write_model_file(Path(path), self.grams, self.max_order, self.trading_day)
 
     @classmethod
-    def load(cls, path: str | Path) -> NextActionModel:
+    def load(cls, path: str | Path) -> NGramModel:
         """Read a model that `save` wrote. ValueError naming the file if broken or of another version."""
         from usage_analytics.models.branching.model_file import read_model_file
 

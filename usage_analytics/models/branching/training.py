@@ -9,7 +9,7 @@ import polars as pl
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
 from usage_analytics.models.branching.evaluation import Evaluation, evaluate, split_by_fold
-from usage_analytics.models.branching.ngrams import NextActionModel
+from usage_analytics.models.branching.ngrams import NGramModel
 from usage_analytics.warehouse.protocol import Warehouse
 from usage_analytics.warehouse.transitions import transition_counts
 
@@ -32,7 +32,7 @@ def train(warehouse: Warehouse, layout: Layout, trading_day: date) -> Trained:
     counts = transition_counts(warehouse, until=trading_day)
     if counts.is_empty():
         raise UserError(f"next_action_model of {trading_day}: no transitions up to that day, nothing to learn from")
-    model = NextActionModel.fit(counts, trading_day=trading_day)
+    model = NGramModel.fit(counts, trading_day=trading_day)
     path = layout.model(MODEL, trading_day) / FILE
     model.save(path)
     return Trained(path, model.transitions, len(model.mini_apps), judge(counts))
@@ -50,4 +50,4 @@ def judge(counts: pl.DataFrame) -> Evaluation | None:
     if sides < 2:
         return None
     seen, held_out = split_by_fold(counts.drop_nulls("fold"), HELD_OUT_FOLD)
-    return evaluate(NextActionModel.fit(seen), held_out)
+    return evaluate(NGramModel.fit(seen), held_out)

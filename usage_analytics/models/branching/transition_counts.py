@@ -19,8 +19,9 @@ UNKNOWN = -1  # code of a mini-app that the model never saw, and of a position t
 def sum_counts(counts: pl.DataFrame, max_order: int = LONGEST_CONTEXT) -> pl.DataFrame:
     """Add up repeated rows, checking every rule of the counts.
 
-    Returns columns prev<max_order> .. prev1, next (String), transitions (Int64), sorted, one row per n-gram.
-    Other columns (trading_day, fold) are summed away. ValueError when the counts break a rule.
+    Returns columns prev<max_order> .. prev1, next (String), transitions (Int64), and fold (Int64) where there is one,
+    sorted, one row per n-gram and fold. Other columns (trading_day) are summed away. ValueError when the counts break
+    a rule.
     """
     if not 0 <= max_order <= LONGEST_CONTEXT:
         raise ValueError(f"max_order must lie between 0 and {LONGEST_CONTEXT}, not {max_order}")
@@ -31,9 +32,10 @@ def sum_counts(counts: pl.DataFrame, max_order: int = LONGEST_CONTEXT) -> pl.Dat
         raise ValueError(f"transition counts lack the columns {missing}; they have {counts.columns}")
     if not counts.schema["transitions"].is_integer():
         raise ValueError(f"transitions must be whole numbers, not {counts.schema['transitions']}")
-    grams = counts.select(pl.col(*previous, "next").cast(pl.String), pl.col("transitions").cast(pl.Int64))
+    folds = [pl.col("fold").cast(pl.Int64)] if "fold" in counts.columns else []
+    grams = counts.select(pl.col(*previous, "next").cast(pl.String), *folds, pl.col("transitions").cast(pl.Int64))
     _check_rows(grams, previous)
-    keys = [*previous, "next"]
+    keys = [*previous, "next", *(["fold"] if folds else [])]
     summed = grams.group_by(keys).agg(pl.col("transitions").sum())
     return summed.filter(pl.col("transitions") > 0).sort(keys)
 
@@ -56,7 +58,7 @@ def _check_rows(grams: pl.DataFrame, previous: Sequence[str]) -> None:
 
 def vocabulary(grams: pl.DataFrame) -> tuple[str, ...]:
     """Every mini-app that the summed counts name, as a source or as a target, sorted."""
-    names = [grams[name] for name in grams.columns if name != "transitions"]
+    names = [grams[name] for name in grams.columns if name not in ("fold", "transitions")]
     return tuple(pl.concat([column.rename("app") for column in names]).drop_nulls().unique().sort().to_list())
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from usage_analytics.models.branching.evaluation import MOST_FREQUENT, ORDER_1_MARKOV, evaluate, split_by_fold
-from usage_analytics.models.branching.ngrams import NextActionModel
+from usage_analytics.models.branching.ngrams import NGramModel
 
 MSNBC = Path(__file__).resolve().parents[4] / "shared" / "data" / "msnbc" / "msnbc990928.zip"
 SCHEMA = {
@@ -41,7 +41,7 @@ HELD_OUT = frame(
 
 
 def test_figures_are_weighted_by_transitions() -> None:
-    model = NextActionModel.fit(FITTED)
+    model = NGramModel.fit(FITTED)
     figures = evaluate(model, HELD_OUT)
     chart, chat = (float(p) for p in model.probabilities([(None, "quotes")])[0, :2])
     assert (figures.transitions, figures.unknown_transitions) == (10, 1)
@@ -53,9 +53,9 @@ def test_figures_are_weighted_by_transitions() -> None:
 
 
 def test_baselines_are_the_orders_zero_and_one() -> None:
-    figures = evaluate(NextActionModel.fit(FITTED, 3), HELD_OUT)
+    figures = evaluate(NGramModel.fit(FITTED, 3), HELD_OUT)
     for name, order in ((MOST_FREQUENT, 0), (ORDER_1_MARKOV, 1)):
-        alone = evaluate(NextActionModel.fit(FITTED, order), HELD_OUT)
+        alone = evaluate(NGramModel.fit(FITTED, order), HELD_OUT)
         assert figures.baselines[name].log_loss == pytest.approx(alone.log_loss)
         assert figures.baselines[name].recall_at_1 == alone.recall_at_1
 
@@ -65,7 +65,7 @@ def test_many_contexts_are_scored_in_batches(monkeypatch: pytest.MonkeyPatch) ->
     apps = rng.integers(0, 9, (800, 4)).astype(str).tolist()
     rows = [(a, b, c, d, 1 + i % 3, i % 5) for i, (a, b, c, d) in enumerate(apps)]
     fitted, held_out = split_by_fold(frame(*rows), 4)
-    model = NextActionModel.fit(fitted)
+    model = NGramModel.fit(fitted)
     whole = evaluate(model, held_out)
     monkeypatch.setattr("usage_analytics.models.branching.evaluation._CONTEXTS_AT_ONCE", 7)
     assert evaluate(model, held_out) == whole
@@ -85,14 +85,14 @@ def test_contexts_seen_seldom_promise_too_much_and_more_messages_narrow_it() -> 
         return frame(*((*names[n : n + 4], 1, fold) for n in range(steps)))
 
     held_out = walked(5_000, 4)
-    few, many = (evaluate(NextActionModel.fit(walked(steps, 0)), held_out) for steps in (5_000, 60_000))
+    few, many = (evaluate(NGramModel.fit(walked(steps, 0)), held_out) for steps in (5_000, 60_000))
     assert few.calibration_error > 1.5 * many.calibration_error > 0.03
     assert many.baselines[ORDER_1_MARKOV].calibration_error < 0.02
 
 
 def test_nothing_to_predict_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to predict"):
-        evaluate(NextActionModel.fit(FITTED), HELD_OUT.head(1))
+        evaluate(NGramModel.fit(FITTED), HELD_OUT.head(1))
 
 
 def test_split_by_fold() -> None:
@@ -128,7 +128,7 @@ def msnbc_counts() -> pl.DataFrame:
 @pytest.mark.skipif(not MSNBC.exists(), reason=f"needs the msnbc visits at {MSNBC}, which are not in the repository")
 def test_msnbc_reaches_the_reference() -> None:
     fitted, held_out = split_by_fold(msnbc_counts(), 4)
-    figures = evaluate(NextActionModel.fit(fitted), held_out)
+    figures = evaluate(NGramModel.fit(fitted), held_out)
     assert figures.recall_at_1 >= 0.673
     assert figures.recall_at_3 >= 0.842
     assert figures.log_loss <= 1.206

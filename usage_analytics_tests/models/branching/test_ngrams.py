@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from usage_analytics.models.branching.ngrams import NextActionModel
+from usage_analytics.models.branching.ngrams import NGramModel
 
 SCHEMA = {
     "prev3": pl.String,
@@ -40,7 +40,7 @@ def count(sessions: list[list[str]]) -> pl.DataFrame:
 def test_probabilities_are_positive_and_sum_to_one(
     sessions: list[list[str]], asked: list[tuple[str, ...]], from_start: bool, order: int
 ) -> None:
-    model = NextActionModel.fit(count(sessions), order)
+    model = NGramModel.fit(count(sessions), order)
     full = [(None, *context) if from_start else context for context in asked]
     probabilities = model.probabilities(full)
     assert probabilities.shape == (len(asked), len(model.mini_apps))
@@ -54,7 +54,7 @@ def test_days_added_in_any_order_give_the_same_model(days, random) -> None:  # t
     counts = [count(day).with_columns(trading_day=pl.lit(number)) for number, day in enumerate(days)]
     aggregated = [day.group_by(list(SCHEMA)[:4]).agg(pl.col("transitions").sum()) for day in counts]
     random.shuffle(aggregated)
-    one, other = NextActionModel.fit(pl.concat(counts)), NextActionModel.fit(pl.concat(aggregated))
+    one, other = NGramModel.fit(pl.concat(counts)), NGramModel.fit(pl.concat(aggregated))
     assert one.mini_apps == other.mini_apps
     assert one.grams.equals(other.grams)
     asked = one.contexts(3)
@@ -62,14 +62,14 @@ def test_days_added_in_any_order_give_the_same_model(days, random) -> None:  # t
     np.testing.assert_array_equal(one.probabilities(asked), other.probabilities(asked))
 
 
-def by_probability(model: NextActionModel, context: tuple[str | None, ...]) -> list[str]:
+def by_probability(model: NGramModel, context: tuple[str | None, ...]) -> list[str]:
     """The mini-apps, most probable first; of equal ones, by name."""
     (probabilities,) = model.probabilities([context])
     return [model.mini_apps[place] for place in np.argsort(-probabilities, kind="stable")]
 
 
 def test_unknown_context_falls_back_to_the_longest_known_suffix() -> None:
-    model = NextActionModel.fit(count([["quotes", "chart", "blotter"], ["quotes", "chart", "chat"]]))
+    model = NGramModel.fit(count([["quotes", "chart", "blotter"], ["quotes", "chart", "chat"]]))
     known = model.probabilities([("quotes", "chart")])
     np.testing.assert_array_equal(model.probabilities([("never seen", "quotes", "chart")]), known)
     np.testing.assert_array_equal(model.probabilities([("never seen",)]), model.probabilities([()]))
@@ -79,7 +79,7 @@ def test_unknown_context_falls_back_to_the_longest_known_suffix() -> None:
 
 
 def test_the_evidence_is_of_the_longest_known_suffix() -> None:
-    model = NextActionModel.fit(count([["quotes", "chart", "blotter"]] * 5 + [["chat", "chart", "quotes"]]))
+    model = NGramModel.fit(count([["quotes", "chart", "blotter"]] * 5 + [["chat", "chart", "quotes"]]))
     assert by_probability(model, ("quotes", "chart"))[0] == "blotter"
     asked = [("quotes", "chart"), ("never seen", "chart"), ("chart", "never seen")]
     orders, transitions = model.evidence(asked)
@@ -87,7 +87,7 @@ def test_the_evidence_is_of_the_longest_known_suffix() -> None:
 
 
 def test_longer_histories_beyond_the_order_are_ignored() -> None:
-    model = NextActionModel.fit(count([["quotes", "chart", "chat", "blotter"]] * 3), max_order=2)
+    model = NGramModel.fit(count([["quotes", "chart", "chat", "blotter"]] * 3), max_order=2)
     long = model.probabilities([("blotter", "quotes", "chart", "chat")])
     np.testing.assert_array_equal(long, model.probabilities([("chart", "chat")]))
 
@@ -97,7 +97,7 @@ def test_many_sparse_mini_apps() -> None:
     names = np.array([f"app{i:03}" for i in range(500)])
     drawn = names[rng.integers(0, 500, (20_000, 4))]
     counts = pl.DataFrame(drawn, schema=list(SCHEMA)[:4]).with_columns(transitions=pl.lit(1, pl.Int64))
-    model = NextActionModel.fit(counts)
+    model = NGramModel.fit(counts)
     np.testing.assert_allclose(model.probabilities(model.contexts(2)[:300]).sum(axis=1), 1.0)
 
 
@@ -114,11 +114,11 @@ def test_many_sparse_mini_apps() -> None:
 )
 def test_malformed_counts_are_refused(counts: pl.DataFrame, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        NextActionModel.fit(counts)
+        NGramModel.fit(counts)
 
 
 def test_start_of_session_after_an_action_is_refused() -> None:
-    model = NextActionModel.fit(count([["quotes", "chart"]]))
+    model = NGramModel.fit(count([["quotes", "chart"]]))
     with pytest.raises(ValueError, match="may only come first"):
         model.probabilities([("quotes", None)])
 
@@ -126,11 +126,11 @@ def test_start_of_session_after_an_action_is_refused() -> None:
 @pytest.mark.parametrize("order", [0, 1, 3])
 def test_save_and_load_round_trip(tmp_path: Path, order: int) -> None:
     counts = count([["quotes", "chart", "blotter"], ["chat", "chart"], ["chat"]])
-    model = NextActionModel.fit(counts, order, trading_day=date(2026, 11, 23))
+    model = NGramModel.fit(counts, order, trading_day=date(2026, 11, 23))
     path = tmp_path / "day" / "model.parquet"
     model.save(path)
     model.save(path)
-    loaded = NextActionModel.load(path)
+    loaded = NGramModel.load(path)
     assert (loaded.max_order, loaded.trading_day) == (order, date(2026, 11, 23))
     assert (loaded.mini_apps, loaded.transitions) == (model.mini_apps, model.transitions)
     asked = [(), ("chart",), ("quotes", "chart"), (None, "chat")]
@@ -142,28 +142,28 @@ def test_save_and_load_round_trip(tmp_path: Path, order: int) -> None:
 @given(st.floats(0.0, 0.999))
 def test_truncated_file_is_refused(tmp_path_factory: pytest.TempPathFactory, share: float) -> None:
     path = tmp_path_factory.mktemp("models") / "truncated.parquet"
-    NextActionModel.fit(count([["quotes", "chart", "blotter"]])).save(path)
+    NGramModel.fit(count([["quotes", "chart", "blotter"]])).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(ValueError, match=r"truncated\.parquet is broken"):
-        NextActionModel.load(path)
+        NGramModel.load(path)
 
 
 def test_other_version_and_foreign_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.parquet"
     with monkeypatch.context() as patched:
         patched.setattr("usage_analytics.models.branching.model_file.FORMAT_VERSION", 99)
-        NextActionModel.fit(count([["quotes", "chart"]])).save(path)
+        NGramModel.fit(count([["quotes", "chart"]])).save(path)
     with pytest.raises(ValueError, match=r"model\.parquet has format version 99"):
-        NextActionModel.load(path)
+        NGramModel.load(path)
     count([["quotes", "chart"]]).write_parquet(path)
     with pytest.raises(ValueError, match=r"model\.parquet"):
-        NextActionModel.load(path)
+        NGramModel.load(path)
 
 
 def test_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.parquet"
-    model = NextActionModel.fit(count([["quotes", "chart"]]))
+    model = NGramModel.fit(count([["quotes", "chart"]]))
     model.save(path)
     before = path.read_bytes()
 
