@@ -2,7 +2,8 @@
 
 It may use what all three have: WITH, CASE, window functions with their whole OVER clause, CAST, `%`. It may not use
 what one of them lacks: QUALIFY, FILTER, WINDOW, GROUP BY ALL, arg_min, LIMIT, lists, or `/` of whole numbers, which
-DuckDB divides into fractions and Synapse does not, but where it comes out even. Values are parameters, written `:name`.
+DuckDB divides into fractions and Synapse does not, but where it comes out even. SUM adds up whole numbers; to add up
+others, write SUM(CAST(x AS DOUBLE)), which is left as it is. Values are parameters, written `:name`.
 One function is the platform's own: FINGERPRINT(a, b) is the same for the same two texts, and seldom for others.
 """
 
@@ -61,7 +62,7 @@ def rename_tables(tree: exp.Expr, names: Mapping[str, str]) -> None:
 
 
 def _count_wide(tree: exp.Expr) -> None:
-    # COUNT and SUM of Synapse end at two billion where their argument is an int.
+    # COUNT and SUM of Synapse end at two billion where their argument is an int. A CAST says how wide a sum shall be.
     for count in tree.find_all(exp.Count):
         count.set("big_int", True)
     for total in tree.find_all(exp.Sum):

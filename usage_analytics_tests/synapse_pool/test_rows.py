@@ -56,6 +56,10 @@ def test_no_rows_have_types_too(cursor: Any) -> None:
     assert cursor.fetchall() == []
 
 
+def test_a_float_has_53_bits(cursor: Any) -> None:
+    assert rows(cursor, "SELECT CAST(? AS float) AS f, CAST(N'0.6' AS float) AS g", 0.1) == [(0.1, 0.6)]
+
+
 @pytest.mark.parametrize("place", range(1, 7))
 def test_parameters_are_bound_by_their_types(cursor: Any, place: int) -> None:
     cursor.execute(INSERT, *FULL)
