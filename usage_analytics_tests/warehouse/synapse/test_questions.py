@@ -39,3 +39,34 @@ def test_what_is_no_query_is_not_sent(on_pool: SynapseWarehouse, synapse_pool: P
     with pytest.raises(UserError, match=f"^{told}"), on_pool.answered(question):
         pass
     assert len(visible(synapse_pool)) == 3
+
+
+def columns_and_rows(warehouse: SynapseWarehouse, question: str) -> tuple[list[str], list[tuple[object, ...]]]:
+    with warehouse.answered(question) as answer:
+        rows = answer.read_all()
+    return rows.schema.names, list(zip(*(column.to_pylist() for column in rows.columns), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("question", "rows"),
+    [
+        ("SELECT COUNT(*) AS n FROM USAGE_Events", [(6,)]),
+        ("SELECT COUNT(*) AS n FROM [Usage_Events] AS u WHERE u.kafka_offset > 3", [(2,)]),
+        ("SELECT COUNT(Usage_Events.topic) AS n FROM usage_events", [(6,)]),
+        ("WITH usage_events AS (SELECT 1 AS a) SELECT a FROM usage_events", [(1,)]),
+        ("WITH Paths AS (SELECT 1 AS a) SELECT a FROM [paths] AS p", [(1,)]),
+        ("WITH paths AS (SELECT 1 AS a), x AS (SELECT a + 1 AS a FROM PATHS) SELECT a FROM x", [(2,)]),
+        ("WITH paths AS (SELECT 1 AS a) SELECT a FROM (SELECT a FROM paths) AS s", [(1,)]),
+        # In itself, and in what comes before it, a name means the table.
+        ("WITH usage_events AS (SELECT topic FROM usage_events) SELECT COUNT(*) AS n FROM usage_events", [(6,)]),
+        (
+            "WITH x AS (SELECT COUNT(*) AS n FROM usage_events), usage_events AS (SELECT 1 AS a) SELECT n FROM x",
+            [(6,)],
+        ),
+    ],
+)
+def test_names_are_found_as_t_sql_finds_them(
+    on_pool: SynapseWarehouse, synapse_pool: Pool, question: str, rows: list[tuple[int]]
+) -> None:
+    on_pool.load_window(TOPIC, WINDOWS[0], [chunk(synapse_pool, WINDOWS[0], 0, 0, 6)])
+    assert columns_and_rows(on_pool, question)[1] == rows
