@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 from fakes import TOPIC
 
 from usage_analytics.errors import UserError
+from usage_analytics.warehouse.synapse import questions
 from usage_analytics.warehouse.synapse.warehouse import SynapseWarehouse
 from usage_analytics_tests.warehouse.synapse.on_the_pool import DAYS, WINDOWS, chunk, visible
 
@@ -45,6 +48,48 @@ def columns_and_rows(warehouse: SynapseWarehouse, question: str) -> tuple[list[s
     with warehouse.answered(question) as answer:
         rows = answer.read_all()
     return rows.schema.names, list(zip(*(column.to_pylist() for column in rows.columns), strict=True))
+
+
+def test_columns_may_have_one_name_or_none(on_pool: SynapseWarehouse) -> None:
+    asked = "SELECT 1 AS a, 2, 3 AS a, 4 + 1"
+    assert columns_and_rows(on_pool, asked) == (["a", "column_2", "a", "column_4"], [(1, 2, 3, 5)])
+
+
+def test_a_text_may_look_like_a_parameter(on_pool: SynapseWarehouse, synapse_pool: Pool) -> None:
+    on_pool.load_window(TOPIC, WINDOWS[0], [chunk(synapse_pool, WINDOWS[0], 0, 0, 6, mini_app="a:b?%s")])
+    asked = """
+    SELECT COUNT(*) AS n FROM usage_events WHERE mini_app LIKE '%:b?\\%s' ESCAPE '\\' AND properties LIKE '%"a":1%'
+    OR mini_app = ':b'
+    """
+    assert columns_and_rows(on_pool, asked) == (["n"], [(0,)])
+    assert columns_and_rows(on_pool, asked.replace('":1', '": 1')) == (["n"], [(5,)])
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "found"),
+    [
+        ("bigint", "9007199254740993", 2**53 + 1),
+        ("int", "7", 7),
+        ("bit", "1", True),
+        ("float", "'0.1'", 0.1),
+        ("nvarchar(9)", "N'größe'", "größe"),
+        ("nvarchar(max)", "N'a'", "a"),
+        ("date", "'2026-11-23'", date(2026, 11, 23)),
+        ("datetime2", "'2026-11-23T10:00:00.000001'", datetime(2026, 11, 23, 10, 0, 0, 1)),
+        ("decimal(38, 0)", f"'{10**37}'", Decimal(10**37)),
+        ("decimal(9, 3)", "'1.250'", Decimal("1.250")),
+    ],
+)
+def test_a_type_is_the_columns_whatever_is_in_it(
+    on_pool: SynapseWarehouse, monkeypatch: pytest.MonkeyPatch, kind: str, value: str, found: object
+) -> None:
+    monkeypatch.setattr(questions, "BATCH_ROWS", 1)
+    asked = f"SELECT 1 AS n, CAST(NULL AS {kind}) AS a UNION ALL SELECT 2, CAST({value} AS {kind}) ORDER BY n"
+    assert columns_and_rows(on_pool, asked) == (["n", "a"], [(1, None), (2, found)])
+    with on_pool.answered(f"SELECT * FROM ({asked.partition(' ORDER')[0]}) AS s WHERE n = 3") as none:
+        empty = none.read_all().schema
+    with on_pool.answered(asked) as two:
+        assert two.read_all().schema == empty
 
 
 @pytest.mark.parametrize(
