@@ -152,7 +152,7 @@ def _reach_steps(session: Session, rules: MartRules, types: Types) -> None:
     for table in (FUNNEL_STEPS, FUNNEL_MATCHES, FUNNEL_REACHED):
         session.temporary(table, types)
     steps = [(f, number, step) for f in rules.funnels for number, step in enumerate(f.steps, start=1)]
-    rows = [(f.name, number, int(f.within_s * 1e6)) for f, number, _ in steps]
+    rows = [(f.name, number, round(f.within_s * 1e6)) for f, number, _ in steps]
     session.append(FUNNEL_STEPS, pl.DataFrame(rows, FUNNEL_STEPS.column_names(), orient="row"))
     for funnel, number, step in steps:
         of_step = {"funnel": funnel.name, "step": number}

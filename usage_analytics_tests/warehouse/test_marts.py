@@ -27,6 +27,7 @@ from usage_analytics_tests.warehouse.against_oracle import (
     rules_of,
     windows_of,
 )
+from usage_analytics_tests.warehouse.event_examples import at, made
 from usage_analytics_tests.warehouse.event_strategies import (
     FORTY_STEPS,
     event_lists,
@@ -35,7 +36,7 @@ from usage_analytics_tests.warehouse.event_strategies import (
     uses_over_many_days,
 )
 from usage_analytics_tests.warehouse.event_tables import as_chunks
-from usage_analytics_tests.warehouse.funnel_oracle import Funnel
+from usage_analytics_tests.warehouse.funnel_oracle import Funnel, Step
 from usage_analytics_tests.warehouse.session_oracle import Event, each_event_once
 
 DAYS = [date(2026, 11, 20), date(2026, 11, 23)]
@@ -115,6 +116,16 @@ def test_a_funnel_of_forty_steps(warehouse: DuckDBWarehouse, memory_path: Path) 
     found = warehouse.read("SELECT step, users FROM funnels ORDER BY step").rows()
     assert [step for step, _ in found] == list(range(1, 41))
     assert_equals_oracle(warehouse, events, [FORTY_STEPS])
+
+
+def test_a_funnel_may_take_a_fraction_of_a_second(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
+    events = made(at(0, "a"), at(1.001, "b"))  # 1.001 times a million is a little less than 1001000, to a float
+    load(warehouse, as_chunks(events, memory_path, lambda event: WINDOWS[0]))
+    in_time, late = (Funnel(str(within_s), within_s, (Step("a"), Step("b"))) for within_s in (1.001, 1.000999))
+    close_stale_days(warehouse, rules_of([in_time, late]))
+    assert_equals_oracle(warehouse, events, [in_time, late])
+    found = warehouse.read("SELECT funnel, took_us FROM funnels WHERE step = 2 AND users = 1")
+    assert found.rows() == [("1.001", 1_001_000)]
 
 
 def test_an_event_id_names_one_event_of_its_user_on_its_trading_day(
