@@ -9,7 +9,7 @@ WITH single AS (
     FROM usage_events AS e
     LEFT JOIN repeated_events AS r
         ON r.topic = e.topic AND r.kafka_partition = e.kafka_partition AND r.kafka_offset = e.kafka_offset
-    WHERE {e.days} AND r.topic IS NULL
+    WHERE {days} AND r.topic IS NULL
 ),
 beside AS (
     SELECT trading_day, user_id, client_firm, mini_app, action, screen, event_time_us, fold, latency_us,
