@@ -34,6 +34,7 @@ FOLDS = 5
 FOLD_OF_USER = (
     f"((ASCII(SUBSTRING(e.user_id, 1, 1)) - 48) % 39 * 16 + (ASCII(SUBSTRING(e.user_id, 2, 1)) - 48) % 39) % {FOLDS}"
 )
+IS_MEASURED = "e.latency_ms >= 0 AND e.latency_ms <= 86400000"  # a latency of at most a day
 IN_ORDER = "(PARTITION BY trading_day, user_id ORDER BY event_time_us, topic, kafka_partition, kafka_offset)"
 
 VIEWS = ("app_adoption", "retention", "stickiness", "latency_percentiles")
@@ -68,7 +69,15 @@ def session_events_sql(days: str, fold: str, error_actions: int, types: Types) -
     errors = ", ".join(f":error_{number}" for number in range(error_actions))
     is_error = f"action IN ({errors})" if errors else "1 = 0"
     coded = {name: f"CAST(e.{name} AS {types[name]})" if name in types else f"e.{name}" for name in CODED}
-    return sql("session_events", days=days.format(e="e."), in_order=IN_ORDER, fold=fold, is_error=is_error, **coded)
+    return sql(
+        "session_events",
+        days=days.format(e="e."),
+        in_order=IN_ORDER,
+        is_measured=IS_MEASURED,
+        fold=fold,
+        is_error=is_error,
+        **coded,
+    )
 
 
 def funnel_matches_sql(step: Step) -> tuple[str, dict[str, object]]:

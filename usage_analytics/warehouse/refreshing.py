@@ -24,6 +24,7 @@ from usage_analytics.tables import (
 from usage_analytics.warehouse.marts import (
     CODED,
     FOLD_OF_USER,
+    IS_MEASURED,
     SHARED,
     MartRules,
     funnel_matches_sql,
@@ -38,15 +39,24 @@ from usage_analytics.warehouse.user_slices import UserSlice, added_up, slices_of
 
 @dataclass(frozen=True)
 class MartReceipt:
-    """What refreshing one mart for one trading day gave; ``duplicates_dropped``: usage events that repeat another."""
+    """What refreshing one mart for one trading day gave.
+
+    ``duplicates_dropped``: usage events that repeat another; ``latencies_left_out``: usage events, these too, whose
+    latency counts as missing, because it is below zero or longer than a day.
+    """
 
     rows: int
     version: int
     duplicates_dropped: int
+    latencies_left_out: int
 
 
 OF_DAY = "{e}trading_day = :day"
 VERSION = "SELECT version FROM trading_day_versions WHERE trading_day = :day"
+COUNTED = f"""
+SELECT COUNT(*) AS events, COUNT(CASE WHEN NOT ({IS_MEASURED}) THEN 1 END) AS latencies_left_out
+FROM usage_events AS e WHERE {OF_DAY.format(e="e.")}
+"""
 REPEATED = "SELECT COUNT(*) FROM repeated_events"
 MADE = "SELECT mart, trading_day, version, rule FROM mart_ledger"
 
@@ -63,14 +73,14 @@ def refresh_day(session: Session, names: Collection[str], day: date, rules: Mart
     for mart in wanted:
         session.temporary(slices_of(mart), types)
     find_repeated(session, OF_DAY, {"day": day})
-    events = _number(session, f"SELECT COUNT(*) FROM usage_events WHERE {OF_DAY.format(e='')}", {"day": day})
+    [(events, left_out)] = session.rows(COUNTED, {"day": day})
     for users in slices_of_users(session.slices(events)):
         _gather(session, wanted, day, users, rules, types)
     dropped = _number(session, REPEATED, {})
-    receipts = {mart.name: _replace(session, mart, day, version, dropped, rules) for mart in wanted}
+    rows = {mart.name: _replace(session, mart, day, version, rules) for mart in wanted}
     for mart in wanted:
         session.update_statistics(mart)
-    return receipts
+    return {name: MartReceipt(count, version, dropped, left_out) for name, count in rows.items()}
 
 
 def find_repeated(session: Session, chosen: str, values: Values) -> None:
@@ -140,14 +150,14 @@ def rule_of(mart: Table, rules: MartRules) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _replace(session: Session, mart: Table, day: date, version: int, dropped: int, rules: MartRules) -> MartReceipt:
+def _replace(session: Session, mart: Table, day: date, version: int, rules: MartRules) -> int:
     of_day: Values = {"day": day}
     with session.transaction():
         session.run(f"DELETE FROM {mart.name} WHERE trading_day = :day", of_day)
         session.run(_insert(mart, added_up(mart)))
         rows = _number(session, f"SELECT COUNT(*) FROM {mart.name} WHERE trading_day = :day", of_day)
         remember(session, mart.name, day, version, rows, rule_of(mart, rules))
-    return MartReceipt(rows, version, dropped)
+    return rows
 
 
 def _reach_steps(session: Session, rules: MartRules, types: Types) -> None:
