@@ -8,6 +8,8 @@ import typer
 
 from usage_analytics.settings import load_settings
 
+TO = "Write all rows into this file instead: .csv, or .parquet, in which a second column of the name a is called a_2."
+
 
 class Format(StrEnum):
     """How an answer is written."""
@@ -19,7 +21,7 @@ class Format(StrEnum):
 def query_command(
     question: Annotated[str, typer.Argument(metavar="SQL", help="A query in the warehouse's own SQL.")],
     shown_as: Annotated[Format, typer.Option("--format", help="How the answer is printed.")] = Format.TABLE,
-    to: Annotated[Path | None, typer.Option(help="Write all rows into this file instead: .csv or .parquet.")] = None,
+    to: Annotated[Path | None, typer.Option(help=TO)] = None,
     most: Annotated[int, typer.Option(min=1, max=1_000_000, help="Most rows that are printed.")] = 50,
 ) -> None:
     """Ask the warehouse a question; it can change nothing.

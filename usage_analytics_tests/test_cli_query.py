@@ -61,6 +61,16 @@ def test_all_rows_go_into_a_file(home: Path, tmp_path: Path, name: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+def test_columns_of_one_name_are_told_apart_in_parquet_alone(home: Path, tmp_path: Path) -> None:
+    doubled = "SELECT 1 AS a, 2 AS a_2, 3 AS a, 4 AS a, 5 AS b"
+    assert ask(doubled, "--format", "csv") == '"a","a_2","a","a","b"\n1,2,3,4,5\n'
+    assert [word for word in ask(doubled).split() if word in ("a", "a_2", "b")] == ["a", "a_2", "a", "a", "b"]
+    ask(doubled, "--to", str(tmp_path / "answer.csv"))
+    assert (tmp_path / "answer.csv").read_text() == '"a","a_2","a","a","b"\n1,2,3,4,5\n'
+    ask(doubled, "--to", str(tmp_path / "answer.parquet"))
+    assert pl.read_parquet(tmp_path / "answer.parquet").to_dicts() == [{"a": 1, "a_2": 2, "a_3": 3, "a_4": 4, "b": 5}]
+
+
 @pytest.mark.parametrize(
     ("question", "told"),
     [

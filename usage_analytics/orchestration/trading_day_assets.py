@@ -65,6 +65,7 @@ def marts(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[dg.
                 "dagster/relation_identifier": mart,
                 "trading_day_version": receipt.version,
                 "duplicates_dropped": receipt.duplicates_dropped,
+                "latencies_left_out": receipt.latencies_left_out,
             },
         )
 

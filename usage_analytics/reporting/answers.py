@@ -31,16 +31,20 @@ def print_csv(answer: pa.RecordBatchReader, most: int) -> None:
 
 
 def write_file(answer: pa.RecordBatchReader, path: Path) -> None:
-    """All rows; the file appears when it is whole. ``path`` ends in .csv or .parquet, else `UserError`."""
+    """All rows; the file appears when it is whole. ``path`` ends in .csv or .parquet, else `UserError`.
+
+    Many who read Parquet take columns by their names: there, a second `a` is called `a_2`.
+    """
     if path.suffix not in (".csv", ".parquet"):
         raise UserError(f"--to is a file that ends in .csv or .parquet, found {path.name!r}")
     if not path.parent.is_dir():
         raise UserError(f"--to {path}: there is no folder {path.parent}")
     temporary, rows = temporary_beside(path), 0
+    schema = answer.schema if path.suffix == ".csv" else _told_apart(answer.schema)
     try:
-        with _writer(temporary, path.suffix, answer.schema) as writer:
+        with _writer(temporary, path.suffix, schema) as writer:
             for batch in answer:
-                writer.write_batch(batch)
+                writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
                 rows += batch.num_rows
         publish(temporary, path)
     except BaseException:
@@ -51,6 +55,18 @@ def write_file(answer: pa.RecordBatchReader, path: Path) -> None:
 
 def _writer(path: Path, suffix: str, schema: pa.Schema) -> "pq.ParquetWriter | pyarrow.csv.CSVWriter":
     return pyarrow.csv.CSVWriter(path, schema) if suffix == ".csv" else pq.ParquetWriter(path, schema)
+
+
+def _told_apart(schema: pa.Schema) -> pa.Schema:
+    fields: list[pa.Field] = []
+    taken = set(schema.names)
+    for place, field in enumerate(schema):
+        name, number = field.name, schema.names[: place + 1].count(field.name)
+        while number > 1 and name in taken:
+            name, number = f"{field.name}_{number}", number + 1
+        taken.add(name)
+        fields.append(field.with_name(name))
+    return pa.schema(fields)
 
 
 def _first(answer: pa.RecordBatchReader, most: int) -> tuple[pa.Table, bool]:

@@ -2,7 +2,8 @@
 
 It may use what all three have: WITH, CASE, window functions with their whole OVER clause, CAST, `%`. It may not use
 what one of them lacks: QUALIFY, FILTER, WINDOW, GROUP BY ALL, arg_min, LIMIT, lists, or `/` of whole numbers, which
-DuckDB divides into fractions and Synapse does not, but where it comes out even. Values are parameters, written `:name`.
+DuckDB divides into fractions and Synapse does not, but where it comes out even. SUM adds up whole numbers; to add up
+others, write SUM(CAST(x AS DOUBLE)), which is left as it is. Values are parameters, written `:name`.
 One function is the platform's own: FINGERPRINT(a, b) is the same for the same two texts, and seldom for others.
 """
 
@@ -48,20 +49,38 @@ def _put_in_place(query: exp.Expr, common: exp.CTE) -> None:
 
 
 def rename_tables(tree: exp.Expr, names: Mapping[str, str]) -> None:
-    """Call the tables that have no schema by their own names, wherever they stand."""
+    """Call the tables that have no schema by their own names, wherever they stand, in whatever case.
+
+    ``names`` are in lower case. What a WITH calls so is left: after it, the name means its query.
+    """
     for table in list(tree.find_all(exp.Table)):
-        if table.db or table.name not in names:
+        asked = table.name.lower()
+        if table.db or asked not in names or asked in _common_names(table):
             continue
-        name = names[table.name]
+        name = names[asked]
         temporary = exp.Table(this=exp.to_identifier(name, quoted=True))
         renamed = temporary if name.startswith("#") else exp.to_table(name, dialect="tsql")
-        if isinstance(table.parent, exp.From | exp.Join):
-            renamed.set("alias", exp.TableAlias(this=exp.to_identifier(table.alias_or_name)))
-        table.replace(renamed)
+        if isinstance(table.parent, exp.From | exp.Join) and not table.alias:
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name)))
+        for part in ("this", "db"):  # and no more: PIVOT and hints are parts of a table too
+            table.set(part, renamed.args.get(part))
+
+
+def _common_names(place: exp.Expr) -> set[str]:
+    """What WITH clauses that reach a place call their queries: within one, those before."""
+    found: set[str] = set()
+    inner, outer = place, place.parent
+    while outer is not None:
+        if isinstance(outer, exp.With):
+            found |= {common.alias.lower() for common in outer.expressions[: inner.index]}
+        elif isinstance(outer, exp.Query) and not isinstance(inner, exp.With):
+            found |= {common.alias.lower() for common in outer.ctes}
+        inner, outer = outer, outer.parent
+    return found
 
 
 def _count_wide(tree: exp.Expr) -> None:
-    # COUNT and SUM of Synapse end at two billion where their argument is an int.
+    # COUNT and SUM of Synapse end at two billion where their argument is an int. A CAST says how wide a sum shall be.
     for count in tree.find_all(exp.Count):
         count.set("big_int", True)
     for total in tree.find_all(exp.Sum):

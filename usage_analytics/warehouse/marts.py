@@ -12,7 +12,7 @@ from usage_analytics.tables import (
     USER_PROFILES,
     USER_SESSIONS,
 )
-from usage_analytics.warehouse.funnel_definitions import Funnel
+from usage_analytics.warehouse.funnel_definitions import Funnel, Step
 from usage_analytics.warehouse.session import Types
 
 # What some marts share besides the session events.
@@ -34,6 +34,7 @@ FOLDS = 5
 FOLD_OF_USER = (
     f"((ASCII(SUBSTRING(e.user_id, 1, 1)) - 48) % 39 * 16 + (ASCII(SUBSTRING(e.user_id, 2, 1)) - 48) % 39) % {FOLDS}"
 )
+IS_MEASURED = "e.latency_ms >= 0 AND e.latency_ms <= 86400000"  # a latency of at most a day
 IN_ORDER = "(PARTITION BY trading_day, user_id ORDER BY event_time_us, topic, kafka_partition, kafka_offset)"
 
 VIEWS = ("app_adoption", "retention", "stickiness", "latency_percentiles")
@@ -52,33 +53,43 @@ def of_all_columns(types: Types) -> Types:
     return {**types, **(dict.fromkeys(MINI_APPS, types["mini_app"]) if "mini_app" in types else {})}
 
 
-def sql(name: str) -> str:
-    """The text of one of the package's SQL files."""
-    return (resources.files("usage_analytics.warehouse") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+def sql(name: str, **parts: str) -> str:
+    """One of the package's SQL files, its `{parts}` filled; `KeyError` where one is left."""
+    text = (resources.files("usage_analytics.warehouse") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    return text.format_map(parts)
 
 
 def repeated_events_sql(days: str) -> str:
     """The query of the events that repeat another; ``days``: a condition in which ``{e}`` stands for the table."""
-    return sql("repeated_events").replace("{e.days}", days.replace("{e}", "e."))
+    return sql("repeated_events", days=days.format(e="e."))
 
 
 def session_events_sql(days: str, fold: str, error_actions: int, types: Types) -> str:
     """The query that the marts are made from; ``days`` as in `repeated_events_sql`, ``types`` of coded columns."""
     errors = ", ".join(f":error_{number}" for number in range(error_actions))
-    filled = sql("session_events").replace("{in_order}", IN_ORDER).replace("{fold}", fold)
-    filled = filled.replace("{is_error}", f"action IN ({errors})" if errors else "1 = 0")
-    for column in CODED:
-        text = f"CAST(e.{column} AS {types[column]})" if column in types else f"e.{column}"
-        filled = filled.replace(f"{{{column}}}", text)
-    return filled.replace("{e.days}", days.replace("{e}", "e."))
+    is_error = f"action IN ({errors})" if errors else "1 = 0"
+    coded = {name: f"CAST(e.{name} AS {types[name]})" if name in types else f"e.{name}" for name in CODED}
+    return sql(
+        "session_events",
+        days=days.format(e="e."),
+        in_order=IN_ORDER,
+        is_measured=IS_MEASURED,
+        fold=fold,
+        is_error=is_error,
+        **coded,
+    )
+
+
+def funnel_matches_sql(step: Step) -> tuple[str, dict[str, object]]:
+    """The query of the events that can take a step, and what it asks for; besides, of ``funnel`` and ``step``."""
+    named = {"mini_app": step.mini_app, "action": step.action, "screen": step.screen}
+    values: dict[str, object] = {name: value for name, value in named.items() if value is not None}
+    return sql("funnel_matches", is_taken=" AND ".join(f"e.{name} = :{name}" for name in values)), values
 
 
 def view_sql(name: str) -> str:
     """The query that stands behind a view."""
-    select = sql(name)
-    for share in ("p50", "p90", "p99"):
-        select = select.replace(f"{{{share}}}", _middle_of_bucket(share))
-    return select
+    return sql(name, **{share: _middle_of_bucket(share) for share in ("p50", "p90", "p99")})
 
 
 def _middle_of_bucket(bucket: str) -> str:

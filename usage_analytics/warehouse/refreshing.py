@@ -21,12 +21,13 @@ from usage_analytics.tables import (
     Table,
     slices_of,
 )
-from usage_analytics.warehouse.funnel_definitions import Step
 from usage_analytics.warehouse.marts import (
     CODED,
     FOLD_OF_USER,
+    IS_MEASURED,
     SHARED,
     MartRules,
+    funnel_matches_sql,
     of_all_columns,
     repeated_events_sql,
     session_events_sql,
@@ -38,15 +39,24 @@ from usage_analytics.warehouse.user_slices import UserSlice, added_up, slices_of
 
 @dataclass(frozen=True)
 class MartReceipt:
-    """What refreshing one mart for one trading day gave; ``duplicates_dropped``: usage events that repeat another."""
+    """What refreshing one mart for one trading day gave.
+
+    ``duplicates_dropped``: usage events that repeat another; ``latencies_left_out``: usage events, these too, whose
+    latency counts as missing, because it is below zero or longer than a day.
+    """
 
     rows: int
     version: int
     duplicates_dropped: int
+    latencies_left_out: int
 
 
 OF_DAY = "{e}trading_day = :day"
 VERSION = "SELECT version FROM trading_day_versions WHERE trading_day = :day"
+COUNTED = f"""
+SELECT COUNT(*) AS events, COUNT(CASE WHEN NOT ({IS_MEASURED}) THEN 1 END) AS latencies_left_out
+FROM usage_events AS e WHERE {OF_DAY.format(e="e.")}
+"""
 REPEATED = "SELECT COUNT(*) FROM repeated_events"
 MADE = "SELECT mart, trading_day, version, rule FROM mart_ledger"
 
@@ -63,14 +73,14 @@ def refresh_day(session: Session, names: Collection[str], day: date, rules: Mart
     for mart in wanted:
         session.temporary(slices_of(mart), types)
     find_repeated(session, OF_DAY, {"day": day})
-    events = _number(session, f"SELECT COUNT(*) FROM usage_events WHERE {OF_DAY.format(e='')}", {"day": day})
+    [(events, left_out)] = session.rows(COUNTED, {"day": day})
     for users in slices_of_users(session.slices(events)):
         _gather(session, wanted, day, users, rules, types)
     dropped = _number(session, REPEATED, {})
-    receipts = {mart.name: _replace(session, mart, day, version, dropped, rules) for mart in wanted}
+    rows = {mart.name: _replace(session, mart, day, version, rules) for mart in wanted}
     for mart in wanted:
         session.update_statistics(mart)
-    return receipts
+    return {name: MartReceipt(count, version, dropped, left_out) for name, count in rows.items()}
 
 
 def find_repeated(session: Session, chosen: str, values: Values) -> None:
@@ -126,49 +136,52 @@ def remember(session: Session, mart: str, day: date, version: int, rows: int, ru
 
 
 def rule_of(mart: Table, rules: MartRules) -> str:
-    """A fingerprint of all that decides what a mart holds, besides the events."""
-    parts = [sql("repeated_events"), sql("session_events"), sql(mart.name), repr(rules.error_actions)]
+    """A fingerprint of what decides on a mart's content, besides the events: statements as filled, and their values."""
+    fold = FOLD_OF_USER if mart is APP_TRANSITIONS else "0"  # nothing else reads it
+    parts = [
+        repeated_events_sql(OF_DAY), session_events_sql(OF_DAY, fold, len(rules.error_actions), AS_TEXTS),
+        repr(rules.error_actions), sql(mart.name), added_up(mart),
+    ]  # fmt: skip
     if mart in SHARED:
         parts.append(sql(SHARED[mart].name))
-    if mart is APP_TRANSITIONS:
-        parts.append(FOLD_OF_USER)
     if mart is FUNNELS:
-        parts += [sql(name) for name in ("funnel_matches", "funnel_first_step", "funnel_next_step")]
-        parts.append(repr(rules.funnels))
+        parts += [sql("funnel_first_step"), sql("funnel_next_step")]
+        parts += [repr(each) for each in (*_funnel_steps(rules), *_funnel_matches(rules))]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _replace(session: Session, mart: Table, day: date, version: int, dropped: int, rules: MartRules) -> MartReceipt:
+def _replace(session: Session, mart: Table, day: date, version: int, rules: MartRules) -> int:
     of_day: Values = {"day": day}
     with session.transaction():
         session.run(f"DELETE FROM {mart.name} WHERE trading_day = :day", of_day)
         session.run(_insert(mart, added_up(mart)))
         rows = _number(session, f"SELECT COUNT(*) FROM {mart.name} WHERE trading_day = :day", of_day)
         remember(session, mart.name, day, version, rows, rule_of(mart, rules))
-    return MartReceipt(rows, version, dropped)
+    return rows
 
 
 def _reach_steps(session: Session, rules: MartRules, types: Types) -> None:
     for table in (FUNNEL_STEPS, FUNNEL_MATCHES, FUNNEL_REACHED):
         session.temporary(table, types)
-    steps = [(f, number, step) for f in rules.funnels for number, step in enumerate(f.steps, start=1)]
-    rows = [(f.name, number, int(f.within_s * 1e6)) for f, number, _ in steps]
-    session.append(FUNNEL_STEPS, pl.DataFrame(rows, FUNNEL_STEPS.column_names(), orient="row"))
-    for funnel, number, step in steps:
-        of_step = {"funnel": funnel.name, "step": number}
-        conditions, values = _taken_by(step)
-        matches = sql("funnel_matches").replace("{is_taken}", conditions)
-        session.run(_insert(FUNNEL_MATCHES, matches), {**of_step, **values})
+    session.append(FUNNEL_STEPS, pl.DataFrame(_funnel_steps(rules), FUNNEL_STEPS.column_names(), orient="row"))
+    for matches, values in _funnel_matches(rules):
+        session.run(_insert(FUNNEL_MATCHES, matches), values)
     session.run(_insert(FUNNEL_REACHED, sql("funnel_first_step")))
     for number in range(2, max((len(funnel.steps) for funnel in rules.funnels), default=1) + 1):
         session.run(_insert(FUNNEL_REACHED, sql("funnel_next_step")), {"step": number})
 
 
-def _taken_by(step: Step) -> tuple[str, dict[str, object]]:
-    """The condition of the events that can take a step, and its values."""
-    named = {"mini_app": step.mini_app, "action": step.action, "screen": step.screen}
-    values: dict[str, object] = {name: value for name, value in named.items() if value is not None}
-    return " AND ".join(f"e.{name} = :{name}" for name in values), values
+def _funnel_steps(rules: MartRules) -> list[tuple[str, int, int]]:
+    return [(f.name, number, round(f.within_s * 1e6)) for f in rules.funnels for number in range(1, len(f.steps) + 1)]
+
+
+def _funnel_matches(rules: MartRules) -> list[tuple[str, Values]]:
+    matches: list[tuple[str, Values]] = []
+    for funnel in rules.funnels:
+        for number, step in enumerate(funnel.steps, start=1):
+            select, values = funnel_matches_sql(step)
+            matches.append((select, {"funnel": funnel.name, "step": number, **values}))
+    return matches
 
 
 def _insert(table: Table, select: str) -> str:

@@ -92,7 +92,8 @@ def test_day_from_kafka_to_the_plan(produced: Produced) -> None:
         close_trading_day(produced.day, instance)
         made = instance.get_latest_materialization_event(dg.AssetKey("user_sessions"))
     assert stale_days(warehouse) == []
-    assert made.asset_materialization.metadata["duplicates_dropped"].value == 200  # type: ignore[union-attr]
+    metadata = made.asset_materialization.metadata  # type: ignore[union-attr]
+    assert (metadata["duplicates_dropped"].value, metadata["latencies_left_out"].value) == (200, 0)
     sessions = warehouse.read("SELECT sum(events)::BIGINT AS events, count(*) AS n FROM user_sessions").row(0)
     assert sessions[0] == len(produced.good) - 200 and sessions[1] > 100
     plan = warehouse.read("SELECT DISTINCT trading_day FROM preload_plan WHERE mini_app IS NOT NULL")

@@ -148,6 +148,11 @@ def _truth(node: exp.Expr) -> exp.Expr:
     return exp.DataType.build("BOOLEAN") if isinstance(node, exp.DataType) and node.is_type("BIT") else node
 
 
+def _wide_float(node: exp.Expr) -> exp.Expr:
+    """A float has 53 bits, where DuckDB's has 24; sqlglot reads a real as one too, which nobody here asks for."""
+    return exp.DataType.build("DOUBLE") if isinstance(node, exp.DataType) and node.is_type("FLOAT") else node
+
+
 def _now(node: exp.Expr) -> exp.Expr:
     """The time without a zone, in UTC as on a pool."""
     if isinstance(node, exp.CurrentTimestamp) or (isinstance(node, exp.Anonymous) and node.name.upper() in NOW):
@@ -155,4 +160,4 @@ def _now(node: exp.Expr) -> exp.Expr:
     return node
 
 
-CHANGES: tuple[Callable[[exp.Expr], exp.Expr], ...] = (_cut_text, _cut_fraction, _truth, _now)
+CHANGES: tuple[Callable[[exp.Expr], exp.Expr], ...] = (_cut_text, _cut_fraction, _truth, _wide_float, _now)

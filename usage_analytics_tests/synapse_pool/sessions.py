@@ -180,7 +180,8 @@ class Session:
         rows = self.cursor.fetchall()
         if [column[0] for column in described] == ["Count"] and not re.match(r"\s*(SELECT|WITH)\b", sql, re.I):
             return Result(count=int(rows[0][0]) if rows else 0)
-        columns = tuple((column[0], type_of_result(str(column[1]))) for column in described)
+        names = ("" if place in said.unnamed else column[0] for place, column in enumerate(described))
+        columns = tuple((name, type_of_result(str(c[1]))) for name, c in zip(names, described, strict=True))
         return Result(columns, rows, len(rows))
 
     def with_functions(self, sql: str) -> str:

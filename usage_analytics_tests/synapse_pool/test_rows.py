@@ -56,6 +56,16 @@ def test_no_rows_have_types_too(cursor: Any) -> None:
     assert cursor.fetchall() == []
 
 
+def test_a_float_has_53_bits(cursor: Any) -> None:
+    assert rows(cursor, "SELECT CAST(? AS float) AS f, CAST(N'0.6' AS float) AS g", 0.1) == [(0.1, 0.6)]
+
+
+def test_columns_have_the_names_that_they_are_given(cursor: Any) -> None:
+    for query in ("SELECT k, 1, MAX(w), k + 1 AS k FROM s.typed GROUP BY k", "SELECT k, 1, 2, 3 AS k FROM s.typed"):
+        cursor.execute(query)
+        assert [column[0] for column in cursor.description] == ["k", "", "", "k"]
+
+
 @pytest.mark.parametrize("place", range(1, 7))
 def test_parameters_are_bound_by_their_types(cursor: Any, place: int) -> None:
     cursor.execute(INSERT, *FULL)

@@ -33,11 +33,15 @@ Parameters = Mapping[str, Parameter]
 
 @dataclass(frozen=True)
 class Translated:
-    """A statement of DuckDB; ``reads_catalog``: it asks for `sys` or `INFORMATION_SCHEMA`."""
+    """A statement of DuckDB; ``reads_catalog``: it asks for `sys` or `INFORMATION_SCHEMA`.
+
+    ``unnamed``: the places of the columns to which a query gives no name; of none where it asks for `*`.
+    """
 
     sql: str
     parameters: dict[str, Any]
     reads_catalog: bool
+    unnamed: frozenset[int] = frozenset()
 
 
 ONE_AT_A_TIME = threading.Lock()  # sqlglot makes its dialects when they are first used, and not for two at once
@@ -56,10 +60,17 @@ def _translated(sql: str, parameters: Parameters) -> Translated:
         raise Refused(SYNTAX, f"Parse error: {str(error).splitlines()[0]}") from error
     if isinstance(tree, exp.Command):
         raise Refused(SYNTAX, f"Parse error: the pool of these tests cannot carry out {sql[:200]}")
-    reads_catalog = _name_tables(tree)
+    reads_catalog, unnamed = _name_tables(tree), _unnamed(tree)
     bound = _bind(tree, parameters)
     tree = as_t_sql_means(tree)
-    return Translated(tree.sql(dialect="duckdb", comments=False), bound, reads_catalog)
+    return Translated(tree.sql(dialect="duckdb", comments=False), bound, reads_catalog, unnamed)
+
+
+def _unnamed(tree: exp.Expr) -> frozenset[int]:
+    chosen = tree.selects if isinstance(tree, exp.Query) else []
+    if any(each.is_star for each in chosen):
+        return frozenset()
+    return frozenset(n for n, each in enumerate(chosen) if not isinstance(each, exp.Alias | exp.Column | exp.Dot))
 
 
 def _name_tables(tree: exp.Expr) -> bool:

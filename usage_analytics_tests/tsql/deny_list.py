@@ -111,7 +111,8 @@ def _with_before_other_than_select(node: Any) -> Iterator[str]:
     for expression in clause.CommonTableExpressions:
         name = str(expression.ExpressionName.Value).upper()
         tables = (part for part in nodes(expression.QueryExpression) if _kind(part) == "NamedTableReference")
-        if any(str(table.SchemaObject.BaseIdentifier.Value).upper() == name for table in tables):
+        called = (table.SchemaObject for table in tables)  # one in a schema is never the WITH's own
+        if any(each.SchemaIdentifier is None and str(each.BaseIdentifier.Value).upper() == name for each in called):
             yield "a recursive WITH"
 
 

@@ -23,6 +23,7 @@ GOOD = [
     "INSERT INTO s.t (a, b) SELECT a, b FROM (SELECT a, b FROM s.u) AS u OPTION (LABEL = 'x')",
     "IF OBJECT_ID('s.t', 'U') IS NOT NULL DROP TABLE s.t",
     "WITH u AS (SELECT a FROM s.t) SELECT a, ROW_NUMBER() OVER (ORDER BY a) AS n FROM u",
+    "WITH t AS (SELECT a FROM s.t) SELECT a FROM t",
     "BEGIN TRANSACTION; DELETE FROM s.t WHERE a = 1; INSERT INTO s.t (a) SELECT 1; COMMIT",
     "INSERT INTO s.t (a, b) VALUES (1, 2)",
     "UPDATE STATISTICS s.t",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from fakes import TOPIC
@@ -12,11 +13,13 @@ from usage_analytics.tables import MARTS, Table
 from usage_analytics.warehouse import funnel_definitions
 from usage_analytics.warehouse.marts import FOLDS, MartRules
 from usage_analytics.warehouse.protocol import Warehouse
+from usage_analytics.warehouse.refreshing import MartReceipt
 from usage_analytics_tests.warehouse import mart_oracle as oracle
 from usage_analytics_tests.warehouse import view_oracle
 from usage_analytics_tests.warehouse.funnel_oracle import Funnel, expected_funnels
-from usage_analytics_tests.warehouse.session_oracle import Event
+from usage_analytics_tests.warehouse.session_oracle import Event, each_event_once
 
+Receipts = Mapping[date, Mapping[str, MartReceipt]]
 WINDOWS = ["2026-11-23T1000", "2026-11-23T1015", "2026-11-23T1030"]
 
 
@@ -52,6 +55,15 @@ def assert_equals_oracle(warehouse: Warehouse, events: Sequence[Event], funnels:
     for mart in MARTS:
         found = warehouse.read(f"SELECT {', '.join(mart.column_names())} FROM {mart.name}").rows()
         assert oracle.differences(found, expected(mart, events, funnels)) == [], mart.name
+
+
+def assert_receipts_equal_oracle(receipts: Receipts, events: Sequence[Event]) -> None:
+    for day, of_day in receipts.items():
+        mine = [event for event in events if event.trading_day == day]
+        once = [event for event in each_event_once(events) if event.trading_day == day]
+        left_out = sum(event.latency_ms is not None and event.latency_us is None for event in mine)
+        found = {(receipt.duplicates_dropped, receipt.latencies_left_out) for receipt in of_day.values()}
+        assert found == {(len(mine) - len(once), left_out)}, day
 
 
 def assert_views_equal_oracle(warehouse: Warehouse, events: Sequence[Event]) -> None:

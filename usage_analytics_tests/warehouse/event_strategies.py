@@ -23,8 +23,8 @@ SCREENS = (None, "", "main", "Main", "\\ \"ß\" 's'")
 FIRMS = (None, "", "acme", "Zebra", "ärzte", "acme ")
 # Most events have an id of their own; these come again, at other places on Kafka, of other users and on other days.
 EVENT_IDS = (None, None, None, None, None, "a", "A", "é")
-GAPS_US = (0, 0, 1, 1_000, 5 * SECOND_US - 1, 5 * SECOND_US, 5 * SECOND_US + 1, 60 * SECOND_US - 1, 60 * SECOND_US,
-           GAP_US - 1, GAP_US, GAP_US + 1)  # fmt: skip
+GAPS_US = (0, 0, 1, 1_000, 1_001_000, 5 * SECOND_US - 1, 5 * SECOND_US, 5 * SECOND_US + 1, 60 * SECOND_US - 1,
+           60 * SECOND_US, GAP_US - 1, GAP_US, GAP_US + 1)  # fmt: skip
 LATENCIES_MS = (0.0, -0.0, -1.0, -0.0004, -5e-324, 5e-324, 0.0004, 0.0009, 0.001, 0.0095, 0.29, 1.001, 37.512, 4.35,
                 999.9999, 1_799_999.9999, 1.0e9, -1.0e12)  # fmt: skip
 MOST_EVENTS_A_DAY = 30  # even with the longest gaps they are within a day
@@ -93,7 +93,7 @@ def funnels(draw: st.DrawFn, events: Sequence[Event] = (), most_steps: int = 6) 
         steps = [draw(_steps([ordered[place]])) for place in places]
     else:
         steps = draw(st.lists(_steps(events), min_size=1, max_size=most_steps))
-    within_s = draw(st.sampled_from((1, 4, 5, 10, 60, 1_799, 1_800, 1_801, 3_600, 86_400)))
+    within_s = draw(st.sampled_from((1, 1.001, 4, 5, 10, 60, 1_799, 1_800, 1_801, 3_600, 86_400)))
     return Funnel(draw(st.sampled_from(("buy", "Buy", "it's", "größe"))), within_s, tuple(steps))
 
 

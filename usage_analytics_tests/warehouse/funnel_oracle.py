@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import combinations
 
 from usage_analytics_tests.warehouse.mart_oracle import Row
@@ -29,7 +30,7 @@ class Funnel:
     """Named steps in order, and the seconds within which they must be taken."""
 
     name: str
-    within_s: int
+    within_s: float
     steps: tuple[Step, ...]
 
 
@@ -105,4 +106,4 @@ def _keeps(ordered: Sequence[Event], chain: Sequence[int], funnel: Funnel) -> bo
 
 
 def _in_time(ordered: Sequence[Event], first: int, last: int, funnel: Funnel) -> bool:
-    return ordered[last].event_time_us - ordered[first].event_time_us <= funnel.within_s * SECOND_US
+    return ordered[last].event_time_us - ordered[first].event_time_us <= Decimal(str(funnel.within_s)) * SECOND_US

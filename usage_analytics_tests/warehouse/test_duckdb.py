@@ -19,10 +19,8 @@ from planting import plant
 from usage_analytics.enrichment.enriched_chunk import EnrichedChunk, EnrichedDamaged
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.shares import all_shares
-from usage_analytics.serving.plan_rows import PLAN_SCHEMA
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 from usage_analytics.warehouse.freshness import freshness
-from usage_analytics.warehouse.plans import faulty_contexts, newest_plan
 from usage_analytics.warehouse.transitions import recent_mini_apps
 
 DAYS = [date(2026, 11, 20), date(2026, 11, 23)]
@@ -359,43 +357,6 @@ def test_a_file_in_use_is_waited_for(warehouse: DuckDBWarehouse) -> None:
             waiting = pool.submit(stale_days, replace(warehouse, wait_s=30))
             other.stdin.close()
             assert waiting.result() == []
-
-
-def plan_of(warehouse: DuckDBWarehouse) -> tuple[date, pl.DataFrame] | None:
-    with warehouse.session() as session:
-        return newest_plan(session)
-
-
-def faulty(warehouse: DuckDBWarehouse, day: date) -> list[str]:
-    with warehouse.session() as session:
-        return faulty_contexts(session, day)
-
-
-def test_replacing_a_plan_replaces_one_day(warehouse: DuckDBWarehouse) -> None:
-    def plan(mini_app: str) -> pl.DataFrame:
-        row = {"context": "", "context_order": 0, "rank": 1, "mini_app": mini_app, "probability": 0.5, "transitions": 9}
-        return pl.DataFrame([row])
-
-    for day, mini_app in ((DAYS[0], "a"), (DAYS[1], "b"), (DAYS[1], "c")):
-        replace_plan(warehouse, day, plan(mini_app))
-    rows = warehouse.read("SELECT trading_day, mini_app FROM preload_plan ORDER BY 1").rows()
-    assert rows == [(DAYS[0], "a"), (DAYS[1], "c")]
-
-
-def test_contexts_that_promise_too_much_or_what_is_open_are_faulty(warehouse: DuckDBWarehouse) -> None:
-    assert plan_of(warehouse) is None
-    rows = [
-        ("", 0, 1, "news", 0.6, 90), ("", 0, 2, "mail", 0.4, 90), ("news", 1, 1, "mail", 0.7, 20),
-        ("news", 1, 2, "chat", 0.4, 20), ("mail > chat", 2, 1, "chat", 0.5, 30), ("chat", 1, None, None, None, 30),
-    ]  # fmt: skip
-    plan = pl.DataFrame(rows, PLAN_SCHEMA, orient="row")
-    for day in DAYS:
-        replace_plan(warehouse, day, plan.head(2) if day == DAYS[0] else plan)
-    assert faulty(warehouse, DAYS[0]) == []
-    assert sorted(faulty(warehouse, DAYS[1])) == ["mail > chat", "news"]
-    newest = plan_of(warehouse)
-    assert newest is not None
-    assert (newest[0], newest[1].height, newest[1].columns) == (DAYS[1], 6, list(PLAN_SCHEMA))
 
 
 def test_recent_mini_apps_are_of_the_last_user_session_each_event_once(

@@ -29,7 +29,7 @@ def search(request: pytest.FixtureRequest) -> Search:
     return found
 
 
-def took(search: Search, events: Sequence[Event], within_s: int, *steps: Step) -> list[int | None]:
+def took(search: Search, events: Sequence[Event], within_s: float, *steps: Step) -> list[int | None]:
     """What one user took to each step of a funnel; None of those not got to."""
     rows = sorted(expected_funnels(made(*events), [Funnel("f", within_s, steps)], search))
     assert [row[:3] for row in rows] == [(DAY, "f", number) for number in range(1, len(steps) + 1)]
@@ -66,6 +66,7 @@ def test_first_and_last_are_at_most_so_many_seconds_apart(search: Search) -> Non
     assert took(search, [at(0, "a"), at(5, "b")], 5, A, B) == [0, 5 * SECOND]
     assert took(search, [at(0, "a"), at(5, "b", event_time_us=us(5) + 1)], 5, A, B) == [0, None]
     assert took(search, [at(0, "a"), at(4, "b"), at(8, "c")], 5, A, B, C) == [0, 4 * SECOND, None]
+    assert took(search, [at(0, "a"), at(1.001, "b")], 1.001, A, B) == [0, 1_001_000]
 
 
 def test_a_later_first_event_may_lead_there_in_time(search: Search) -> None:

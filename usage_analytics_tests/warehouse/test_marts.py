@@ -22,11 +22,13 @@ from usage_analytics.warehouse.user_slices import UserSlice, slices_of_users
 from usage_analytics_tests.warehouse.against_oracle import (
     WINDOWS,
     assert_equals_oracle,
+    assert_receipts_equal_oracle,
     assert_views_equal_oracle,
     load,
     rules_of,
     windows_of,
 )
+from usage_analytics_tests.warehouse.event_examples import DAY, NEXT_DAY, at, made
 from usage_analytics_tests.warehouse.event_strategies import (
     FORTY_STEPS,
     event_lists,
@@ -35,8 +37,8 @@ from usage_analytics_tests.warehouse.event_strategies import (
     uses_over_many_days,
 )
 from usage_analytics_tests.warehouse.event_tables import as_chunks
-from usage_analytics_tests.warehouse.funnel_oracle import Funnel
-from usage_analytics_tests.warehouse.session_oracle import Event, each_event_once
+from usage_analytics_tests.warehouse.funnel_oracle import Funnel, Step
+from usage_analytics_tests.warehouse.session_oracle import Event
 
 DAYS = [date(2026, 11, 20), date(2026, 11, 23)]
 USERS = [digits + "0" * 62 for digits in ("01", "4a", "a0", "f7")]
@@ -79,10 +81,7 @@ def test_marts_equal_the_oracle_and_incremental_equals_rebuilt(
         load(rebuilt, chunks, order)
         with by_slices_of_users():
             receipts = close_stale_days(rebuilt, rules)
-        once = each_event_once(events)
-        for day, of_day in receipts.items():
-            copies = sum(event.trading_day == day for event in events) - sum(e.trading_day == day for e in once)
-            assert {receipt.duplicates_dropped for receipt in of_day.values()} == {copies}
+        assert_receipts_equal_oracle(receipts, events)
         for warehouse in (incremental, rebuilt):
             assert_equals_oracle(warehouse, events, funnels)
             assert stale_days(warehouse, rules) == []
@@ -115,6 +114,30 @@ def test_a_funnel_of_forty_steps(warehouse: DuckDBWarehouse, memory_path: Path) 
     found = warehouse.read("SELECT step, users FROM funnels ORDER BY step").rows()
     assert [step for step, _ in found] == list(range(1, 41))
     assert_equals_oracle(warehouse, events, [FORTY_STEPS])
+
+
+def test_a_funnel_may_take_a_fraction_of_a_second(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
+    events = made(at(0, "a"), at(1.001, "b"))  # 1.001 times a million is a little less than 1001000, to a float
+    load(warehouse, as_chunks(events, memory_path, lambda event: WINDOWS[0]))
+    in_time, late = (Funnel(str(within_s), within_s, (Step("a"), Step("b"))) for within_s in (1.001, 1.000999))
+    close_stale_days(warehouse, rules_of([in_time, late]))
+    assert_equals_oracle(warehouse, events, [in_time, late])
+    found = warehouse.read("SELECT funnel, took_us FROM funnels WHERE step = 2 AND users = 1")
+    assert found.rows() == [("1.001", 1_001_000)]
+
+
+def test_latencies_that_are_left_out_are_counted(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
+    day_ms = 86_400_000.0
+    latencies = [None, 0.0, -0.0, day_ms, -0.001, day_ms + 0.001, 1e300]
+    events = [at(n, latency_ms=latency_ms) for n, latency_ms in enumerate(latencies)]
+    repeated = at(9, latency_ms=-1.0, event_id="x")
+    events = made(*events, repeated, repeated, at(0, day=NEXT_DAY, latency_ms=5.0))
+    load(warehouse, as_chunks(events, memory_path, lambda event: WINDOWS[0]))
+    receipts = close_stale_days(warehouse)
+    assert {day: {r.latencies_left_out for r in of_day.values()} for day, of_day in receipts.items()} == {
+        DAY: {5}, NEXT_DAY: {0},
+    }  # fmt: skip
+    assert_receipts_equal_oracle(receipts, events)
 
 
 def test_an_event_id_names_one_event_of_its_user_on_its_trading_day(

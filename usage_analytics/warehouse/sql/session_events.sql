@@ -3,13 +3,11 @@
 WITH single AS (
     SELECT e.trading_day, {user_id} AS user_id, {client_firm} AS client_firm, {mini_app} AS mini_app, {action} AS action,
            {screen} AS screen, e.event_time_us, {topic} AS topic, e.kafka_partition, e.kafka_offset, {fold} AS fold,
-           -- A latency below zero, or longer than a day, was not measured.
-           CASE WHEN e.latency_ms >= 0 AND e.latency_ms <= 86400000 THEN CAST(FLOOR(e.latency_ms * 1000) AS BIGINT) END
-               AS latency_us
+           CASE WHEN {is_measured} THEN CAST(FLOOR(e.latency_ms * 1000) AS BIGINT) END AS latency_us
     FROM usage_events AS e
     LEFT JOIN repeated_events AS r
         ON r.topic = e.topic AND r.kafka_partition = e.kafka_partition AND r.kafka_offset = e.kafka_offset
-    WHERE {e.days} AND r.topic IS NULL
+    WHERE {days} AND r.topic IS NULL
 ),
 beside AS (
     SELECT trading_day, user_id, client_firm, mini_app, action, screen, event_time_us, fold, latency_us,

@@ -58,10 +58,10 @@ class SynapseSession:
     def rows_natively(self, statement: str, values: Values = NO_VALUES) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in self._execute(statement, values)]
 
-    def stream(self, statement: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-        """The names of a query's columns, and its rows as they come."""
-        found = self._execute(statement, NO_VALUES)
-        return list(found.keys()), (tuple(row) for row in found)
+    def stream(self, query: str) -> tuple[Sequence[Sequence[Any]], Iterator[tuple[Any, ...]]]:
+        """A query's columns as the driver describes them, and its rows as they come; it takes no values."""
+        found = self._connection.exec_driver_sql(query)  # a colon in a text is no parameter
+        return found.cursor.description if found.cursor is not None else [], (tuple(row) for row in found)
 
     def coded(self, columns: Sequence[str], chosen: str, values: Values) -> Types:
         return AS_TEXTS  # the pool keeps texts as they are

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.csv
 import pytest
 from closing import close_stale_days
 from fakes import TOPIC, enriched_chunk
@@ -14,6 +18,7 @@ from usage_analytics.tables import MARTS
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 from usage_analytics.warehouse.freshness import freshness
 from usage_analytics.warehouse.marts import VIEWS, MartRules
+from usage_analytics.warehouse.protocol import Warehouse
 from usage_analytics.warehouse.synapse.warehouse import SynapseWarehouse
 from usage_analytics.warehouse.transitions import recent_mini_apps, transition_counts, transition_counts_by
 from usage_analytics_tests.warehouse.synapse.on_the_pool import (
@@ -27,6 +32,10 @@ from usage_analytics_tests.warehouse.synapse.on_the_pool import (
 
 if TYPE_CHECKING:
     from usage_analytics_tests.synapse_pool.pool import Pool
+
+
+ROOT = Path(__file__).parents[3]
+ACCEPTANCE_QUERY = re.compile(r'usage-analytics query "([^"]*)"')
 
 
 def test_loading_again_changes_nothing_and_sends_no_file(on_pool: SynapseWarehouse, synapse_pool: Pool) -> None:
@@ -110,15 +119,27 @@ def harm_of_login() -> object:
     return fails(40613, "Database 'pool' is not currently available.")
 
 
+def as_csv(warehouse: Warehouse, question: str) -> bytes:
+    written = pa.BufferOutputStream()
+    with warehouse.answered(question) as answer:
+        pyarrow.csv.write_csv(answer.read_all(), written)
+    return written.getvalue().to_pybytes()
+
+
 def test_every_mart_and_reading_is_the_same_as_on_duckdb(on_pool: SynapseWarehouse, synapse_pool: Pool) -> None:
     there = DuckDBWarehouse(synapse_pool.lake_folder / "there.duckdb")
-    chunks = [chunk(synapse_pool, WINDOWS[0], number, 0, 12, latency_ms=37.5 + number) for number in (0, 1)]
+    chunks = [
+        chunk(synapse_pool, WINDOWS[0], number, 0, 12, latency_ms=37.5 + number, action=action)
+        for number, action in enumerate((None, "open"))
+    ]
     for warehouse in (on_pool, there):
         warehouse.load_window(TOPIC, WINDOWS[0], chunks)
         close_stale_days(warehouse, MartRules())
     for table in [*(mart.name for mart in MARTS), *VIEWS]:
         mine, theirs = (sorted(map(str, w.read(f"SELECT * FROM {table}").rows())) for w in (on_pool, there))
         assert mine == theirs, table
+    comparing = ACCEPTANCE_QUERY.findall((ROOT / "docs" / "synapse-acceptance.md").read_text(encoding="utf-8"))[-1]
+    assert as_csv(on_pool, comparing) == as_csv(there, comparing) and "friction" in comparing
     assert transition_counts(on_pool).equals(transition_counts(there))
     assert transition_counts_by(on_pool, "a").rows() == transition_counts_by(there, "a").rows()
     assert recent_mini_apps(on_pool, "0" * 32, 3) == recent_mini_apps(there, "0" * 32, 3)
