@@ -55,7 +55,7 @@ def marts(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[dg.
     with told_plainly():
         day, warehouse = trading_day_of(context.partition_key), platform.warehouse()
         warehouse.close_day(day)
-        with warehouse.session() as session:
+        with warehouse.writing() as session:
             receipts = refresh_day(session, wanted, day, settings.mart_rules)
     for mart, receipt in receipts.items():
         yield dg.MaterializeResult(
@@ -109,7 +109,7 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
     with told_plainly():
         day = trading_day_of(context.partition_key)
         plan = make_plan(parts.layout(settings), day, settings.clock, datetime.now(UTC))
-        with platform.warehouse().session() as session:
+        with platform.warehouse().writing() as session:
             replace_plan(session, day, plan.rows)
         plans = parts.plan_folder(settings)
         published = plans.publish(plan.tables)

@@ -38,7 +38,11 @@ class Warehouse(Protocol):
         ...
 
     def session(self) -> AbstractContextManager[Session]:
-        """A connection, with all tables there. `WarehouseInUse` where another process has it for too long."""
+        """A connection to read by, all tables there. `WarehouseInUse` where another process has it for too long."""
+        ...
+
+    def writing(self) -> AbstractContextManager[Session]:
+        """The same, to change what is there by: no other process of this machine changes anything meanwhile."""
         ...
 
     def read(self, query: str, values: Values = NO_VALUES) -> pl.DataFrame:

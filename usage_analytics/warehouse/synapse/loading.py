@@ -3,7 +3,7 @@
 Files are copied into a staging table first, without a transaction; then their rows move into the fresh tier in one
 transaction with the ledger, in which each chunk is counted. Staging is made anew before it is used, so that a load that
 died is simply begun again.
-One loader at a time: the pool has no lock and no key to keep two apart, the caller's queue does.
+One loader at a time: the pool has no lock and no key to keep two apart, `SynapseWarehouse.writing` does.
 """
 
 from collections.abc import Iterable, Iterator

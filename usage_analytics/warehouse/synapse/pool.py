@@ -48,6 +48,11 @@ class SynapsePool:
             parts |= {"UID": self.login, "PWD": self.password or ""}
         return ";".join(f"{name}={_in_braces(value)}" for name, value in parts.items())
 
+    @property
+    def place(self) -> str:
+        """The pool, as a person is told."""
+        return f"Synapse pool {self.database} on {self.server}"
+
     def address(self, file: Path) -> str:
         """Where the pool finds a file of the lake."""
         inside = PurePosixPath(*file.relative_to(self.lake).parts)
@@ -61,14 +66,13 @@ class SynapsePool:
             f"mssql+pyodbc:///?odbc_connect={quote_plus(self.odbc)}", poolclass=NullPool,
             isolation_level="AUTOCOMMIT", ignore_no_transaction_on_rollback=True, use_insertmanyvalues=False,
         )  # fmt: skip
-        place = f"Synapse pool {self.database} on {self.server}"
         try:
             connection = engine.connect()
         except ImportError as error:
             raise UserError(f"Synapse needs the azure extra (pip install 'usage_analytics[azure]'): {error}") from None
         except (DBAPIError, ResourceClosedError) as error:
             why = error.orig if isinstance(error, DBAPIError) else error
-            raise UserError(f"{place} cannot be reached: {why}") from None
+            raise UserError(f"{self.place} cannot be reached: {why}") from None
         try:
             yield connection
         except Exception as error:
@@ -76,7 +80,8 @@ class SynapsePool:
                 raise
             why = error.orig if isinstance(error, DBAPIError) else error
             # At a COMMIT nobody knows what came of it; whoever runs again reads the ledger.
-            raise UserError(f"{place}: the connection was lost ({why}); run it again, nothing is half done") from None
+            told = f"the connection was lost ({why}); run it again, nothing is half done"
+            raise UserError(f"{self.place}: {told}") from None
         finally:
             with suppress(SQLAlchemyError):  # of a connection that is lost
                 connection.close()

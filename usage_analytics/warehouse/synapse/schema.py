@@ -20,10 +20,18 @@ FIRST = 1  # the migration that the registry's tables stand for
 FIRST_BOUNDARY = date(2010, 1, 1)
 
 
+def is_up_to_date(session: SynapseSession) -> bool:
+    """Whether all is there as this version of the platform wants it."""
+    return _state(session) == (_newest(_migrations()), _fingerprint(_views(session)))
+
+
 def bring_up_to_date(session: SynapseSession) -> None:
-    """Make what is missing. `UserError` for a schema that a newer version of the platform has changed."""
+    """Make what is missing, for one process at a time.
+
+    `UserError` for a schema that a newer version of the platform has changed.
+    """
     migrations, views = _migrations(), _views(session)
-    newest = max([FIRST, *migrations])
+    newest = _newest(migrations)
     done, of_views = _state(session)
     if done > newest:
         raise UserError(
@@ -82,6 +90,10 @@ def _views(session: SynapseSession) -> dict[str, str]:
 
 def _fingerprint(views: dict[str, str]) -> str:
     return hashlib.sha256("".join(views.values()).encode()).hexdigest()[:16]
+
+
+def _newest(migrations: dict[int, str]) -> int:
+    return max([FIRST, *migrations])
 
 
 def _migrations() -> dict[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def close(warehouse: SynapseWarehouse, pool: Pool) -> Any:
 
 
 def load_that_closes(warehouse: SynapseWarehouse, pool: Pool) -> Any:
-    closing = SynapseWarehouse(warehouse.pool, rows_worth_closing=1)
+    closing = replace(warehouse, rows_worth_closing=1)
     return closing.load_window(TOPIC, WINDOWS[1], [chunk(pool, WINDOWS[1], 0, 7, 5)])
 
 
