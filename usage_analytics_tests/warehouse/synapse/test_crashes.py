@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fakes import TOPIC
 
-from usage_analytics.errors import UserError
+from usage_analytics.errors import TransientError
 from usage_analytics.warehouse.synapse.warehouse import SynapseWarehouse
 from usage_analytics_tests.warehouse.synapse.conftest import warehouse_on
 from usage_analytics_tests.warehouse.synapse.on_the_pool import (
@@ -92,7 +92,7 @@ def lose_the_connection(pool: Pool, name: str, number: int, harm: Harm) -> None:
         step(warehouse, pool)
     before = visible(pool)
     harm_at(pool, number, harm)
-    with suppress(UserError):  # not raised where the last statement's answer is lost that nobody waits for
+    with suppress(TransientError):  # not raised where the last statement's answer is lost that nobody waits for
         operation(warehouse, pool)
     between = visible(pool)
     operation(warehouse, pool)
@@ -133,7 +133,7 @@ def test_the_connection_is_lost_at_the_commit(lost: str, new_pool: Callable[[], 
         warehouse.read("SELECT COUNT(*) AS n FROM usage_events")  # makes the tables
         pool.before("COMMIT", DROP_BEFORE if lost == "before" else DROP_AFTER)
         told = r"Synapse pool pool on .*: the connection was lost \(.*\); run it again, nothing is half done"
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(TransientError, match=told):
             first_load(warehouse, pool)
         assert len(visible(pool)) == (0 if lost == "before" else 14) and ledger_agrees(pool)
         assert first_load(warehouse, pool).chunks_loaded == (2 if lost == "before" else 0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from closing import close_stale_days
 from fakes import TOPIC, enriched_chunk
 
-from usage_analytics.errors import UserError
+from usage_analytics.errors import TransientError, UserError
 from usage_analytics.ingestion.shares import all_shares
 from usage_analytics.tables import MARTS
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
@@ -98,10 +99,13 @@ def test_a_pool_out_of_reach_is_a_sentence(synapse_pool: Pool) -> None:
 
     warehouse = warehouse_on(synapse_pool)
     synapse_pool.before(lambda statement: True, harm_of_login(), times=1)
-    with pytest.raises(
-        UserError, match=r"Synapse pool pool on tcp:127\.0\.0\.1,[0-9]+ cannot be reached: .*is not currently available"
-    ):
+    told = r"Synapse pool pool on tcp:127\.0\.0\.1,[0-9]+ cannot be reached: .*"
+    with pytest.raises(TransientError, match=f"{told}is not currently available"):
         warehouse.read("SELECT COUNT(*) AS n FROM usage_events")
+    stranger = replace(warehouse, pool=replace(warehouse.pool, password="another"))
+    with pytest.raises(UserError, match=f"{told}Login failed") as refused:
+        stranger.read("SELECT COUNT(*) AS n FROM usage_events")
+    assert not isinstance(refused.value, TransientError)
 
 
 def harm_of_login() -> object:
