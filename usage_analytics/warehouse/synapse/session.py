@@ -1,7 +1,7 @@
 """The platform's SQL on a dedicated SQL pool."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -107,10 +107,19 @@ class SynapseSession:
             yield
             raw.commit()
         except BaseException:
-            _give_up(raw)
+            self._give_up(raw)
             raise
-        finally:
-            _autocommit_again(raw)
+        raw.autocommit = True
+
+    def _give_up(self, raw: Any) -> None:
+        import pyodbc
+
+        try:
+            raw.rollback()
+            raw.autocommit = True
+        except pyodbc.Error:
+            # Turned to autocommit, a connection commits what is open. Closed, it never does, whatever state it is in.
+            self._connection.invalidate()
 
     def _execute(self, statement: str, values: Values) -> CursorResult[Any]:
         bound = {name: _bound(value) for name, value in values.items()}
@@ -120,19 +129,3 @@ class SynapseSession:
 def _bound(value: object) -> object:
     # More than a bigint holds the driver takes as a decimal alone.
     return Decimal(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
-
-
-def _give_up(raw: Any) -> None:
-    import pyodbc
-
-    with suppress(
-        pyodbc.Error
-    ):  # 111214: the pool did so itself, or the connection is lost; nothing is kept either way
-        raw.rollback()
-
-
-def _autocommit_again(raw: Any) -> None:
-    import pyodbc
-
-    with suppress(pyodbc.Error):  # a connection that is lost is not used again
-        raw.autocommit = True

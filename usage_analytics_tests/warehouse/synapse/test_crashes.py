@@ -13,6 +13,7 @@ import pytest
 from fakes import TOPIC
 
 from usage_analytics.errors import TransientError
+from usage_analytics.warehouse.synapse.session import SynapseSession
 from usage_analytics.warehouse.synapse.warehouse import SynapseWarehouse
 from usage_analytics_tests.warehouse.synapse.conftest import warehouse_on
 from usage_analytics_tests.warehouse.synapse.on_the_pool import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from usage_analytics_tests.synapse_pool.pool import Pool
 
 Operation = Callable[[SynapseWarehouse, "Pool"], Any]
+NewPool = Callable[[], AbstractContextManager["Pool"]]
 
 
 def first_load(warehouse: SynapseWarehouse, pool: Pool) -> Any:
@@ -62,7 +64,7 @@ OPERATIONS: dict[str, tuple[list[Operation], Operation]] = {
 
 
 @pytest.fixture
-def new_pool(tmp_path: Path) -> Callable[[], AbstractContextManager[Pool]]:
+def new_pool(tmp_path: Path) -> NewPool:
     """Pools with nothing in them, one after the other."""
     from usage_analytics_tests.synapse_pool.pool import missing, running_pool
 
@@ -75,7 +77,7 @@ def new_pool(tmp_path: Path) -> Callable[[], AbstractContextManager[Pool]]:
     return new
 
 
-def statements_in_all(new_pool: Callable[[], AbstractContextManager[Pool]], name: str) -> int:
+def statements_in_all(new_pool: NewPool, name: str) -> int:
     earlier, operation = OPERATIONS[name]
     with new_pool() as pool:
         warehouse = warehouse_on(pool)
@@ -103,7 +105,7 @@ def lose_the_connection(pool: Pool, name: str, number: int, harm: Harm) -> None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_the_connection_is_lost_at_a_statement(name: str, new_pool: Callable[[], AbstractContextManager[Pool]]) -> None:
+def test_the_connection_is_lost_at_a_statement(name: str, new_pool: NewPool) -> None:
     from usage_analytics_tests.synapse_pool.faults import DROP_AFTER, DROP_BEFORE
 
     for number in range(0, statements_in_all(new_pool, name), 7):
@@ -113,9 +115,7 @@ def test_the_connection_is_lost_at_a_statement(name: str, new_pool: Callable[[],
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_the_connection_is_lost_at_any_statement(
-    name: str, new_pool: Callable[[], AbstractContextManager[Pool]]
-) -> None:
+def test_the_connection_is_lost_at_any_statement(name: str, new_pool: NewPool) -> None:
     from usage_analytics_tests.synapse_pool.faults import DROP_AFTER, DROP_BEFORE
 
     for number in range(statements_in_all(new_pool, name)):
@@ -125,7 +125,7 @@ def test_the_connection_is_lost_at_any_statement(
 
 
 @pytest.mark.parametrize("lost", ["before", "after"])
-def test_the_connection_is_lost_at_the_commit(lost: str, new_pool: Callable[[], AbstractContextManager[Pool]]) -> None:
+def test_the_connection_is_lost_at_the_commit(lost: str, new_pool: NewPool) -> None:
     from usage_analytics_tests.synapse_pool.faults import DROP_AFTER, DROP_BEFORE
 
     with new_pool() as pool:
@@ -138,3 +138,36 @@ def test_the_connection_is_lost_at_the_commit(lost: str, new_pool: Callable[[], 
         assert len(visible(pool)) == (0 if lost == "before" else 14) and ledger_agrees(pool)
         assert first_load(warehouse, pool).chunks_loaded == (2 if lost == "before" else 0)
         assert len(visible(pool)) == 14 and ledger_agrees(pool)
+
+
+class Live:
+    """A connection whose rollback fails though it lives; as ODBC has it, turning on autocommit commits what is open."""
+
+    def __init__(self) -> None:
+        self.open, self.kept = ["a row"], list[str]()
+        self.connection = self.driver_connection = self
+
+    @property
+    def autocommit(self) -> bool:
+        return False
+
+    @autocommit.setter
+    def autocommit(self, on: bool) -> None:
+        if on:
+            self.kept += self.open
+
+    def rollback(self) -> None:
+        import pyodbc
+
+        raise pyodbc.Error("HY000", "whatever the driver says")
+
+    def invalidate(self) -> None:
+        self.open = []
+
+
+def test_a_rollback_that_fails_keeps_nothing_of_its_transaction() -> None:
+    pytest.importorskip("pyodbc", reason="needs pyodbc, and unixODBC for it", exc_type=ImportError)
+    live = Live()
+    with pytest.raises(KeyError), SynapseSession(live, "s").transaction():  # type: ignore[arg-type]
+        raise KeyError("whatever went wrong")
+    assert (live.open, live.kept) == ([], [])
