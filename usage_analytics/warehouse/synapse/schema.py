@@ -16,7 +16,6 @@ from usage_analytics.warehouse.synapse import ddl, tiers
 from usage_analytics.warehouse.synapse.session import SynapseSession
 
 STATE = "warehouse_schema"
-FIRST = 1  # the migration that the registry's tables stand for
 FIRST_BOUNDARY = date(2010, 1, 1)
 
 
@@ -42,14 +41,14 @@ def bring_up_to_date(session: SynapseSession) -> None:
         return
     if not done:
         _make_tables(session)
-    for number in range(max(done, FIRST) + 1, newest + 1):
+    for number in range(done + 1, newest + 1) if done else ():
         for statement in migrations[number].split(";\n"):
             if statement.strip():
                 session.run_natively(statement.replace("{schema}", ddl.bracketed(session.schema)))
     for name, query in views.items():
         place = ddl.text_literal(session.name(name))
-        session.run_natively(f"IF OBJECT_ID({place}, N'V') IS NOT NULL DROP VIEW {session.name(name)}")
-        session.run_natively(f"CREATE VIEW {session.name(name)} AS {query}")
+        [(there,)] = session.rows_natively(f"SELECT OBJECT_ID({place}, N'V')")  # changed, a view is never away
+        session.run_natively(f"{'CREATE' if there is None else 'ALTER'} VIEW {session.name(name)} AS {query}")
     with session.transaction():
         session.run_natively(f"DELETE FROM {session.name(STATE)}")
         values = {"migration": newest, "views": _fingerprint(views)}
@@ -72,6 +71,7 @@ def _make_tables(session: SynapseSession) -> None:
         tiers.FRESH: tiers.create_tier(session, tiers.FRESH, first),
         tiers.CLOSED: tiers.create_tier(session, tiers.CLOSED, first),
         tiers.LONG: tiers.create_long(session),
+        tiers.APPENDED: tiers.create_appended(session),
         STATE: f"CREATE TABLE {session.name(STATE)} (migration int NOT NULL, views nvarchar(64) NOT NULL) "
         "WITH (DISTRIBUTION = ROUND_ROBIN, HEAP)",
     }
@@ -93,10 +93,10 @@ def _fingerprint(views: dict[str, str]) -> str:
 
 
 def _newest(migrations: dict[int, str]) -> int:
-    return max([FIRST, *migrations])
+    return max(migrations)
 
 
 def _migrations() -> dict[int, str]:
     folder = resources.files("usage_analytics.warehouse.synapse") / "migrations"
-    files = [file for file in folder.iterdir() if file.name.endswith(".sql")] if folder.is_dir() else []
+    files = [file for file in folder.iterdir() if file.name.endswith(".sql")]
     return {int(file.name[:4]): file.read_text(encoding="utf-8") for file in files}

@@ -13,7 +13,7 @@ from usage_analytics.tables import KEPT, OF_A_REFRESH, Table
 from usage_analytics.warehouse.dialects import to_tsql
 from usage_analytics.warehouse.marts import VIEWS
 from usage_analytics.warehouse.session import AS_TEXTS, NO_VALUES, Types, Values
-from usage_analytics.warehouse.synapse.ddl import bracketed, column_type, create_table
+from usage_analytics.warehouse.synapse.ddl import bracketed, column_type, create_table, text_literal
 
 TIERS = tuple(f"usage_events_{name}" for name in ("fresh", "closed", "long"))  # see `tiers`
 MOST_PARAMETERS = 2_000  # the pool takes 2,098 in a statement
@@ -55,6 +55,10 @@ class SynapseSession:
         """A statement in the pool's own T-SQL."""
         self._execute(statement, values).close()
 
+    def change_natively(self, statement: str, values: Values = NO_VALUES) -> int:
+        """How many rows an INSERT, UPDATE or DELETE has changed."""
+        return self._execute(statement, values).rowcount
+
     def rows_natively(self, statement: str, values: Values = NO_VALUES) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in self._execute(statement, values)]
 
@@ -95,6 +99,17 @@ class SynapseSession:
 
     def update_statistics(self, table: Table) -> None:
         self.run_natively(f"UPDATE STATISTICS {self.name(table.name)}")
+
+    def look_at(self, table: str, columns: Sequence[str]) -> None:
+        """Statistics of some columns of a table as it is now: the pool makes what it misses, but renews none."""
+        name = self.name(table)
+        found = self.rows_natively(f"SELECT [name] FROM sys.stats WHERE [object_id] = OBJECT_ID({text_literal(name)})")
+        for column in columns:
+            statistics = f"of_{column}"
+            if (statistics,) in found:
+                self.run_natively(f"UPDATE STATISTICS {name} ({bracketed(statistics)})")
+            else:
+                self.run_natively(f"CREATE STATISTICS {bracketed(statistics)} ON {name} ({bracketed(column)})")
 
     def path_of_property(self, name: str) -> str:
         return '$."' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -19,7 +19,7 @@ from usage_analytics.locks import StillTaken, one_within
 from usage_analytics.warehouse.load_applying import LoadPlace
 from usage_analytics.warehouse.protocol import LoadReceipt, WarehouseInUse
 from usage_analytics.warehouse.session import NO_VALUES, Values
-from usage_analytics.warehouse.synapse.closing import ROWS_WORTH_CLOSING, close_day, fresh_days
+from usage_analytics.warehouse.synapse.closing import ROWS_WORTH_APPENDING, append_full_batches, close_day
 from usage_analytics.warehouse.synapse.loading import load
 from usage_analytics.warehouse.synapse.pool import SynapsePool
 from usage_analytics.warehouse.synapse.questions import answered
@@ -34,7 +34,7 @@ class SynapseWarehouse:
     pool: SynapsePool
     lock: Path
     wait_s: float = 60.0  # while another process changes it
-    rows_worth_closing: int = ROWS_WORTH_CLOSING
+    rows_worth_appending: int = ROWS_WORTH_APPENDING
 
     @property
     def rebuild(self) -> str:
@@ -64,9 +64,7 @@ class SynapseWarehouse:
     ) -> LoadReceipt:
         with self.writing() as session:
             receipt = load(session, self.pool, LoadPlace(topic, window, share, self.rebuild), chunks)
-            for fresh in fresh_days(session):
-                if fresh.rows >= self.rows_worth_closing:
-                    close_day(session, fresh.day)
+            append_full_batches(session, self.rows_worth_appending)
             return receipt
 
     @contextmanager
@@ -76,8 +74,7 @@ class SynapseWarehouse:
 
     def close_day(self, trading_day: date) -> None:
         with self.writing() as session:
-            if any(fresh.day == trading_day for fresh in fresh_days(session)):
-                close_day(session, trading_day)
+            close_day(session, trading_day, self.rows_worth_appending)
 
     @contextmanager
     def _connected(self) -> Iterator[SynapseSession]:

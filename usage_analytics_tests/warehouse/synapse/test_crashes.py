@@ -49,17 +49,17 @@ def close(warehouse: SynapseWarehouse, pool: Pool) -> Any:
     return warehouse.close_day(DAYS[1])
 
 
-def load_that_closes(warehouse: SynapseWarehouse, pool: Pool) -> Any:
-    closing = replace(warehouse, rows_worth_closing=1)
-    return closing.load_window(TOPIC, WINDOWS[1], [chunk(pool, WINDOWS[1], 0, 7, 5)])
+def load_that_appends(warehouse: SynapseWarehouse, pool: Pool) -> Any:
+    return replace(warehouse, rows_worth_appending=1).load_window(TOPIC, WINDOWS[1], [chunk(pool, WINDOWS[1], 0, 7, 5)])
 
 
 OPERATIONS: dict[str, tuple[list[Operation], Operation]] = {
     "first load": ([], first_load),
     "replacing load": ([first_load, close], replacing_load),
     "close": ([first_load], close),
-    "second close": ([first_load, close, load_that_closes], close),
-    "load that closes": ([first_load], load_that_closes),
+    "second close": ([first_load, close, load_that_appends], close),
+    "close of an appended day": ([first_load, load_that_appends], close),
+    "load that appends": ([first_load], load_that_appends),
 }
 
 
@@ -101,7 +101,7 @@ def lose_the_connection(pool: Pool, name: str, number: int, harm: Harm) -> None:
     assert between in (before, visible(pool)), (number, harm)
     assert ledger_agrees(pool), (number, harm)
     if operation is close:
-        assert in_tier(pool, "fresh", DAYS[1]) == 0, (number, harm)
+        assert in_tier(pool, "fresh", DAYS[1]) == in_tier(pool, "appended", DAYS[1]) == 0, (number, harm)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -1,0 +1,57 @@
+"""The tables and views of a pool: made once, and brought from an earlier version to this one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from fakes import TOPIC
+
+from usage_analytics.errors import UserError
+from usage_analytics.warehouse.synapse.warehouse import SynapseWarehouse
+from usage_analytics_tests.warehouse.synapse.on_the_pool import DAYS, WINDOWS, chunk, ledger_agrees, visible
+
+if TYPE_CHECKING:
+    from usage_analytics_tests.synapse_pool.pool import Pool
+
+# What a close of the first version has left that died after its SWITCH: fresh rows that the view of then passed over.
+LEFT = """
+INSERT INTO usage_analytics.usage_events_fresh
+SELECT * FROM usage_analytics.usage_events_closed WHERE trading_day = DATE '{day}'
+"""
+BEFORE = "UPDATE usage_analytics.warehouse_schema SET migration = 1, views = 'of before'"
+
+
+def test_a_pool_of_before_becomes_one_of_now(on_pool: SynapseWarehouse, synapse_pool: Pool) -> None:
+    chunks = [chunk(synapse_pool, WINDOWS[0], 0, 0, 9)]
+    on_pool.load_window(TOPIC, WINDOWS[0], chunks)
+    on_pool.close_day(DAYS[1])
+    rows = visible(synapse_pool)
+    with on_pool.writing() as session:
+        session.run_natively("DROP TABLE [usage_analytics].[usage_events_appended]")
+    outside = synapse_pool.connect()
+    outside.execute(LEFT.format(day=DAYS[1]))
+    outside.execute(BEFORE)
+    assert len(visible(synapse_pool)) > len(rows)
+    assert on_pool.load_window(TOPIC, WINDOWS[0], chunks).chunks_kept == 1
+    assert visible(synapse_pool) == rows and ledger_agrees(synapse_pool)
+    for day in DAYS:
+        on_pool.close_day(day)
+    assert visible(synapse_pool) == rows and ledger_agrees(synapse_pool)
+
+
+def test_a_view_that_changes_is_never_away(on_pool: SynapseWarehouse, synapse_pool: Pool) -> None:
+    on_pool.load_window(TOPIC, WINDOWS[0], [chunk(synapse_pool, WINDOWS[0], 0, 0, 3)])
+    synapse_pool.connect().execute(BEFORE.replace("migration = 1, ", ""))
+    made = len(synapse_pool.texts("CREATE VIEW"))
+    assert on_pool.read("SELECT COUNT(*) AS n FROM usage_events").item() == 3
+    assert synapse_pool.texts("DROP VIEW") == [] and len(synapse_pool.texts("CREATE VIEW")) == made
+    assert len(synapse_pool.texts("ALTER VIEW")) == made
+
+
+def test_a_pool_of_a_newer_version_is_left_alone(on_pool: SynapseWarehouse, synapse_pool: Pool) -> None:
+    on_pool.read("SELECT COUNT(*) AS n FROM usage_events")
+    synapse_pool.connect().execute(BEFORE.replace("migration = 1", "migration = 999"))
+    told = r"^schema usage_analytics of the pool is of a newer version of the platform \(its migration 999, ours 2\)"
+    with pytest.raises(UserError, match=told):
+        on_pool.read("SELECT COUNT(*) AS n FROM usage_events")
