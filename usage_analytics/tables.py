@@ -105,7 +105,8 @@ LOAD_LEDGER = Table(
     (
         WINDOW, text("topic", 249), Column("kafka_partition", Kind.INT), bigint("start_offset"), bigint("end_offset"),
         bigint("row_count"), bigint("dead_letters"), text("fingerprint", 64), bigint("loaded_us"),
-        Column("offset_sum", Kind.SUM, nullable=True),
+        Column("offset_sum", Kind.SUM, nullable=True), Column("first_day", Kind.DATE, nullable=True),
+        Column("last_day", Kind.DATE, nullable=True),
     ),
     ("topic", "kafka_partition", "start_offset"),
 )  # fmt: skip

@@ -134,6 +134,10 @@ def _views(catalog: Catalog, schemas: list[str]) -> dict[str, pa.Table]:
             ("object_id", "distribution_policy_desc"),
             [(number, one.distribution.partition("(")[0].strip()) for one, number in numbered],
         ),
+        "sys_columns": _table(
+            ("object_id", "name", "column_id"),
+            [(_number(*one.name.key), column.name, number) for one, number, column in columns],
+        ),
         "sys_stats": _table(("object_id", "name"), [(_number(*key), name) for key, name in catalog.named_statistics]),
         "information_schema_tables": _table(
             ("TABLE_CATALOG", "TABLE_SCHEMA", "TABLE_NAME", "TABLE_TYPE"),
@@ -164,7 +168,7 @@ def _index(layout: Layout) -> str:
 
 
 WHOLE_NUMBERS = {
-    "object_id", "schema_id", "index_id", "data_space_id", "function_id", "fanout", "boundary_id",
+    "object_id", "column_id", "schema_id", "index_id", "data_space_id", "function_id", "fanout", "boundary_id",
     "boundary_value_on_right", "ORDINAL_POSITION", "CHARACTER_MAXIMUM_LENGTH", "NUMERIC_PRECISION", "NUMERIC_SCALE",
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ brought it.
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from usage_analytics.tables import DAY, EVENT_COLUMNS, OF_CHUNK, bigint
+from usage_analytics.tables import DAY, EVENT_COLUMNS, OF_CHUNK, USAGE_EVENTS, Table, bigint
 from usage_analytics.warehouse.synapse import ddl
 from usage_analytics.warehouse.synapse.session import TIERS, SynapseSession
 
@@ -20,6 +20,7 @@ STAGING, CLOSING = (f"usage_events_{name}" for name in ("staging", "closing"))
 APPENDED = "usage_events_appended"  # trading days that rows were appended to since they were laid out
 COLUMNS = (*OF_CHUNK, bigint("load_id"), *EVENT_COLUMNS)
 NAMES = [column.name for column in COLUMNS]
+TABLES = tuple(Table(tier, COLUMNS, USAGE_EVENTS.key, by_day=True) for tier in TIERS)
 LONGEST = 4_000  # characters of a text that a columnstore takes
 IS_LONG = f"DATALENGTH([properties]) > {2 * LONGEST}"  # bytes, two for each UTF-16 unit
 IS_SHORT = f"([properties] IS NULL OR DATALENGTH([properties]) <= {2 * LONGEST})"

@@ -64,6 +64,24 @@ def test_a_chunk_judged_anew_is_replaced_in_all_tiers(on_pool: SynapseWarehouse,
     assert ledger_agrees(synapse_pool)
 
 
+def test_only_the_days_of_a_window_are_looked_through(on_pool: SynapseWarehouse, synapse_pool: Pool) -> None:
+    on_pool.load_window(TOPIC, WINDOWS[0], [chunk(synapse_pool, WINDOWS[0], 0, 0, 6)])
+    for day in DAYS:
+        on_pool.close_day(day)
+    before = len(synapse_pool.statements)
+    new = chunk(synapse_pool, WINDOWS[0], 0, 0, 6, mini_app="new", fingerprint="f2")
+    assert on_pool.load_window(TOPIC, WINDOWS[0], [new]).chunks_loaded == 1
+    freshness(on_pool, TOPIC, WINDOWS[0])
+    looked = [each for each in synapse_pool.statements[before:] if "[kafka_offset]" in each.text]
+    history = [each for each in looked if "FROM [usage_analytics].[usage_events]" in each.text]
+    deleted = [each for each in synapse_pool.statements[before:] if each.text.startswith("DELETE FROM")]
+    changed = [each for each in deleted if "[usage_events_" in each.text]
+    assert len(history) >= 2 and len(changed) == 3
+    for statement in [*history, *changed]:
+        assert "[trading_day] >= " in statement.text and "[trading_day] <= " in statement.text
+        assert set(DAYS) <= set(statement.parameters)
+
+
 def test_shares_of_a_window_do_not_touch_each_other(on_pool: SynapseWarehouse, synapse_pool: Pool) -> None:
     even, odd = all_shares(2)
     mine, theirs = (chunk(synapse_pool, WINDOWS[0], number, 0, 4) for number in (0, 1))

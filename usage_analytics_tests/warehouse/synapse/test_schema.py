@@ -8,6 +8,7 @@ import pytest
 from fakes import TOPIC
 
 from usage_analytics.errors import UserError
+from usage_analytics.tables import LOAD_LEDGER
 from usage_analytics.warehouse.synapse.warehouse import SynapseWarehouse
 from usage_analytics_tests.warehouse.synapse.on_the_pool import DAYS, WINDOWS, chunk, ledger_agrees, visible
 
@@ -28,7 +29,15 @@ def test_a_pool_of_before_becomes_one_of_now(on_pool: SynapseWarehouse, synapse_
     on_pool.close_day(DAYS[1])
     rows = visible(synapse_pool)
     with on_pool.writing() as session:
-        session.run_natively("DROP TABLE [usage_analytics].[usage_events_appended]")
+        names = ", ".join(f"[{name}]" for name in LOAD_LEDGER.column_names() if not name.endswith("_day"))
+        layout = "WITH (DISTRIBUTION = ROUND_ROBIN, HEAP)"
+        for statement in (
+            "DROP TABLE [usage_analytics].[usage_events_appended]",
+            f"CREATE TABLE [usage_analytics].[kept] {layout} AS SELECT {names} FROM [usage_analytics].[load_ledger]",
+            "DROP TABLE [usage_analytics].[load_ledger]",
+            "RENAME OBJECT [usage_analytics].[kept] TO [load_ledger]",
+        ):
+            session.run_natively(statement)
     outside = synapse_pool.connect()
     outside.execute(LEFT.format(day=DAYS[1]))
     outside.execute(BEFORE)
@@ -38,6 +47,10 @@ def test_a_pool_of_before_becomes_one_of_now(on_pool: SynapseWarehouse, synapse_
     for day in DAYS:
         on_pool.close_day(day)
     assert visible(synapse_pool) == rows and ledger_agrees(synapse_pool)
+    # The days of what was loaded before are not known: then all days are looked through.
+    assert on_pool.read("SELECT COUNT(first_day) AS n FROM load_ledger").item() == 0
+    assert on_pool.load_window(TOPIC, WINDOWS[0], []).trading_days == tuple(DAYS)
+    assert visible(synapse_pool) == []
 
 
 def test_a_view_that_changes_is_never_away(on_pool: SynapseWarehouse, synapse_pool: Pool) -> None:

@@ -6,3 +6,7 @@ DELETE {schema}.[usage_events_fresh] FROM {schema}.[usage_events_fresh]
 JOIN (SELECT DISTINCT [trading_day], [load_id] FROM {schema}.[usage_events_closed]) AS [closed]
 ON [closed].[trading_day] = {schema}.[usage_events_fresh].[trading_day]
 AND [closed].[load_id] = {schema}.[usage_events_fresh].[load_id];
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE [object_id] = OBJECT_ID(N'{schema}.[load_ledger]') AND [name] = N'first_day')
+ALTER TABLE {schema}.[load_ledger] ADD [first_day] date NULL;
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE [object_id] = OBJECT_ID(N'{schema}.[load_ledger]') AND [name] = N'last_day')
+ALTER TABLE {schema}.[load_ledger] ADD [last_day] date NULL;
