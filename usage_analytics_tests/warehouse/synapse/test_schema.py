@@ -8,7 +8,7 @@ import pytest
 from fakes import TOPIC
 
 from usage_analytics.errors import UserError
-from usage_analytics.tables import LOAD_LEDGER
+from usage_analytics.tables import LOAD_LEDGER, MART_LEDGER, MARTS, PRELOAD_PLAN
 from usage_analytics.warehouse.synapse.warehouse import SynapseWarehouse
 from usage_analytics_tests.warehouse.synapse.on_the_pool import DAYS, WINDOWS, chunk, ledger_agrees, visible
 
@@ -51,6 +51,18 @@ def test_a_pool_of_before_becomes_one_of_now(on_pool: SynapseWarehouse, synapse_
     assert on_pool.read("SELECT COUNT(first_day) AS n FROM load_ledger").item() == 0
     assert on_pool.load_window(TOPIC, WINDOWS[0], []).trading_days == tuple(DAYS)
     assert visible(synapse_pool) == []
+
+
+def test_marts_lie_by_day_and_no_skewed_column_spreads_them(on_pool: SynapseWarehouse, synapse_pool: Pool) -> None:
+    on_pool.read("SELECT COUNT(*) AS n FROM usage_events")
+    for table in (*MARTS, PRELOAD_PLAN):
+        layout = synapse_pool.catalog.layouts["usage_analytics", table.name]
+        of_users = any(column.name == "user_id" for column in table.columns)
+        assert layout.distribution == ("HASH(user_id)" if of_users else "ROUND_ROBIN"), table.name
+        assert layout.index == "CLUSTERED INDEX ( [trading_day] )", table.name
+    for table in (LOAD_LEDGER, MART_LEDGER):
+        layout = synapse_pool.catalog.layouts["usage_analytics", table.name]
+        assert (layout.distribution, layout.index) == ("ROUND_ROBIN", "HEAP")
 
 
 def test_a_view_that_changes_is_never_away(on_pool: SynapseWarehouse, synapse_pool: Pool) -> None:
