@@ -63,6 +63,7 @@ def refresh_day(session: Session, names: Collection[str], day: date, rules: Mart
     for mart in wanted:
         session.temporary(slices_of(mart), types)
     find_repeated(session, OF_DAY, {"day": day})
+    session.update_statistics(REPEATED_EVENTS)
     events = _number(session, f"SELECT COUNT(*) FROM usage_events WHERE {OF_DAY.format(e='')}", {"day": day})
     for users in slices_of_users(session.slices(events)):
         _gather(session, wanted, day, users, rules, types)
@@ -97,9 +98,10 @@ def _gather(
 ) -> None:
     """Add what the users of a slice make of each mart."""
     make_session_events(session, f"{OF_DAY}{users.condition}", {"day": day, **users.values}, rules, types=types)
+    session.update_statistics(SESSION_EVENTS)
     for shared in sorted({SHARED[mart] for mart in wanted if mart in SHARED}, key=lambda table: table.name):
         session.temporary(shared, types)
-        session.run(_insert(shared, sql(shared.name)))
+        _fill(session, shared, sql(shared.name), {})
     if FUNNELS in wanted:
         _reach_steps(session, rules, types)
     for mart in wanted:
@@ -159,9 +161,10 @@ def _reach_steps(session: Session, rules: MartRules, types: Types) -> None:
         conditions, values = _taken_by(step)
         matches = sql("funnel_matches").replace("{is_taken}", conditions)
         session.run(_insert(FUNNEL_MATCHES, matches), {**of_step, **values})
-    session.run(_insert(FUNNEL_REACHED, sql("funnel_first_step")))
+    session.update_statistics(FUNNEL_MATCHES)
+    _fill(session, FUNNEL_REACHED, sql("funnel_first_step"), {})
     for number in range(2, max((len(funnel.steps) for funnel in rules.funnels), default=1) + 1):
-        session.run(_insert(FUNNEL_REACHED, sql("funnel_next_step")), {"step": number})
+        _fill(session, FUNNEL_REACHED, sql("funnel_next_step"), {"step": number})
 
 
 def _taken_by(step: Step) -> tuple[str, dict[str, object]]:
@@ -169,6 +172,12 @@ def _taken_by(step: Step) -> tuple[str, dict[str, object]]:
     named = {"mini_app": step.mini_app, "action": step.action, "screen": step.screen}
     values: dict[str, object] = {name: value for name, value in named.items() if value is not None}
     return " AND ".join(f"e.{name} = :{name}" for name in values), values
+
+
+def _fill(session: Session, table: Table, select: str, values: Values) -> None:
+    """Put a query's rows into a temporary table, and have the store know what it then holds."""
+    session.run(_insert(table, select), values)
+    session.update_statistics(table)
 
 
 def _insert(table: Table, select: str) -> str:

@@ -9,13 +9,35 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, CursorResult, text
 
-from usage_analytics.tables import KEPT, OF_A_REFRESH, Table
+from usage_analytics.tables import (
+    ACTION_WAITS,
+    APP_USES,
+    FUNNEL_MATCHES,
+    FUNNEL_REACHED,
+    KEPT,
+    OF_A_REFRESH,
+    REPEATED_EVENTS,
+    SESSION_EVENTS,
+    Table,
+)
 from usage_analytics.warehouse.dialects import to_tsql
 from usage_analytics.warehouse.marts import VIEWS
 from usage_analytics.warehouse.session import AS_TEXTS, NO_VALUES, Types, Values
 from usage_analytics.warehouse.synapse.ddl import bracketed, column_type, create_table, text_literal
 
 TIERS = tuple(f"usage_events_{name}" for name in ("fresh", "closed", "long"))  # see `tiers`
+# What temporary tables are joined and grouped by. Of these the pool makes no statistics by itself (Microsoft, "Table
+# statistics"), and without any it takes a table of a day's events for one of a thousand rows.
+STATISTICS = {
+    REPEATED_EVENTS.name: ("topic", "kafka_partition", "kafka_offset"),
+    SESSION_EVENTS.name: (
+        "user_id", "session_number", "position", "fold", "prev1", "prev2", "prev3", "mini_app", "action",
+    ),
+    APP_USES.name: ("user_id", "session_number", "mini_app"),
+    ACTION_WAITS.name: ("mini_app", "action", "bucket"),
+    FUNNEL_MATCHES.name: ("funnel", "step", "user_id"),
+    FUNNEL_REACHED.name: ("funnel", "step", "user_id"),
+}  # fmt: skip
 MOST_PARAMETERS = 2_000  # the pool takes 2,098 in a statement
 POLARS = {int: pl.Int64, float: pl.Float64, str: pl.String, bool: pl.Boolean, Decimal: pl.Decimal(38, 0)}
 
@@ -25,7 +47,7 @@ class SynapseSession:
 
     def __init__(self, connection: Connection, schema: str) -> None:
         self._connection, self.schema = connection, schema
-        self._made: set[str] = set()
+        self._temporary: dict[str, bool] = {}  # by name; whether there are statistics of it
 
     def name(self, table: str) -> str:
         """A table or view of the schema, as statements name it."""
@@ -75,11 +97,11 @@ class SynapseSession:
 
     def temporary(self, table: Table, types: Types = AS_TEXTS) -> None:
         name, spread = f"#{table.name}", table.spread_by
-        if name in self._made:
+        if table.name in self._temporary:
             self.run_natively(f"DROP TABLE {name}")
         layout = f"DISTRIBUTION = HASH([{spread}]), HEAP" if spread else "DISTRIBUTION = ROUND_ROBIN, HEAP"
         self.run_natively(create_table(name, table.columns, layout))
-        self._made.add(name)
+        self._temporary[table.name] = False
 
     def append(self, table: Table, rows: pl.DataFrame) -> None:
         columns = [column for column in table.columns if column.name in rows.columns]
@@ -98,7 +120,15 @@ class SynapseSession:
             self.run_natively(f"INSERT INTO {name} ({into}) {' UNION ALL '.join(selects)}", values)
 
     def update_statistics(self, table: Table) -> None:
-        self.run_natively(f"UPDATE STATISTICS {self.name(table.name)}")
+        if table.name not in self._temporary:
+            self.run_natively(f"UPDATE STATISTICS {self.name(table.name)}")
+        elif self._temporary[table.name]:
+            self.run_natively(f"UPDATE STATISTICS #{table.name}")
+        else:
+            for column in STATISTICS.get(table.name, ()):
+                statistics = bracketed(f"of_{column}")
+                self.run_natively(f"CREATE STATISTICS {statistics} ON #{table.name} ({bracketed(column)})")
+            self._temporary[table.name] = True
 
     def look_at(self, table: str, columns: Sequence[str]) -> None:
         """Statistics of some columns of a table as it is now: the pool makes what it misses, but renews none."""

@@ -108,3 +108,17 @@ def test_a_day_that_another_machine_changes_is_not_replaced(on_pool: SynapseWare
     assert rewritten(synapse_pool) == 0
     on_pool.close_day(DAYS[1])
     assert rewritten(synapse_pool) == 1 and len(visible(synapse_pool)) == 6
+
+
+def test_statistics_are_renewed_once_rows_are_safe(on_pool: SynapseWarehouse, synapse_pool: Pool) -> None:
+    for start, window in ((0, WINDOWS[0]), (5, WINDOWS[1])):
+        on_pool.load_window(TOPIC, window, [chunk(synapse_pool, window, 0, start, 5)])
+        on_pool.close_day(DAYS[1])
+    closed = BRACKETED.replace("fresh", "closed")
+    looked = [text for text in synapse_pool.texts() if "STATISTICS" in text and closed in text]
+    made = [f"CREATE STATISTICS [of_{name}] ON {closed} ([{name}])" for name in ("trading_day", "user_id")]
+    renewed = [f"UPDATE STATISTICS {closed} ([of_{name}])" for name in ("trading_day", "user_id")]
+    assert looked == [*made, *renewed]
+    texts = synapse_pool.texts()
+    switches = [number for number, text in enumerate(texts) if "SWITCH PARTITION" in text]
+    assert switches[0] < texts.index(made[0]) < switches[1] < texts.index(renewed[0])
