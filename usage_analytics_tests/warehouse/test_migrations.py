@@ -119,7 +119,27 @@ def test_a_warehouse_of_a_newer_version_is_left_alone(warehouse: DuckDBWarehouse
         UserError, match=r"is of a newer version of the platform \(its migration 999, ours 2\): upgrade"
     ):
         stale_days(warehouse)
+    with pytest.raises(UserError, match="newer version of the platform"), warehouse.answered("SELECT 1"):
+        pass
     assert warehouse.path.read_bytes() == content
+
+
+def test_a_question_leaves_a_warehouse_of_before_as_it_is(warehouse: DuckDBWarehouse) -> None:
+    warehouse.read("SELECT 1")
+    with duckdb.connect(str(warehouse.path)) as connection:
+        connection.execute("UPDATE warehouse_schema SET migration = 1")
+        connection.execute("ALTER TABLE load_ledger DROP COLUMN first_day")
+        connection.execute("ALTER TABLE load_ledger DROP COLUMN last_day")
+    content = warehouse.path.read_bytes()
+    told = (
+        "is of an earlier version of the platform, or was moved: run usage-analytics status, which brings it up to date"
+    )
+    with pytest.raises(UserError, match=told), warehouse.answered("SELECT 1 AS a"):
+        pass
+    assert warehouse.path.read_bytes() == content
+    warehouse.read("SELECT 1")
+    with warehouse.answered("SELECT 1 AS a") as answer:
+        assert answer.read_all().to_pydict() == {"a": [1]}
 
 
 def test_views_are_made_anew_when_their_queries_change(

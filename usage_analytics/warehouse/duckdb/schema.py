@@ -25,6 +25,16 @@ def bring_up_to_date(session: DuckDBSession, path: Path, fresh: FreshFiles) -> N
         _make_tables_and_views(session, path, fresh)
 
 
+def is_as_wanted(path: Path, fresh: FreshFiles, done: int, views: str) -> bool:
+    """Whether a warehouse is as this version wants it, by its state; `UserError` if a newer one has changed it."""
+    newest = max(_migrations())
+    if done > newest:
+        raise UserError(
+            f"warehouse {path} is of a newer version of the platform (its migration {done}, ours {newest}): upgrade"
+        )
+    return (done, views) == (newest, fingerprint_of_views(fresh))
+
+
 def fingerprint_of_views(fresh: FreshFiles) -> str:
     """Of all that the views are made of, besides the list of fresh files."""
     queries = [view_of_tiers(fresh, []), str(fresh.folder), *(view_sql(name) for name in VIEWS)]
@@ -35,13 +45,9 @@ def _make_tables_and_views(session: DuckDBSession, path: Path, fresh: FreshFiles
     migrations, views = _migrations(), fingerprint_of_views(fresh)
     there = {name for (name,) in session.rows(TABLES)}
     done, of_views = (0, "") if "warehouse_schema" not in there else session.rows(STATE)[0]
-    newest = max(migrations)
-    if done > newest:
-        raise UserError(
-            f"warehouse {path} is of a newer version of the platform (its migration {done}, ours {newest}): upgrade"
-        )
-    if (done, of_views) == (newest, views):
+    if is_as_wanted(path, fresh, done, of_views):
         return
+    newest = max(migrations)
     if not there:
         for table in (*KEPT, CLOSED, FRESH):
             if table is not USAGE_EVENTS:

@@ -12,16 +12,35 @@ from usage_analytics.errors import UserError
 from usage_analytics.tables import KEPT, USAGE_EVENTS
 from usage_analytics.warehouse.dialects import to_tsql
 from usage_analytics.warehouse.marts import VIEWS, view_sql
+from usage_analytics.warehouse.protocol import BROUGHT_UP_TO_DATE
 from usage_analytics.warehouse.synapse import ddl, tiers
 from usage_analytics.warehouse.synapse.session import SynapseSession
 
 STATE = "warehouse_schema"
+NOTHING = (0, "")  # the state of a schema that is not there
 FIRST_BOUNDARY = date(2010, 1, 1)
 
 
 def is_up_to_date(session: SynapseSession) -> bool:
-    """Whether all is there as this version of the platform wants it."""
-    return _state(session) == (_newest(_migrations()), _fingerprint(_views(session)))
+    """Whether all is there as this version of the platform wants it; `UserError` if a newer one has changed it."""
+    (done, of_views), newest = _state(session), _newest(_migrations())
+    if done > newest:
+        raise UserError(
+            f"schema {session.schema} of the pool is of a newer version of the platform (its migration {done}, ours "
+            f"{newest}): upgrade"
+        )
+    return (done, of_views) == (newest, _fingerprint(_views(session)))
+
+
+def refuse_unless_up_to_date(session: SynapseSession) -> None:
+    """`UserError` that says what to do where questions could not be answered without a change."""
+    if is_up_to_date(session):
+        return
+    if _state(session) == NOTHING:
+        raise UserError(f"there is no schema {session.schema} in the pool yet: nothing has been loaded")
+    raise UserError(
+        f"schema {session.schema} of the pool is of an earlier version of the platform: {BROUGHT_UP_TO_DATE}"
+    )
 
 
 def bring_up_to_date(session: SynapseSession) -> None:
@@ -29,16 +48,11 @@ def bring_up_to_date(session: SynapseSession) -> None:
 
     `UserError` for a schema that a newer version of the platform has changed.
     """
+    if is_up_to_date(session):
+        return
     migrations, views = _migrations(), _views(session)
     newest = _newest(migrations)
-    done, of_views = _state(session)
-    if done > newest:
-        raise UserError(
-            f"schema {session.schema} of the pool is of a newer version of the platform (its migration {done}, ours "
-            f"{newest}): upgrade"
-        )
-    if (done, of_views) == (newest, _fingerprint(views)):
-        return
+    done, _ = _state(session)
     if not done:
         _make_tables(session)
     for number in range(done + 1, newest + 1) if done else ():
@@ -60,7 +74,7 @@ def bring_up_to_date(session: SynapseSession) -> None:
 def _state(session: SynapseSession) -> tuple[int, str]:
     [(there,)] = session.rows_natively(f"SELECT OBJECT_ID({ddl.text_literal(session.name(STATE))}, N'U')")
     rows = session.rows_natively(f"SELECT migration, views FROM {session.name(STATE)}") if there is not None else []
-    return (rows[0][0], rows[0][1]) if rows else (0, "")
+    return (rows[0][0], rows[0][1]) if rows else NOTHING
 
 
 def _make_tables(session: SynapseSession) -> None:

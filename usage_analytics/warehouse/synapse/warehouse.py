@@ -23,7 +23,7 @@ from usage_analytics.warehouse.synapse.closing import ROWS_WORTH_APPENDING, appe
 from usage_analytics.warehouse.synapse.loading import load
 from usage_analytics.warehouse.synapse.pool import SynapsePool
 from usage_analytics.warehouse.synapse.questions import answered
-from usage_analytics.warehouse.synapse.schema import bring_up_to_date, is_up_to_date
+from usage_analytics.warehouse.synapse.schema import bring_up_to_date, is_up_to_date, refuse_unless_up_to_date
 from usage_analytics.warehouse.synapse.session import SynapseSession
 
 
@@ -69,8 +69,10 @@ class SynapseWarehouse:
 
     @contextmanager
     def answered(self, question: str) -> Iterator[pa.RecordBatchReader]:
-        with self.session() as session, answered(session, question) as answer:
-            yield answer
+        with self._connected() as session:
+            refuse_unless_up_to_date(session)
+            with answered(session, question) as answer:
+                yield answer
 
     def close_day(self, trading_day: date) -> None:
         with self.writing() as session:
