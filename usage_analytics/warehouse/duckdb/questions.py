@@ -12,7 +12,8 @@ from usage_analytics.errors import UserError
 from usage_analytics.lake.literal_paths import for_duckdb
 from usage_analytics.warehouse.duckdb.file import IN_USE, fresh_of, lost_file
 from usage_analytics.warehouse.duckdb.fresh_files import FreshFiles
-from usage_analytics.warehouse.duckdb.schema import STATE, is_as_wanted
+from usage_analytics.warehouse.duckdb.schema import STATE, place_of, wanted_of
+from usage_analytics.warehouse.migrations import SchemaState
 from usage_analytics.warehouse.protocol import BROUGHT_UP_TO_DATE, WarehouseInUse
 
 BATCH_ROWS = 10_000
@@ -63,7 +64,7 @@ def _up_to_date(path: Path, fresh: FreshFiles, wait_s: float, memory_mb: int) ->
         return False
     finally:
         connection.close()
-    return len(state) == 1 and is_as_wanted(path, fresh, *state[0])
+    return len(state) == 1 and SchemaState(*state[0]).is_as(wanted_of(fresh), place_of(path))
 
 
 def _opened(path: Path, wait_s: float, memory_mb: int) -> duckdb.DuckDBPyConnection:

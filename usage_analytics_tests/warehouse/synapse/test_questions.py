@@ -49,7 +49,7 @@ def test_a_question_never_changes_the_schema(on_pool: SynapseWarehouse, synapse_
     on_pool.load_window(TOPIC, WINDOWS[0], [chunk(synapse_pool, WINDOWS[0], 0, 0, 3)])
     synapse_pool.connect().execute("UPDATE usage_analytics.warehouse_schema SET views = 'of before'")
     before = len(synapse_pool.statements)
-    told = "^schema usage_analytics of the pool is of an earlier version of the platform: run usage-analytics status,"
+    told = "^schema usage_analytics in the pool is of an earlier version of the platform: run usage-analytics status,"
     with pytest.raises(UserError, match=told), on_pool.answered(question):
         pass
     sent = {each.text.split()[0] for each in synapse_pool.statements[before:]}

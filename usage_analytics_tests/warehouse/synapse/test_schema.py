@@ -77,6 +77,6 @@ def test_a_view_that_changes_is_never_away(on_pool: SynapseWarehouse, synapse_po
 def test_a_pool_of_a_newer_version_is_left_alone(on_pool: SynapseWarehouse, synapse_pool: Pool) -> None:
     on_pool.read("SELECT COUNT(*) AS n FROM usage_events")
     synapse_pool.connect().execute(BEFORE.replace("migration = 1", "migration = 999"))
-    told = r"^schema usage_analytics of the pool is of a newer version of the platform \(its migration 999, ours 2\)"
+    told = r"^schema usage_analytics in the pool is of a newer version of the platform \(its migration 999, ours 2\)"
     with pytest.raises(UserError, match=told):
         on_pool.read("SELECT COUNT(*) AS n FROM usage_events")
