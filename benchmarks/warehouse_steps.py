@@ -43,7 +43,7 @@ def close(*days: str) -> Said:
 def marts(*days: str) -> Said:
     settings, rows = load_settings(), 0
     for day in days:
-        with parts.warehouse(settings).session() as session:
+        with parts.warehouse(settings).writing() as session:
             made = refresh_day(session, [mart.name for mart in MARTS], date.fromisoformat(day), settings.mart_rules)
             rows += sum(receipt.rows for receipt in made.values())
     return {"rows": rows}

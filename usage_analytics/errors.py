@@ -1,4 +1,4 @@
-"""The one error a person is meant to read."""
+"""The errors that a person is meant to read."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints it without a stack trace and exits with code 2.
     """
+
+
+class TransientError(UserError):
+    """One that may be gone when the same is done again, without anybody mending anything: runs try so by themselves."""

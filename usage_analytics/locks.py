@@ -1,6 +1,8 @@
 """Locks between processes of this machine: files that the kernel unlocks when their holder ends, however it ends."""
 
 import fcntl
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +11,11 @@ from typing import IO
 from usage_analytics.errors import UserError
 
 HOME_LOCK = "in_use.lock"
+LOOK_EVERY_S = 0.1
+
+
+class StillTaken(Exception):
+    """Another process has had a lock for as long as was waited; says which one."""
 
 
 @contextmanager
@@ -16,6 +23,22 @@ def one_at_a_time(path: Path) -> Iterator[None]:
     """Hold the lock, waiting for whoever has it."""
     with path.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def one_within(path: Path, wait_s: float) -> Iterator[None]:
+    """Hold the lock, waiting so long for whoever has it; `StillTaken` by then."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + wait_s
+    with path.open("a+") as lock:
+        while not taken(lock):
+            if time.monotonic() > deadline:
+                lock.seek(0)
+                raise StillTaken(lock.read().strip() or "another process")
+            time.sleep(LOOK_EVERY_S)
+        lock.truncate(0)
+        print(f"process {os.getpid()}", file=lock, flush=True)
         yield
 
 

@@ -105,5 +105,5 @@ def enriched_reader(settings: Settings) -> EnrichedReader:
 def warehouse(settings: Settings, wait_s: float = 60.0) -> Warehouse:
     """The column store; a person who asks it something waits so long for another process that has it."""
     if settings.synapse is not None:
-        return SynapseWarehouse(settings.synapse)
+        return SynapseWarehouse(settings.synapse, settings.home / "warehouse.lock", wait_s)
     return DuckDBWarehouse(settings.warehouse, wait_s, settings.warehouse_memory)

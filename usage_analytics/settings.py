@@ -112,6 +112,7 @@ def load_settings(environment: Environment[str, str] | None = None) -> Settings:
             raise UserError(f"{name} holds bytes that are not UTF-8 text")
     defaults = Settings(Path())
     home = read.folder("HOME", ".usage_analytics")
+    shares = read.positive("SHARES", defaults.shares, most=MOST_SHARES)
     return Settings(
         home=home,
         topic=read.topic("TOPIC", defaults.topic),
@@ -127,14 +128,14 @@ def load_settings(environment: Environment[str, str] | None = None) -> Settings:
         chunk_megabytes=read.positive("CHUNK_MEGABYTES", defaults.chunk_megabytes),
         batch_messages=read.positive("BATCH_MESSAGES", defaults.batch_messages),
         parallel=read.positive("PARALLEL", defaults.parallel, most=64),
-        shares=read.positive("SHARES", defaults.shares, most=MOST_SHARES),
+        shares=shares,
         warehouse_memory=read.positive("WAREHOUSE_MEMORY", defaults.warehouse_memory, least=768),
         pseudonym_key=env[PREFIX + "PSEUDONYM_KEY"].encode() if env.get(PREFIX + "PSEUDONYM_KEY") else None,
         clock=_clock(read),
         history_start=read.day("HISTORY_START", defaults.history_start),
         error_actions=read.names_listed("ERROR_ACTIONS", defaults.error_actions),
         funnels_file=read.folder("FUNNELS", "") if env.get(PREFIX + "FUNNELS") else None,
-        synapse=_synapse(read, home / LAKE),
+        synapse=_synapse(read, home / LAKE, shares),
     )
 
 
@@ -250,7 +251,7 @@ def _shown(pool: SynapsePool | None) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _synapse(read: "_Reader", lake: Path) -> SynapsePool | None:
+def _synapse(read: "_Reader", lake: Path, shares: int) -> SynapsePool | None:
     server = read.text("SYNAPSE_SERVER", "")
     if not server:
         for name in ("DATABASE", "LAKE", "LOGIN", "PASSWORD"):
@@ -260,6 +261,11 @@ def _synapse(read: "_Reader", lake: Path) -> SynapsePool | None:
     for name in ("DATABASE", "LAKE"):
         if not read.text(f"SYNAPSE_{name}", ""):
             raise UserError(f"{PREFIX}SYNAPSE_SERVER is set, but {PREFIX}SYNAPSE_{name} is not")
+    if shares > 1:  # runs of several machines are what shares are for, and only processes of one wait for each other
+        raise UserError(
+            f"{PREFIX}SHARES is {shares} and {PREFIX}SYNAPSE_SERVER is set: a Synapse pool cannot keep the loads of "
+            f"several runs apart; leave {PREFIX}SHARES at 1"
+        )
     address = read.text("SYNAPSE_LAKE", "")
     # The pool's managed identity reads Parquet by that end point alone (Microsoft, "COPY INTO").
     if not address.startswith("https://") or ".dfs.core.windows.net/" not in address:

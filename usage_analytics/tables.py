@@ -45,8 +45,9 @@ class Column:
 class Table:
     """A table; ``key``: the columns that name a row, proved by queries where an engine does not enforce keys.
 
-    ``spread_by``: the column by which an MPP engine spreads rows over its nodes; none for small tables, which every
-    node has. ``by_day``: rows are kept, replaced and dropped by trading day.
+    ``spread_by``: the column by whose hash an MPP engine spreads rows over its nodes; none where rows go round all of
+    them, because a few values of any column have most rows. ``by_day``: rows are kept, replaced and dropped by trading
+    day, and lie together by it where the engine can do so.
     """
 
     name: str
@@ -105,7 +106,8 @@ LOAD_LEDGER = Table(
     (
         WINDOW, text("topic", 249), Column("kafka_partition", Kind.INT), bigint("start_offset"), bigint("end_offset"),
         bigint("row_count"), bigint("dead_letters"), text("fingerprint", 64), bigint("loaded_us"),
-        Column("offset_sum", Kind.SUM, nullable=True),
+        Column("offset_sum", Kind.SUM, nullable=True), Column("first_day", Kind.DATE, nullable=True),
+        Column("last_day", Kind.DATE, nullable=True),
     ),
     ("topic", "kafka_partition", "start_offset"),
 )  # fmt: skip
@@ -137,7 +139,6 @@ APP_TRANSITIONS = Table(
         bigint("transitions"), bigint("dwell_us"), bigint("timed"), bigint("latency_us"),
     ),
     ("trading_day", "fold", "prev3", "prev2", "prev1", "next"),
-    spread_by="next",
     by_day=True,
 )  # fmt: skip
 USER_PROFILES = Table(
@@ -151,7 +152,6 @@ USAGE_SERIES = Table(
     "usage_series",
     (DAY, bigint("minute_us"), APP, bigint("events"), bigint("users"), bigint("errors")),
     ("trading_day", "minute_us", "mini_app"),
-    spread_by="mini_app",
     by_day=True,
 )
 CO_USE = Table(
@@ -162,7 +162,6 @@ PATHS = Table(
     "paths",
     (DAY, *STEPS, bigint("user_sessions")),
     ("trading_day", *(step.name for step in STEPS)),
-    spread_by="step_1",
     by_day=True,
 )
 ACTION = text("action", 200, nullable=True)

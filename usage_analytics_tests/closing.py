@@ -19,7 +19,7 @@ ALL_MARTS = tuple(mart.name for mart in MARTS)
 
 def refresh(warehouse: Warehouse, day: date, *marts: str, rules: MartRules | None = None) -> dict[str, MartReceipt]:
     """Refresh some marts of a day, or all."""
-    with warehouse.session() as session:
+    with warehouse.writing() as session:
         return refreshing.refresh_day(session, marts or ALL_MARTS, day, rules or MartRules())
 
 
@@ -29,7 +29,7 @@ def stale_days(warehouse: Warehouse, rules: MartRules | None = None) -> list[dat
 
 
 def replace_plan(warehouse: Warehouse, day: date, plan: pl.DataFrame = NO_PLAN) -> None:
-    with warehouse.session() as session:
+    with warehouse.writing() as session:
         plans.replace_plan(session, day, plan)
 
 

@@ -38,7 +38,9 @@ def test_values_are_typed() -> None:
         "SYNAPSE_PASSWORD": "secret;}{", "SYNAPSE_DRIVER": "FreeTDS",
     }  # fmt: skip
     assert set(values) == set(SETTINGS_HELP)  # a new setting is read, described and tested
-    s = load_settings({PREFIX + name: value for name, value in values.items()})
+    shared = load_settings({PREFIX + name: v for name, v in values.items() if not name.startswith("SYNAPSE_")})
+    assert shared.shares == 3 and shared.synapse is None
+    s = load_settings({PREFIX + name: value for name, value in (values | {"SHARES": "1"}).items()})
     assert (s.error_actions, s.funnels_file) == (("error", "failed"), Path("/data/funnels.toml"))
     assert s.synapse is not None and s.synapse.odbc.startswith(
         "DRIVER=FreeTDS;SERVER=acme.sql.azuresynapse.net;DATABASE=pool;Encrypt=yes;TrustServerCertificate=no;"
@@ -51,7 +53,7 @@ def test_values_are_typed() -> None:
     assert (s.sensor_interval_s, s.longest_wait_s) == (11, 12)
     assert (s.micro_batch_threshold, s.max_messages_per_run, s.chunk_messages) == (5, 6, 7)
     assert (s.chunk_megabytes, s.batch_messages, s.history_start, s.parallel) == (8, 9, date(2026, 2, 3), 4)
-    assert (s.shares, s.warehouse_memory) == (3, 2_000)
+    assert s.warehouse_memory == 2_000
     assert (s.clock.exchange, s.clock.timezone, s.clock.windows_per_day) == ("XLON", "Europe/London", 22)
 
 
@@ -192,6 +194,11 @@ POOL = {"SYNAPSE_SERVER": "s", "SYNAPSE_DATABASE": "d", "SYNAPSE_LAKE": "https:/
         ),
         ({"SYNAPSE_LOGIN": "loader"}, "SYNAPSE_PASSWORD is not set: a SQL login is a name and a password"),
         ({"SYNAPSE_PASSWORD": "p"}, "SYNAPSE_LOGIN is not set: a SQL login is a name and a password"),
+        (
+            {"SHARES": "2"},
+            "SHARES is 2 and USAGE_ANALYTICS_SYNAPSE_SERVER is set: a Synapse pool cannot keep the loads of several "
+            "runs apart; leave USAGE_ANALYTICS_SHARES at 1",
+        ),
     ],
 )
 def test_a_pool_that_is_half_set_is_told(changes: dict[str, str], told: str) -> None:

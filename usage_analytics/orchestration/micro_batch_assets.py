@@ -15,6 +15,7 @@ from usage_analytics.reconciliation.hop_counts import refuse_lost_records
 from usage_analytics.warehouse.freshness import freshness
 
 OWNERS = ["team:platform"]
+STORE = "duckdb" if SETTINGS.synapse is None else "synapse"  # what the UI marks tables of the warehouse by
 # Runs of different shares must not wait for each other from beginning to end, as a pool would make them: the queue
 # keeps those of one share apart by their tags, and loads wait for their turn at the warehouse.
 LANDING_POOL, LOADING_POOL = ("kafka_ingest", "warehouse") if SETTINGS.shares == 1 else (None, None)
@@ -98,7 +99,7 @@ def usage_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
 
 
 @dg.asset(
-    partitions_def=WINDOWS, group_name="warehouse", kinds={"duckdb", "table"}, owners=OWNERS, deps=[usage_events],
+    partitions_def=WINDOWS, group_name="warehouse", kinds={STORE, "table"}, owners=OWNERS, deps=[usage_events],
     pool=LOADING_POOL,
 )  # fmt: skip
 def loaded_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:

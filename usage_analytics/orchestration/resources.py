@@ -7,11 +7,12 @@ import dagster as dg
 from pydantic import Field
 
 from usage_analytics import parts
-from usage_analytics.errors import UserError
+from usage_analytics.errors import TransientError, UserError
 from usage_analytics.ingestion.shares import EVERYTHING, Share, parse_share
 from usage_analytics.settings import Settings, load_settings
 from usage_analytics.warehouse.protocol import Warehouse
 
+TRIES_AGAIN, AGAIN_AFTER_S = 3, 30.0  # what passes by itself, such as a connection that is lost
 RUN_WAIT_S = 300.0  # each step of a run waits so long for the warehouse: for loads of other shares, and for marts
 
 
@@ -38,9 +39,14 @@ class Platform(dg.ConfigurableResource):
 
 @contextmanager
 def told_plainly() -> Iterator[None]:
-    """A mistake outside the code fails the run at once, with its sentence; retrying would not mend it."""
+    """A mistake outside the code fails the run, with its sentence: at once, unless it may be gone later by itself.
+
+    Not by a retry policy of the assets: that would try mistakes in the code again, and whatever Ctrl-C has ended.
+    """
     try:
         yield
+    except TransientError as error:
+        raise dg.RetryRequested(TRIES_AGAIN, AGAIN_AFTER_S) from dg.Failure(str(error))
     except UserError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     except OSError as error:  # a disk that is full, a folder that cannot be written

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from usage_analytics import parts
-from usage_analytics.orchestration.micro_batch_assets import OWNERS, loaded_events
+from usage_analytics.orchestration.micro_batch_assets import OWNERS, STORE, loaded_events
 from usage_analytics.orchestration.partitions import TRADING_DAYS, trading_day_of
 from usage_analytics.orchestration.resources import Platform, told_plainly
 from usage_analytics.warehouse.plans import replace_plan
@@ -41,7 +41,7 @@ DESCRIPTIONS = {
     name="marts", partitions_def=TRADING_DAYS, can_subset=True, pool="warehouse",
     specs=[
         dg.AssetSpec(
-            name, group_name="marts", kinds={"duckdb", "table"}, owners=OWNERS, skippable=True,
+            name, group_name="marts", kinds={STORE, "table"}, owners=OWNERS, skippable=True,
             deps=[dg.AssetDep(loaded_events, partition_mapping=dg.TimeWindowPartitionMapping())],
             description=f"{description} Counts and sums add up over trading days.",
         )
@@ -55,7 +55,7 @@ def marts(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[dg.
     with told_plainly():
         day, warehouse = trading_day_of(context.partition_key), platform.warehouse()
         warehouse.close_day(day)
-        with warehouse.session() as session:
+        with warehouse.writing() as session:
             receipts = refresh_day(session, wanted, day, settings.mart_rules)
     for mart, receipt in receipts.items():
         yield dg.MaterializeResult(
@@ -110,7 +110,7 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
     with told_plainly():
         day = trading_day_of(context.partition_key)
         plan = make_plan(parts.layout(settings), day, settings.clock, datetime.now(UTC))
-        with platform.warehouse().session() as session:
+        with platform.warehouse().writing() as session:
             replace_plan(session, day, plan.rows)
         plans = parts.plan_folder(settings)
         published = plans.publish(plan.tables)

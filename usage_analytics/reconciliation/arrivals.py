@@ -11,16 +11,18 @@ import polars as pl
 
 from usage_analytics.ingestion.chunk_file import YEAR_10000_US
 from usage_analytics.ingestion.offset_log import ChunkRecord
+from usage_analytics.ingestion.shares import EVERYTHING
 from usage_analytics.lake.layout import Layout
+from usage_analytics.warehouse.ledger import IN_DAYS, days_of_window
 from usage_analytics.warehouse.protocol import Warehouse
 
 HOUR_US, MINUTE_US = 3_600_000_000, 60_000_000
-LOADED = """
+LOADED = f"""
 SELECT arrived_us, COUNT(*) AS loaded
 FROM (
     SELECT CASE WHEN kafka_timestamp_us < :year_10000_us
                 THEN kafka_timestamp_us - (kafka_timestamp_us % :span_us + :span_us) % :span_us END AS arrived_us
-    FROM usage_events WHERE topic = :topic AND load_window = :load_window
+    FROM usage_events WHERE topic = :topic AND load_window = :load_window AND {IN_DAYS}
 ) AS arrivals
 GROUP BY arrived_us
 """
@@ -45,7 +47,8 @@ def counts_by_arrival(
     bounds = {"span_us": span_us, "year_10000_us": YEAR_10000_US, "topic": layout.topic}
     with warehouse.session() as session:
         for window in sorted({record.window for record in records}):
-            counted.append(session.frame(LOADED, {**bounds, "load_window": window}).cast(pl.Int64))
+            days = days_of_window(session, layout.topic, EVERYTHING, window)
+            counted.append(session.frame(LOADED, {**bounds, "load_window": window, **days}).cast(pl.Int64))
     together = pl.concat(counted, how="diagonal")
     return together.group_by("arrived_us").agg(pl.exclude("arrived_us").sum()).sort("arrived_us")
 

@@ -9,7 +9,17 @@ from usage_analytics.enrichment.enriched_chunk import read_enriched
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.offset_log import ChunkRecord, OffsetLog
 from usage_analytics.lake.layout import Layout
-from usage_analytics.warehouse.ledger import COUNT, NOTHING, OF_SHARE, Held, altered, loaded_chunks, of_share
+from usage_analytics.warehouse.ledger import (
+    COUNT,
+    IN_DAYS,
+    NOTHING,
+    OF_SHARE,
+    Held,
+    altered,
+    days_of_window,
+    loaded_chunks,
+    of_share,
+)
 from usage_analytics.warehouse.protocol import Warehouse
 from usage_analytics.warehouse.session import Values
 
@@ -132,7 +142,8 @@ class Reconciliation:
 def reconcile_window(log: OffsetLog, layout: Layout, warehouse: Warehouse, window: str) -> Reconciliation:
     """One window's chunks against the rows it loaded and those that others loaded from the same offsets.
 
-    Of a share's log, only its Kafka partitions: how far another run has come with the others is not asked.
+    Rows are looked for between the first and the last trading day that the ledger knows of the window. Of a share's
+    log, only its Kafka partitions: how far another run has come with the others is not asked.
     """
     records = log.of_window(window)  # what another run lands and loads meanwhile is its own to answer for
     which, values = ["load_window = :load_window"], {**of_share(layout.topic, log.share), "load_window": window}
@@ -144,7 +155,10 @@ def reconcile_window(log: OffsetLog, layout: Layout, warehouse: Warehouse, windo
         values[f"p{partition}"] = partition
         values[f"low{partition}"] = min(r.start for r in of_partition)
         values[f"high{partition}"] = max(r.end for r in of_partition)
-    counts = _reconciled(log, layout, warehouse, window, f"{ROWS} AND ({' OR '.join(which)}) {BY_CHUNK}", values)
+    with warehouse.session() as session:
+        values |= days_of_window(session, layout.topic, log.share, window)
+    query = f"{ROWS} AND {IN_DAYS} AND ({' OR '.join(which)}) {BY_CHUNK}"
+    counts = _reconciled(log, layout, warehouse, window, query, values)
     return Reconciliation([count for count in counts.chunks if count.record in records], counts.unexplained)
 
 

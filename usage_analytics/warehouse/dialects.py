@@ -4,7 +4,8 @@ It may use what all three have: WITH, CASE, window functions with their whole OV
 what one of them lacks: QUALIFY, FILTER, WINDOW, GROUP BY ALL, arg_min, LIMIT, lists, or `/` of whole numbers, which
 DuckDB divides into fractions and Synapse does not, but where it comes out even. SUM adds up whole numbers; to add up
 others, write SUM(CAST(x AS DOUBLE)), which is left as it is. Values are parameters, written `:name`.
-One function is the platform's own: FINGERPRINT(a, b) is the same for the same two texts, and seldom for others.
+One function is the platform's own: FINGERPRINT(a, b) is the same for the same two texts, and seldom for others. It may
+be selected by a name, grouped by, and equal to a column of such a name.
 """
 
 from collections.abc import Mapping
@@ -22,9 +23,7 @@ def to_tsql(statement: str, names: Mapping[str, str]) -> str:
         _inline_common_tables(tree)
     rename_tables(tree, names)
     _count_wide(tree)
-    for call in list(tree.find_all(exp.Anonymous)):
-        if call.name.upper() == "FINGERPRINT":  # both texts as one: room matters less where there is so much of it
-            call.set("this", "CONCAT")
+    _write_fingerprints_out(tree)
     for ordered in tree.find_all(exp.Ordered):  # nothing is ordered by what may be null, so nulls need no place
         ordered.set("nulls_first", not ordered.args.get("desc"))
     return tree.sql(dialect="tsql", comments=False, identify=True)  # any name may be a word of T-SQL
@@ -46,6 +45,31 @@ def _put_in_place(query: exp.Expr, common: exp.CTE) -> None:
         if table.name == common.alias and not table.db:
             alias = exp.TableAlias(this=exp.to_identifier(table.alias_or_name))
             table.replace(exp.Subquery(this=common.this.copy(), alias=alias))
+
+
+def _write_fingerprints_out(tree: exp.Expr) -> None:
+    """Both texts instead of one made of them: what is spread by the first is then grouped and joined where it lies."""
+    for call in list(tree.find_all(exp.Anonymous)):
+        if call.name.upper() != "FINGERPRINT":
+            continue
+        both, place = call.expressions, call.parent
+        if isinstance(place, exp.Alias) and isinstance(place.parent, exp.Select):
+            named = [exp.alias_(text, f"{place.alias}_{number}") for number, text in enumerate(both, start=1)]
+            place.parent.set("expressions", _in_place_of(place, named))
+        elif isinstance(place, exp.Group):
+            place.set("expressions", _in_place_of(call, both))
+        elif isinstance(place, exp.EQ):
+            other = place.this if place.expression is call else place.expression
+            columns = [exp.column(f"{other.name}_{number}", other.text("table")) for number in (1, 2)]
+            pairs = [exp.EQ(this=column, expression=text) for column, text in zip(columns, both, strict=True)]
+            place.replace(exp.and_(*pairs))
+        else:
+            raise ValueError(f"FINGERPRINT is selected, grouped by or compared, not as in {place}")
+
+
+def _in_place_of(one: exp.Expr, several: list[exp.Expr]) -> list[exp.Expr]:
+    assert one.parent is not None
+    return [new for old in one.parent.expressions for new in (several if old is one else [old])]
 
 
 def rename_tables(tree: exp.Expr, names: Mapping[str, str]) -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from usage_analytics.ingestion.shares import EVERYTHING
+from usage_analytics.warehouse.ledger import days_of_window
 from usage_analytics.warehouse.marts import sql
 from usage_analytics.warehouse.protocol import Warehouse
 
@@ -19,5 +21,7 @@ class Freshness:
 
 def freshness(warehouse: Warehouse, topic: str, window: str) -> Freshness | None:
     """How soon a window's usage events could be queried; None without events that carry their time of arrival."""
-    median, p95 = warehouse.read(sql("freshness"), {"topic": topic, "load_window": window}).row(0)
+    with warehouse.session() as session:
+        days = days_of_window(session, topic, EVERYTHING, window)
+        median, p95 = session.frame(sql("freshness"), {"topic": topic, "load_window": window, **days}).row(0)
     return None if median is None else Freshness(median, p95)

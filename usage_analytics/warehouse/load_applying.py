@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.shares import EVERYTHING, Share
+from usage_analytics.tables import Table
 from usage_analytics.warehouse.ledger import NOTHING, altered, forget, held, next_version, record
 from usage_analytics.warehouse.load_planning import LoadPlan
 from usage_analytics.warehouse.protocol import LoadReceipt
@@ -23,11 +24,11 @@ class LoadPlace:
 
 
 def apply_plan(
-    session: Session, place: LoadPlace, plan: LoadPlan, insert_rows: Callable[[], None], *tiers: str
+    session: Session, place: LoadPlace, plan: LoadPlan, insert_rows: Callable[[], None], *tiers: Table
 ) -> LoadReceipt:
     """Take out what is stale, put in what is new, write the ledger and the days' versions, and count again.
 
-    ``tiers``: the tables that hold usage events, where it is not one. `UserError` if the counts are not the chunks':
+    ``tiers``: the tables that hold usage events. `UserError` if the counts are not the chunks':
     then the transaction must be given up.
     """
     days: set[date] = set()

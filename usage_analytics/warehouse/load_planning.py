@@ -56,7 +56,7 @@ def plan_load(
     _refuse_overlaps(session, rebuild, topic, window, given)
     wanted = {(chunk.record.kafka_partition, chunk.record.start): chunk for chunk in given}
     known = {(row.kafka_partition, row.start_offset): row for row in loaded_chunks(session, topic, share, window)}
-    there = held(session, topic, share, window)
+    there = held(session, topic, share, window) if known else {}
     stale = [
         row for key, row in known.items()
         if altered(row, there.get(key, NOTHING)) or not _is_of(row, wanted.get(key))
@@ -80,9 +80,13 @@ def _examined(chunk: EnrichedChunk, window: str, first_loaded_us: int | None) ->
     events = pl.read_parquet(chunk.path, columns=["trading_day", "kafka_offset"], hive_partitioning=False, glob=False)
     r = chunk.record
     offset_sum = int(events.get_column("kafka_offset").cast(pl.Int128).sum()) if events.height else 0
+    days = frozenset(events.get_column("trading_day").unique().to_list())
+    span = (min(days), max(days)) if days else (None, None)
     place = (window, r.topic, r.kafka_partition, r.start, r.end)
-    row = LoadedChunk(*place, chunk.rows, chunk.dead_letters, chunk.fingerprint, first_loaded_us or 0, offset_sum)
-    return NewChunk(chunk, row, frozenset(events.get_column("trading_day").unique().to_list()))
+    row = LoadedChunk(
+        *place, chunk.rows, chunk.dead_letters, chunk.fingerprint, first_loaded_us or 0, offset_sum, *span
+    )
+    return NewChunk(chunk, row, days)
 
 
 def _refuse_other_columns(chunk: EnrichedChunk) -> None:

@@ -14,6 +14,8 @@ from usage_analytics.errors import UserError
 from usage_analytics.ingestion.shares import EVERYTHING, Share
 from usage_analytics.warehouse.session import NO_VALUES, Session, Values
 
+BROUGHT_UP_TO_DATE = "run usage-analytics status, which brings it up to date, and ask again"
+
 
 class WarehouseInUse(UserError):
     """Another process has had the warehouse for as long as was waited."""
@@ -38,7 +40,11 @@ class Warehouse(Protocol):
         ...
 
     def session(self) -> AbstractContextManager[Session]:
-        """A connection, with all tables there. `WarehouseInUse` where another process has it for too long."""
+        """A connection to read by, all tables there. `WarehouseInUse` where another process has it for too long."""
+        ...
+
+    def writing(self) -> AbstractContextManager[Session]:
+        """The same, to change what is there by: no other process of this machine changes anything meanwhile."""
         ...
 
     def read(self, query: str, values: Values = NO_VALUES) -> pl.DataFrame:
@@ -58,7 +64,10 @@ class Warehouse(Protocol):
         ...
 
     def answered(self, question: str) -> AbstractContextManager[pa.RecordBatchReader]:
-        """The rows of a query in the store's own SQL, which can change nothing. `UserError` where it has no answer."""
+        """The rows of a query in the store's own SQL, which can change nothing, not even what is out of date.
+
+        `UserError` where it has no answer.
+        """
         ...
 
     def close_day(self, trading_day: date) -> None:

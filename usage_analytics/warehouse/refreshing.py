@@ -73,6 +73,7 @@ def refresh_day(session: Session, names: Collection[str], day: date, rules: Mart
     for mart in wanted:
         session.temporary(slices_of(mart), types)
     find_repeated(session, OF_DAY, {"day": day})
+    session.update_statistics(REPEATED_EVENTS)
     [(events, left_out)] = session.rows(COUNTED, {"day": day})
     for users in slices_of_users(session.slices(events)):
         _gather(session, wanted, day, users, rules, types)
@@ -107,9 +108,10 @@ def _gather(
 ) -> None:
     """Add what the users of a slice make of each mart."""
     make_session_events(session, f"{OF_DAY}{users.condition}", {"day": day, **users.values}, rules, types=types)
+    session.update_statistics(SESSION_EVENTS)
     for shared in sorted({SHARED[mart] for mart in wanted if mart in SHARED}, key=lambda table: table.name):
         session.temporary(shared, types)
-        session.run(_insert(shared, sql(shared.name)))
+        _fill(session, shared, sql(shared.name), {})
     if FUNNELS in wanted:
         _reach_steps(session, rules, types)
     for mart in wanted:
@@ -166,9 +168,10 @@ def _reach_steps(session: Session, rules: MartRules, types: Types) -> None:
     session.append(FUNNEL_STEPS, pl.DataFrame(_funnel_steps(rules), FUNNEL_STEPS.column_names(), orient="row"))
     for matches, values in _funnel_matches(rules):
         session.run(_insert(FUNNEL_MATCHES, matches), values)
-    session.run(_insert(FUNNEL_REACHED, sql("funnel_first_step")))
+    session.update_statistics(FUNNEL_MATCHES)
+    _fill(session, FUNNEL_REACHED, sql("funnel_first_step"), {})
     for number in range(2, max((len(funnel.steps) for funnel in rules.funnels), default=1) + 1):
-        session.run(_insert(FUNNEL_REACHED, sql("funnel_next_step")), {"step": number})
+        _fill(session, FUNNEL_REACHED, sql("funnel_next_step"), {"step": number})
 
 
 def _funnel_steps(rules: MartRules) -> list[tuple[str, int, int]]:
@@ -182,6 +185,12 @@ def _funnel_matches(rules: MartRules) -> list[tuple[str, Values]]:
             select, values = funnel_matches_sql(step)
             matches.append((select, {"funnel": funnel.name, "step": number, **values}))
     return matches
+
+
+def _fill(session: Session, table: Table, select: str, values: Values) -> None:
+    """Put a query's rows into a temporary table, and have the store know what it then holds."""
+    session.run(_insert(table, select), values)
+    session.update_statistics(table)
 
 
 def _insert(table: Table, select: str) -> str:

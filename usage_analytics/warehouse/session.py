@@ -44,7 +44,7 @@ class Session(Protocol):
         ...
 
     def update_statistics(self, table: Table) -> None:
-        """Have the store look at what is in a table, where it does not by itself. Not within a transaction."""
+        """Have the store look at what a table holds now, where it does not by itself. Not within a transaction."""
         ...
 
     def path_of_property(self, name: str) -> str:

@@ -4,6 +4,7 @@ from datetime import date
 
 import polars as pl
 
+from usage_analytics.tables import REPEATED_EVENTS
 from usage_analytics.warehouse.marts import FOLDS, MartRules, sql
 from usage_analytics.warehouse.protocol import Warehouse
 from usage_analytics.warehouse.refreshing import find_repeated, make_session_events
@@ -41,6 +42,7 @@ def transition_counts_by(warehouse: Warehouse, fold_property: str) -> pl.DataFra
     with warehouse.session() as session:
         path = session.path_of_property(fold_property)
         find_repeated(session, "1 = 1", {})
+        session.update_statistics(REPEATED_EVENTS)
         make_session_events(session, "1 = 1", {"property": path}, MartRules(), fold)
         return _in_order(session.frame(COUNTS_BY_PROPERTY))
 

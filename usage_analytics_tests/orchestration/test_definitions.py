@@ -25,6 +25,11 @@ heavy = "tensorflow torch pyspark pyodbc sklearn pgmpy pandas matplotlib scipy.s
 print(",".join(name for name in heavy if name in sys.modules))
 print(",".join(asset.key.to_user_string() for asset in usage_analytics.definitions.defs.resolve_all_asset_specs()))
 """
+KINDS = """
+import usage_analytics.definitions
+for asset in usage_analytics.definitions.defs.resolve_all_asset_specs():
+    print(asset.key.to_user_string() + ": " + " ".join(sorted(asset.kinds)))
+"""
 ASSETS = {
     "usage_messages", "raw_messages", "usage_events", "loaded_events",
     "user_sessions", "app_transitions", "next_action_model", "preload_plan",
@@ -65,6 +70,20 @@ def test_every_asset_is_described() -> None:
             "description": len(spec.description or "") > 40,
         }
         assert all(told.values()), f"{spec.key.to_user_string()}: {told}"
+
+
+@pytest.mark.parametrize("store", ["duckdb", "synapse"])
+def test_tables_are_marked_by_the_store_that_is_set(store: str) -> None:
+    pool = (
+        {"SERVER": "s", "DATABASE": "d", "LAKE": "https://a.dfs.core.windows.net/c/lake"} if store != "duckdb" else {}
+    )
+    settings = {f"USAGE_ANALYTICS_SYNAPSE_{name}": value for name, value in pool.items()}
+    done = subprocess.run(
+        [sys.executable, "-c", KINDS], capture_output=True, text=True, check=True, env={**os.environ, **settings}
+    )
+    marked = dict(line.split(": ") for line in done.stdout.splitlines())
+    assert {marked[name] for name in ("loaded_events", "user_sessions", "friction")} == {f"{store} table"}
+    assert marked["usage_events"] == "duckdb parquet"  # which engine enriches does not depend on it
 
 
 def test_every_asset_made_here_is_partitioned_and_reaches_the_topic() -> None:

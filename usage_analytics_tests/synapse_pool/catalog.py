@@ -63,6 +63,7 @@ class Catalog:
     layouts: dict[tuple[str, str], Layout] = field(default_factory=dict)
     views: dict[tuple[str, str], str] = field(default_factory=dict)
     statistics: list[str] = field(default_factory=list)
+    named_statistics: set[tuple[tuple[str, str], str]] = field(default_factory=set)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def put(self, layout: Layout) -> None:
@@ -72,6 +73,7 @@ class Catalog:
     def forget(self, name: Name) -> None:
         with self.lock:
             self.layouts.pop(name.key, None)
+            self.named_statistics = {known for known in self.named_statistics if known[0] != name.key}
             self.views.pop(name.key, None)
 
     def rename(self, name: Name, new: Name) -> None:
@@ -132,7 +134,11 @@ def _views(catalog: Catalog, schemas: list[str]) -> dict[str, pa.Table]:
             ("object_id", "distribution_policy_desc"),
             [(number, one.distribution.partition("(")[0].strip()) for one, number in numbered],
         ),
-        "sys_stats": _table(("name",), [(text,) for text in catalog.statistics]),
+        "sys_columns": _table(
+            ("object_id", "name", "column_id"),
+            [(_number(*one.name.key), column.name, number) for one, number, column in columns],
+        ),
+        "sys_stats": _table(("object_id", "name"), [(_number(*key), name) for key, name in catalog.named_statistics]),
         "information_schema_tables": _table(
             ("TABLE_CATALOG", "TABLE_SCHEMA", "TABLE_NAME", "TABLE_TYPE"),
             [("pool", one.name.schema, one.name.name, "BASE TABLE") for one in layouts]
@@ -162,7 +168,7 @@ def _index(layout: Layout) -> str:
 
 
 WHOLE_NUMBERS = {
-    "object_id", "schema_id", "index_id", "data_space_id", "function_id", "fanout", "boundary_id",
+    "object_id", "column_id", "schema_id", "index_id", "data_space_id", "function_id", "fanout", "boundary_id",
     "boundary_value_on_right", "ORDINAL_POSITION", "CHARACTER_MAXIMUM_LENGTH", "NUMERIC_PRECISION", "NUMERIC_SCALE",
 }  # fmt: skip
 

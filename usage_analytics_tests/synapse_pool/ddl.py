@@ -9,7 +9,7 @@ import sqlglot
 from sqlglot import exp
 
 from usage_analytics_tests.synapse_pool.catalog import Column, Layout
-from usage_analytics_tests.synapse_pool.errors import EXISTS, SYNTAX, UNKNOWN_TABLE, Refused
+from usage_analytics_tests.synapse_pool.errors import EXISTS, SYNTAX, UNKNOWN_COLUMN, UNKNOWN_TABLE, Refused
 from usage_analytics_tests.synapse_pool.layouts import options_of
 from usage_analytics_tests.synapse_pool.results import NOTHING, Result
 from usage_analytics_tests.synapse_pool.translating import Parameters, translated, without_hints
@@ -219,12 +219,32 @@ def rename(session: Session, reader: Reader, parameters: Parameters) -> Result:
 
 
 def remember(session: Session, reader: Reader, parameters: Parameters) -> Result:
-    """What makes no difference to rows; the table that statistics are of has to be there."""
-    if reader.words[1].upper == "STATISTICS":
-        while reader.words[0].upper == "CREATE" and not reader.may_take("ON"):
-            reader.next()
-        if reader.words[0].upper != "DROP":
-            name = reader.object_name()
-            session.catalog(name).get(name)
+    """What makes no difference to rows."""
     session.pool.catalog.statistics.append(reader.sql)
     return NOTHING
+
+
+def create_statistics(session: Session, reader: Reader, parameters: Parameters) -> Result:
+    called = reader.name()
+    reader.take("ON")
+    name = reader.object_name()
+    layout = session.catalog(name).get(name)
+    for column in parts(reader.bracketed()):
+        if layout.column(Reader(column).name()) is None:
+            raise Refused(UNKNOWN_COLUMN, f"Invalid column name '{Reader(column).name()}'.")
+    known = session.catalog(name).named_statistics
+    if (name.key, called.lower()) in known:
+        raise Refused(1927, f"There are already statistics on table '{name}' named '{called}'.")
+    known.add((name.key, called.lower()))
+    return remember(session, reader, parameters)
+
+
+def update_statistics(session: Session, reader: Reader, parameters: Parameters) -> Result:
+    name = reader.object_name()
+    session.catalog(name).get(name)
+    if reader.sees("("):
+        called = Reader(reader.bracketed()).name()
+        if (name.key, called.lower()) not in session.catalog(name).named_statistics:
+            raise Refused(9100, f"There are no statistics on table '{name}' named '{called}'.")
+    reader.end()
+    return remember(session, reader, parameters)

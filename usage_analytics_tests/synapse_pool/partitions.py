@@ -27,7 +27,16 @@ def alter_table(session: Session, reader: Reader, parameters: Parameters) -> Res
         return _merge(session, layout, reader.bracketed())
     if reader.may_take("SWITCH"):
         return _switch(session, layout, reader)
+    if reader.may_take("REBUILD"):
+        return _rebuild(session, layout, reader)
     raise reader.unexpected()
+
+
+def _rebuild(session: Session, layout: Layout, reader: Reader) -> Result:
+    if reader.may_take("PARTITION", "="):
+        rows_in(layout, _number(reader))
+    reader.end()
+    return ddl.remember(session, reader, {})
 
 
 def _add(session: Session, layout: Layout, column: Column) -> Result:

@@ -140,6 +140,14 @@ def test_statistics_are_remembered(cursor: Any) -> None:
     cursor.execute(FACT)
     cursor.execute("CREATE STATISTICS st_n ON s.fact (n) WITH FULLSCAN")
     cursor.execute("UPDATE STATISTICS s.fact")
+    cursor.execute("UPDATE STATISTICS s.fact (st_n)")
+    assert rows(cursor, "SELECT name FROM sys.stats WHERE object_id = OBJECT_ID('s.fact')") == [("st_n",)]
+    with pytest.raises(pyodbc.Error, match="There are already statistics on table"):
+        cursor.execute("CREATE STATISTICS st_n ON s.fact (n)")
+    with pytest.raises(pyodbc.Error, match=r"There are no statistics on table 's\.fact' named 'st_m'"):
+        cursor.execute("UPDATE STATISTICS s.fact (st_m)")
+    with pytest.raises(pyodbc.Error, match="Invalid column name 'nothing'"):
+        cursor.execute("CREATE STATISTICS st_x ON s.fact (nothing)")
     with pytest.raises(pyodbc.Error, match=r"Invalid object name 's\.nowhere'"):
         cursor.execute("UPDATE STATISTICS s.nowhere")
 

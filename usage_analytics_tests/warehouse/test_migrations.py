@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -93,16 +94,52 @@ def test_a_warehouse_of_before_becomes_one_of_now(memory_path: Path, changes: li
         assert before.read(f"SELECT * FROM {mart}").equals(now.read(f"SELECT * FROM {mart}"))
 
 
+def test_days_of_chunks_are_found_in_both_tiers(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
+    days = [date(2026, 11, 20), date(2026, 11, 23), date(2026, 11, 24)]
+    events = [[{"trading_day": day} for day in days], [{"trading_day": days[1]}], []]
+    chunks = [enriched_chunk(memory_path, WINDOW, n, 0, some) for n, some in enumerate(events)]
+    warehouse.load_window(TOPIC, WINDOW, chunks)
+    warehouse.close_day(days[0])
+    found = warehouse.read("SELECT first_day, last_day FROM load_ledger ORDER BY kafka_partition").rows()
+    assert found == [(days[0], days[2]), (days[1], days[1]), (None, None)]
+    with duckdb.connect(str(warehouse.path)) as connection:
+        for name in ("first_day", "last_day"):
+            connection.execute(f"ALTER TABLE load_ledger DROP COLUMN {name}")
+        connection.execute("UPDATE warehouse_schema SET migration = 1")
+    assert warehouse.read("SELECT first_day, last_day FROM load_ledger ORDER BY kafka_partition").rows() == found
+    assert warehouse.load_window(TOPIC, WINDOW, chunks).chunks_kept == 3
+
+
 def test_a_warehouse_of_a_newer_version_is_left_alone(warehouse: DuckDBWarehouse) -> None:
     warehouse.read("SELECT 1")
     with duckdb.connect(str(warehouse.path)) as connection:
         connection.execute("UPDATE warehouse_schema SET migration = 999")
     content = warehouse.path.read_bytes()
     with pytest.raises(
-        UserError, match=r"is of a newer version of the platform \(its migration 999, ours 1\): upgrade"
+        UserError, match=r"is of a newer version of the platform \(its migration 999, ours 2\): upgrade"
     ):
         stale_days(warehouse)
+    with pytest.raises(UserError, match="newer version of the platform"), warehouse.answered("SELECT 1"):
+        pass
     assert warehouse.path.read_bytes() == content
+
+
+def test_a_question_leaves_a_warehouse_of_before_as_it_is(warehouse: DuckDBWarehouse) -> None:
+    warehouse.read("SELECT 1")
+    with duckdb.connect(str(warehouse.path)) as connection:
+        connection.execute("UPDATE warehouse_schema SET migration = 1")
+        connection.execute("ALTER TABLE load_ledger DROP COLUMN first_day")
+        connection.execute("ALTER TABLE load_ledger DROP COLUMN last_day")
+    content = warehouse.path.read_bytes()
+    told = (
+        "is of an earlier version of the platform, or was moved: run usage-analytics status, which brings it up to date"
+    )
+    with pytest.raises(UserError, match=told), warehouse.answered("SELECT 1 AS a"):
+        pass
+    assert warehouse.path.read_bytes() == content
+    warehouse.read("SELECT 1")
+    with warehouse.answered("SELECT 1 AS a") as answer:
+        assert answer.read_all().to_pydict() == {"a": [1]}
 
 
 def test_views_are_made_anew_when_their_queries_change(

@@ -228,15 +228,20 @@ def test_what_a_killed_load_leaves_is_no_part_of_the_warehouse(
     assert len(fresh_of(warehouse)) == 1 and not left.exists()
 
 
-def test_a_home_that_was_moved_is_asked_as_before(memory_path: Path) -> None:
+def test_a_home_that_was_moved_is_brought_up_to_date_but_by_no_question(memory_path: Path) -> None:
     for name, later in (("a home [1]", "it's moved"), ("another=home", "trading *")):
         home = memory_path / name
         before = loaded(DuckDBWarehouse(home / "warehouse.duckdb"), home)
         shutil.move(home, memory_path / later)
         moved = DuckDBWarehouse(memory_path / later / "warehouse.duckdb")
+        content = moved.path.read_bytes()
+        told = "or was moved: run usage-analytics status, which brings it up to date, and ask again"
+        with pytest.raises(UserError, match=told), moved.answered("SELECT COUNT(*) AS n FROM usage_events"):
+            pass
+        assert moved.path.read_bytes() == content
+        assert rows(moved).equals(before)
         with moved.answered("SELECT COUNT(*) AS n FROM usage_events") as answer:
             assert answer.read_all().to_pylist() == [{"n": 12}]
-        assert rows(moved).equals(before)
 
 
 def test_a_home_that_lost_files_on_its_way_can_be_opened(memory_path: Path) -> None:
@@ -245,7 +250,7 @@ def test_a_home_that_lost_files_on_its_way_can_be_opened(memory_path: Path) -> N
     moved = DuckDBWarehouse(memory_path / "moved/warehouse.duckdb")
     file_of(moved, WINDOWS[0]).unlink()
     flip(file_of(moved, WINDOWS[1]))
-    assert asked(moved, "SELECT COUNT(*) AS n FROM usage_events")[0]["n"] == 9
+    assert rows(moved).height == 9
     assert loaded_starts(moved) == [10, 20]
     events = [{"trading_day": DAYS[0], "mini_app": "m0"}] * 3
     chunk = enriched_chunk(memory_path / "moved", WINDOWS[0], 0, 0, events)

@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.literal_paths import for_duckdb
-from usage_analytics.warehouse.duckdb.file import IN_USE, fresh_of, lost_file, opened
+from usage_analytics.warehouse.duckdb.file import IN_USE, fresh_of, lost_file
 from usage_analytics.warehouse.duckdb.fresh_files import FreshFiles
-from usage_analytics.warehouse.duckdb.schema import fingerprint_of_views
-from usage_analytics.warehouse.protocol import WarehouseInUse
+from usage_analytics.warehouse.duckdb.schema import STATE, place_of, wanted_of
+from usage_analytics.warehouse.migrations import SchemaState
+from usage_analytics.warehouse.protocol import BROUGHT_UP_TO_DATE, WarehouseInUse
 
 BATCH_ROWS = 10_000
 # Files besides the fresh ones, other databases and settings are none of a question's business.
@@ -27,8 +28,9 @@ def answered(path: Path, question: str, wait_s: float, memory_mb: int) -> Iterat
         raise UserError(f"there is no warehouse {path} yet: nothing has been loaded")
     fresh = fresh_of(path)
     if not _up_to_date(path, fresh, wait_s, memory_mb):
-        with opened(path, wait_s, memory_mb):
-            pass
+        raise UserError(
+            f"warehouse {path} is of an earlier version of the platform, or was moved: {BROUGHT_UP_TO_DATE}"
+        )
     connection = _opened(path, wait_s, memory_mb)
     try:
         # As the view names it, and as it is called: they differ where its path has signs of a pattern.
@@ -57,12 +59,12 @@ def _up_to_date(path: Path, fresh: FreshFiles, wait_s: float, memory_mb: int) ->
     # The view names the fresh files where they lay when it was made: a home that was moved has them elsewhere.
     connection = _opened(path, wait_s, memory_mb)
     try:
-        views = connection.execute("SELECT views FROM warehouse_schema").fetchall()
+        state = connection.execute(STATE).fetchall()
     except duckdb.CatalogException:
         return False
     finally:
         connection.close()
-    return views == [(fingerprint_of_views(fresh),)]
+    return len(state) == 1 and SchemaState(*state[0]).is_as(wanted_of(fresh), place_of(path))
 
 
 def _opened(path: Path, wait_s: float, memory_mb: int) -> duckdb.DuckDBPyConnection:

@@ -15,13 +15,13 @@ from usage_analytics.warehouse.duckdb.fresh_files import FreshFiles
 from usage_analytics.warehouse.duckdb.session import DuckDBSession
 from usage_analytics.warehouse.ledger import next_version
 
-CLOSED = Table("usage_events_closed", USAGE_EVENTS.columns, USAGE_EVENTS.key)
+CLOSED = Table("usage_events_closed", USAGE_EVENTS.columns, USAGE_EVENTS.key, by_day=True)
 FRESH = Table(
     "usage_events_fresh",
     (*OF_CHUNK, text("topic", 249), Column("kafka_partition", Kind.INT), text("days", 4_000), text("file", 500)),
     ("topic", "kafka_partition", "chunk_start"),
 )
-TIERS = (CLOSED.name, FRESH.name)
+TIERS = (CLOSED, FRESH)
 NAMES = ", ".join(USAGE_EVENTS.column_names())
 FRESH_CHUNKS = f"""
 SELECT load_window, chunk_start, topic, kafka_partition, days, file FROM {FRESH.name}

@@ -44,6 +44,9 @@ class DuckDBWarehouse:
         with opened(self.path, self.wait_s, self.memory_mb) as session:
             yield session
 
+    def writing(self) -> AbstractContextManager[DuckDBSession]:
+        return self.session()  # the file is one process's at a time as it is
+
     def read(self, query: str, values: Values = NO_VALUES) -> pl.DataFrame:
         with self.session() as session:
             return session.frame(query, values)

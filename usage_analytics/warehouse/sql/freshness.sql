@@ -7,6 +7,7 @@ WITH waits AS (
         ON l.topic = e.topic AND l.load_window = e.load_window AND l.kafka_partition = e.kafka_partition
        AND l.start_offset = e.chunk_start
     WHERE e.topic = :topic AND e.load_window = :load_window
+      AND e.trading_day >= :first_day AND e.trading_day <= :last_day
       AND e.kafka_timestamp_us < 253402300800000000  -- from year 10000 on it is no time of arrival
 ),
 by_second AS (

@@ -3,7 +3,7 @@
 Files are copied into a staging table first, without a transaction; then their rows move into the fresh tier in one
 transaction with the ledger, in which each chunk is counted. Staging is made anew before it is used, so that a load that
 died is simply begun again.
-One loader at a time: the pool has no lock and no key to keep two apart, the caller's queue does.
+One loader at a time: the pool has no lock and no key to keep two apart, `SynapseWarehouse.writing` does.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,8 +20,8 @@ from usage_analytics.warehouse.load_planning import LoadPlan, plan_load
 from usage_analytics.warehouse.protocol import LoadReceipt
 from usage_analytics.warehouse.synapse import ddl
 from usage_analytics.warehouse.synapse.pool import SynapsePool
-from usage_analytics.warehouse.synapse.session import TIERS, SynapseSession
-from usage_analytics.warehouse.synapse.tiers import FRESH, IS_LONG, IS_SHORT, LONG, NAMES, STAGING, make_room
+from usage_analytics.warehouse.synapse.session import SynapseSession
+from usage_analytics.warehouse.synapse.tiers import FRESH, IS_LONG, IS_SHORT, LONG, NAMES, STAGING, TABLES, make_room
 
 FILES_AT_ONCE = 1_000  # of the 5,000 that one COPY may name
 NEW_CHUNKS = Table(
@@ -47,7 +47,7 @@ def load(session: SynapseSession, pool: SynapsePool, place: LoadPlace, chunks: I
             _move(session, place, tier, chosen, load_id)
 
     with session.transaction():
-        receipt = apply_plan(session, place, plan, insert_rows, *TIERS)
+        receipt = apply_plan(session, place, plan, insert_rows, *TABLES)
     if plan.new:
         session.run_natively(ddl.drop_table(session.name(STAGING)))
         session.run_natively(f"UPDATE STATISTICS {session.name(FRESH)}")

@@ -10,9 +10,12 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import DBAPIError, ResourceClosedError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from usage_analytics.errors import UserError
+from usage_analytics.errors import TransientError, UserError
 
 CONNECT_WITHIN_S = 60  # a pool that is resumed answers late
+# SQLSTATEs of connections and time-outs, and errors that pass (Microsoft, "Troubleshoot transient connection errors").
+PASSING_STATES = ("08", "HYT")
+PASSING_ERRORS = ("40197", "40501", "40613", "49918", "49919", "49920", "10928", "10929")
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ class SynapsePool:
             parts |= {"UID": self.login, "PWD": self.password or ""}
         return ";".join(f"{name}={_in_braces(value)}" for name, value in parts.items())
 
+    @property
+    def place(self) -> str:
+        """The pool, as a person is told."""
+        return f"Synapse pool {self.database} on {self.server}"
+
     def address(self, file: Path) -> str:
         """Where the pool finds a file of the lake."""
         inside = PurePosixPath(*file.relative_to(self.lake).parts)
@@ -55,20 +63,23 @@ class SynapsePool:
 
     @contextmanager
     def connected(self) -> Iterator[Connection]:
-        """A connection whose statements take effect at once; `UserError` where the pool cannot be reached."""
+        """A connection whose statements take effect at once.
+
+        `UserError` where the pool cannot be reached; `TransientError` where it may be later, or the connection is lost.
+        """
         # The pool refuses DDL and COPY within a transaction, and rows by the list in VALUES.
         engine = create_engine(
             f"mssql+pyodbc:///?odbc_connect={quote_plus(self.odbc)}", poolclass=NullPool,
             isolation_level="AUTOCOMMIT", ignore_no_transaction_on_rollback=True, use_insertmanyvalues=False,
         )  # fmt: skip
-        place = f"Synapse pool {self.database} on {self.server}"
         try:
             connection = engine.connect()
         except ImportError as error:
             raise UserError(f"Synapse needs the azure extra (pip install 'usage_analytics[azure]'): {error}") from None
         except (DBAPIError, ResourceClosedError) as error:
             why = error.orig if isinstance(error, DBAPIError) else error
-            raise UserError(f"{place} cannot be reached: {why}") from None
+            kind = TransientError if _is_passing(error) else UserError
+            raise kind(f"{self.place} cannot be reached: {why}") from None
         try:
             yield connection
         except Exception as error:
@@ -76,10 +87,18 @@ class SynapsePool:
                 raise
             why = error.orig if isinstance(error, DBAPIError) else error
             # At a COMMIT nobody knows what came of it; whoever runs again reads the ledger.
-            raise UserError(f"{place}: the connection was lost ({why}); run it again, nothing is half done") from None
+            told = f"the connection was lost ({why}); run it again, nothing is half done"
+            raise TransientError(f"{self.place}: {told}") from None
         finally:
             with suppress(SQLAlchemyError):  # of a connection that is lost
                 connection.close()
+
+
+def _is_passing(error: Exception) -> bool:
+    if not isinstance(error, DBAPIError) or error.orig is None:
+        return True  # lost while SQLAlchemy got to know the pool
+    state, why = str(error.orig.args[0]), str(error.orig)
+    return state.startswith(PASSING_STATES) or any(f"({number})" in why for number in PASSING_ERRORS)
 
 
 def _is_lost(error: Exception) -> bool:

@@ -4,56 +4,72 @@ The pool takes no DDL within a transaction. So each statement looks first whethe
 at is written last, and whoever dies in between leaves what the next one finishes.
 """
 
-import hashlib
 from datetime import date
-from importlib import resources
 
 from usage_analytics.errors import UserError
 from usage_analytics.tables import KEPT, USAGE_EVENTS
 from usage_analytics.warehouse.dialects import to_tsql
 from usage_analytics.warehouse.marts import VIEWS, view_sql
+from usage_analytics.warehouse.migrations import NOTHING, SchemaState, migrations_of
+from usage_analytics.warehouse.protocol import BROUGHT_UP_TO_DATE
 from usage_analytics.warehouse.synapse import ddl, tiers
 from usage_analytics.warehouse.synapse.session import SynapseSession
 
-STATE = "warehouse_schema"
-FIRST = 1  # the migration that the registry's tables stand for
+PACKAGE, STATES = "usage_analytics.warehouse.synapse", "warehouse_schema"
 FIRST_BOUNDARY = date(2010, 1, 1)
 
 
-def bring_up_to_date(session: SynapseSession) -> None:
-    """Make what is missing. `UserError` for a schema that a newer version of the platform has changed."""
-    migrations, views = _migrations(), _views(session)
-    newest = max([FIRST, *migrations])
-    done, of_views = _state(session)
-    if done > newest:
-        raise UserError(
-            f"schema {session.schema} of the pool is of a newer version of the platform (its migration {done}, ours "
-            f"{newest}): upgrade"
-        )
-    if (done, of_views) == (newest, _fingerprint(views)):
+def is_up_to_date(session: SynapseSession) -> bool:
+    """Whether all is there as this version of the platform wants it; `UserError` if a newer one has changed it."""
+    return _state(session).is_as(_wanted(_views(session)), _place(session))
+
+
+def refuse_unless_up_to_date(session: SynapseSession) -> None:
+    """`UserError` that says what to do where questions could not be answered without a change."""
+    if is_up_to_date(session):
         return
-    if not done:
+    if _state(session) == NOTHING:
+        raise UserError(f"there is no {_place(session)} yet: nothing has been loaded")
+    raise UserError(f"{_place(session)} is of an earlier version of the platform: {BROUGHT_UP_TO_DATE}")
+
+
+def bring_up_to_date(session: SynapseSession) -> None:
+    """Make what is missing, for one process at a time.
+
+    `UserError` for a schema that a newer version of the platform has changed.
+    """
+    state, views = _state(session), _views(session)
+    wanted = _wanted(views)
+    if state.is_as(wanted, _place(session)):
+        return
+    if state == NOTHING:
         _make_tables(session)
-    for number in range(max(done, FIRST) + 1, newest + 1):
-        for statement in migrations[number].split(";\n"):
-            if statement.strip():
-                session.run_natively(statement.replace("{schema}", ddl.bracketed(session.schema)))
+    for statement in migrations_of(PACKAGE).statements_after(state.migration) if state != NOTHING else ():
+        session.run_natively(statement.replace("{schema}", ddl.bracketed(session.schema)))
     for name, query in views.items():
         place = ddl.text_literal(session.name(name))
-        session.run_natively(f"IF OBJECT_ID({place}, N'V') IS NOT NULL DROP VIEW {session.name(name)}")
-        session.run_natively(f"CREATE VIEW {session.name(name)} AS {query}")
+        [(there,)] = session.rows_natively(f"SELECT OBJECT_ID({place}, N'V')")  # changed, a view is never away
+        session.run_natively(f"{'CREATE' if there is None else 'ALTER'} VIEW {session.name(name)} AS {query}")
     with session.transaction():
-        session.run_natively(f"DELETE FROM {session.name(STATE)}")
-        values = {"migration": newest, "views": _fingerprint(views)}
+        session.run_natively(f"DELETE FROM {session.name(STATES)}")
         session.run_natively(
-            f"INSERT INTO {session.name(STATE)} (migration, views) VALUES (:migration, :views)", values
+            f"INSERT INTO {session.name(STATES)} (migration, views) VALUES (:migration, :views)", vars(wanted)
         )
 
 
-def _state(session: SynapseSession) -> tuple[int, str]:
-    [(there,)] = session.rows_natively(f"SELECT OBJECT_ID({ddl.text_literal(session.name(STATE))}, N'U')")
-    rows = session.rows_natively(f"SELECT migration, views FROM {session.name(STATE)}") if there is not None else []
-    return (rows[0][0], rows[0][1]) if rows else (0, "")
+def _place(session: SynapseSession) -> str:
+    return f"schema {session.schema} in the pool"
+
+
+def _state(session: SynapseSession) -> SchemaState:
+    states = session.name(STATES)
+    [(there,)] = session.rows_natively(f"SELECT OBJECT_ID({ddl.text_literal(states)}, N'U')")
+    rows = session.rows_natively(f"SELECT migration, views FROM {states}") if there is not None else []
+    return SchemaState(*rows[0]) if rows else NOTHING
+
+
+def _wanted(views: dict[str, str]) -> SchemaState:
+    return migrations_of(PACKAGE).wanted(views.values())
 
 
 def _make_tables(session: SynapseSession) -> None:
@@ -64,7 +80,8 @@ def _make_tables(session: SynapseSession) -> None:
         tiers.FRESH: tiers.create_tier(session, tiers.FRESH, first),
         tiers.CLOSED: tiers.create_tier(session, tiers.CLOSED, first),
         tiers.LONG: tiers.create_long(session),
-        STATE: f"CREATE TABLE {session.name(STATE)} (migration int NOT NULL, views nvarchar(64) NOT NULL) "
+        tiers.APPENDED: tiers.create_appended(session),
+        STATES: f"CREATE TABLE {session.name(STATES)} (migration int NOT NULL, views nvarchar(64) NOT NULL) "
         "WITH (DISTRIBUTION = ROUND_ROBIN, HEAP)",
     }
     for table in KEPT:
@@ -78,13 +95,3 @@ def _make_tables(session: SynapseSession) -> None:
 def _views(session: SynapseSession) -> dict[str, str]:
     of_marts = {name: to_tsql(view_sql(name), session.names) for name in VIEWS}
     return {USAGE_EVENTS.name: tiers.view_of_tiers(session), **of_marts}
-
-
-def _fingerprint(views: dict[str, str]) -> str:
-    return hashlib.sha256("".join(views.values()).encode()).hexdigest()[:16]
-
-
-def _migrations() -> dict[int, str]:
-    folder = resources.files("usage_analytics.warehouse.synapse") / "migrations"
-    files = [file for file in folder.iterdir() if file.name.endswith(".sql")] if folder.is_dir() else []
-    return {int(file.name[:4]): file.read_text(encoding="utf-8") for file in files}

@@ -1,24 +1,26 @@
 """Where usage events lie in the pool: three tables behind one view.
 
-*Fresh* rows are in a heap, spread evenly, as quick to load as can be; *closed* trading days in a clustered columnstore,
-spread by user; *long* rows, whose properties no columnstore takes, in a heap of their own for good. Fresh and closed
-are partitioned by trading day, so that a day moves by SWITCH, which copies nothing.
+*Fresh* rows are in a heap, spread evenly, as quick to load as can be; *closed* ones in a clustered columnstore, spread
+by user; *long* rows, whose properties no columnstore takes, in a heap of their own for good. Fresh and closed are
+partitioned by trading day: a query of a day reads that day, and a day is replaced by SWITCH, which copies nothing.
 
-A row's ``load_id`` says which load brought it. The view passes over fresh rows of loads that the closed tier has for
-that day: from the one statement that switches a day in, no row shows twice or not at all, whenever we die.
+A row is in one of the three, at every moment: the view has nothing to decide. A row's ``load_id`` says which load
+brought it.
 """
 
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from usage_analytics.tables import EVENT_COLUMNS, OF_CHUNK, bigint
+from usage_analytics.tables import DAY, EVENT_COLUMNS, OF_CHUNK, USAGE_EVENTS, Table, bigint
 from usage_analytics.warehouse.synapse import ddl
 from usage_analytics.warehouse.synapse.session import TIERS, SynapseSession
 
 FRESH, CLOSED, LONG = TIERS
-STAGING, CLOSING, OUT = (f"usage_events_{name}" for name in ("staging", "closing", "out"))
+STAGING, CLOSING = (f"usage_events_{name}" for name in ("staging", "closing"))
+APPENDED = "usage_events_appended"  # trading days that rows were appended to since they were laid out
 COLUMNS = (*OF_CHUNK, bigint("load_id"), *EVENT_COLUMNS)
 NAMES = [column.name for column in COLUMNS]
+TABLES = tuple(Table(tier, COLUMNS, USAGE_EVENTS.key, by_day=True) for tier in TIERS)
 LONGEST = 4_000  # characters of a text that a columnstore takes
 IS_LONG = f"DATALENGTH([properties]) > {2 * LONGEST}"  # bytes, two for each UTF-16 unit
 IS_SHORT = f"([properties] IS NULL OR DATALENGTH([properties]) <= {2 * LONGEST})"
@@ -34,30 +36,36 @@ WHERE i.object_id = OBJECT_ID({name}) AND i.index_id <= 1
 """
 
 
-def create_tier(session: SynapseSession, tier: str, days: Sequence[date], name: str | None = None) -> str:
-    """The statement that makes a tier, or a table of its shape, with boundaries at these days."""
+def create_tier(session: SynapseSession, tier: str, days: Sequence[date]) -> str:
+    """The statement that makes a tier, with boundaries at these days."""
     layout = f"{SPREAD[tier]}, {ddl.partitions(days)}"
-    return ddl.create_table(session.name(name or tier), COLUMNS, layout, {"properties": LONGEST})
+    return ddl.create_table(session.name(tier), COLUMNS, layout, {"properties": LONGEST})
+
+
+def create_appended(session: SynapseSession) -> str:
+    return ddl.create_table(session.name(APPENDED), (DAY,), SPREAD[FRESH])
 
 
 def create_long(session: SynapseSession) -> str:
     return ddl.create_table(session.name(LONG), COLUMNS, SPREAD[FRESH], {"properties": ddl.UNBOUNDED})
 
 
+def copy_of_closed_day(session: SynapseSession, day: date) -> str:
+    """The statement that makes a copy of a closed day, of the closed tier's shape and with its boundaries.
+
+    Plain columns of one table, so that types, collations and nullability are the tier's: SWITCH wants them the same.
+    """
+    layout = f"{SPREAD[CLOSED]}, {ddl.partitions(boundaries(session, CLOSED))}"
+    names = ", ".join(f"[{name}]" for name in NAMES)
+    select = f"SELECT {names} FROM {session.name(CLOSED)} WHERE [trading_day] = {ddl.day_literal(day)}"
+    label = ddl.text_literal(f"usage_analytics: close trading day {day}")
+    return f"CREATE TABLE {session.name(CLOSING)} WITH ({layout}) AS {select} OPTION (LABEL = {label})"
+
+
 def view_of_tiers(session: SynapseSession) -> str:
     """The query of the view `usage_events`."""
-    names = [name for name in NAMES if name != "load_id"]
-    listed = ", ".join(f"[{name}]" for name in names)
-    tables = (session.name(CLOSED), session.name(LONG))
-    return " UNION ALL ".join([*(f"SELECT {listed} FROM {table}" for table in tables), visible_fresh(session, names)])
-
-
-def visible_fresh(session: SynapseSession, names: Sequence[str]) -> str:
-    """The query of the fresh rows that are not in the closed tier yet; ``f`` is their table."""
-    listed = ", ".join(f"f.[{name}]" for name in names)
-    same = "c.[trading_day] = f.[trading_day] AND c.[load_id] = f.[load_id]"
-    there = f"SELECT 1 FROM {session.name(CLOSED)} AS c WHERE {same}"
-    return f"SELECT {listed} FROM {session.name(FRESH)} AS f WHERE NOT EXISTS ({there})"
+    listed = ", ".join(f"[{name}]" for name in NAMES if name != "load_id")
+    return " UNION ALL ".join(f"SELECT {listed} FROM {session.name(tier)}" for tier in TIERS)
 
 
 def boundaries(session: SynapseSession, tier: str) -> list[date]:

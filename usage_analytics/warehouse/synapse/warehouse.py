@@ -1,32 +1,40 @@
-"""A dedicated SQL pool as the platform's warehouse."""
+"""A dedicated SQL pool as the platform's warehouse.
+
+The pool has neither locks nor keys that keep two writers apart. A file beside the lake does, which a process has to
+itself while it changes anything; those who only read need not wait.
+"""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 
 from usage_analytics.enrichment.enriched_chunk import EnrichedChunk
 from usage_analytics.ingestion.shares import EVERYTHING, Share
+from usage_analytics.locks import StillTaken, one_within
 from usage_analytics.warehouse.load_applying import LoadPlace
-from usage_analytics.warehouse.protocol import LoadReceipt
+from usage_analytics.warehouse.protocol import LoadReceipt, WarehouseInUse
 from usage_analytics.warehouse.session import NO_VALUES, Values
-from usage_analytics.warehouse.synapse.closing import ROWS_WORTH_CLOSING, close_day, fresh_days
+from usage_analytics.warehouse.synapse.closing import ROWS_WORTH_APPENDING, append_full_batches, close_day
 from usage_analytics.warehouse.synapse.loading import load
 from usage_analytics.warehouse.synapse.pool import SynapsePool
 from usage_analytics.warehouse.synapse.questions import answered
-from usage_analytics.warehouse.synapse.schema import bring_up_to_date
+from usage_analytics.warehouse.synapse.schema import bring_up_to_date, is_up_to_date, refuse_unless_up_to_date
 from usage_analytics.warehouse.synapse.session import SynapseSession
 
 
 @dataclass(frozen=True)
 class SynapseWarehouse:
-    """A `Warehouse` in one schema of a dedicated SQL pool."""
+    """A `Warehouse` in one schema of a dedicated SQL pool; ``lock``: the file of whoever changes it."""
 
     pool: SynapsePool
-    rows_worth_closing: int = ROWS_WORTH_CLOSING
+    lock: Path
+    wait_s: float = 60.0  # while another process changes it
+    rows_worth_appending: int = ROWS_WORTH_APPENDING
 
     @property
     def rebuild(self) -> str:
@@ -35,8 +43,15 @@ class SynapseWarehouse:
 
     @contextmanager
     def session(self) -> Iterator[SynapseSession]:
-        with self.pool.connected() as connection:
-            session = SynapseSession(connection, self.pool.schema)
+        with self._connected() as session:
+            if not is_up_to_date(session):
+                with self._alone():
+                    bring_up_to_date(session)
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[SynapseSession]:
+        with self._alone(), self._connected() as session:
             bring_up_to_date(session)
             yield session
 
@@ -47,19 +62,33 @@ class SynapseWarehouse:
     def load_window(
         self, topic: str, window: str, chunks: Iterable[EnrichedChunk], share: Share = EVERYTHING
     ) -> LoadReceipt:
-        with self.session() as session:
+        with self.writing() as session:
             receipt = load(session, self.pool, LoadPlace(topic, window, share, self.rebuild), chunks)
-            for fresh in fresh_days(session):
-                if fresh.rows >= self.rows_worth_closing:
-                    close_day(session, fresh.day)
+            append_full_batches(session, self.rows_worth_appending)
             return receipt
 
     @contextmanager
     def answered(self, question: str) -> Iterator[pa.RecordBatchReader]:
-        with self.session() as session, answered(session, question) as answer:
-            yield answer
+        with self._connected() as session:
+            refuse_unless_up_to_date(session)
+            with answered(session, question) as answer:
+                yield answer
 
     def close_day(self, trading_day: date) -> None:
-        with self.session() as session:
-            if any(fresh.day == trading_day for fresh in fresh_days(session)):
-                close_day(session, trading_day)
+        with self.writing() as session:
+            close_day(session, trading_day, self.rows_worth_appending)
+
+    @contextmanager
+    def _connected(self) -> Iterator[SynapseSession]:
+        with self.pool.connected() as connection:
+            yield SynapseSession(connection, self.pool.schema)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with ExitStack() as held:
+            try:
+                held.enter_context(one_within(self.lock, self.wait_s))
+            except StillTaken as taken:
+                why = f"{taken} changes it, as {self.lock} says"
+                raise WarehouseInUse(f"{self.pool.place} has been in use for {self.wait_s:g} s: {why}") from None
+            yield

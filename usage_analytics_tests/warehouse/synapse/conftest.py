@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from usage_analytics_tests.synapse_pool.pool import Pool
 
 
-def warehouse_on(pool: Pool, **changes: int) -> SynapseWarehouse:
+def warehouse_on(pool: Pool, **changes: float) -> SynapseWarehouse:
     """A warehouse whose lake is the pool's folder."""
     from usage_analytics_tests.synapse_pool.pool import PASSWORD, USER
 
@@ -22,7 +22,7 @@ def warehouse_on(pool: Pool, **changes: int) -> SynapseWarehouse:
         server=parts["SERVER"], database="pool", lake=pool.lake_folder, lake_address=pool.lake_address, login=USER,
         password=PASSWORD, driver=parts["DRIVER"].strip("{}"), trust_certificate=True,
     )  # fmt: skip
-    return SynapseWarehouse(place, **changes)
+    return SynapseWarehouse(place, pool.lake_folder / "warehouse.lock", **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -5,13 +5,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes import TOPIC
 
-from usage_analytics.errors import UserError
+from usage_analytics.errors import TransientError
+from usage_analytics.warehouse.synapse.session import SynapseSession
 from usage_analytics.warehouse.synapse.warehouse import SynapseWarehouse
 from usage_analytics_tests.warehouse.synapse.conftest import warehouse_on
 from usage_analytics_tests.warehouse.synapse.on_the_pool import (
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from usage_analytics_tests.synapse_pool.pool import Pool
 
 Operation = Callable[[SynapseWarehouse, "Pool"], Any]
+NewPool = Callable[[], AbstractContextManager["Pool"]]
 
 
 def first_load(warehouse: SynapseWarehouse, pool: Pool) -> Any:
@@ -46,22 +49,22 @@ def close(warehouse: SynapseWarehouse, pool: Pool) -> Any:
     return warehouse.close_day(DAYS[1])
 
 
-def load_that_closes(warehouse: SynapseWarehouse, pool: Pool) -> Any:
-    closing = SynapseWarehouse(warehouse.pool, rows_worth_closing=1)
-    return closing.load_window(TOPIC, WINDOWS[1], [chunk(pool, WINDOWS[1], 0, 7, 5)])
+def load_that_appends(warehouse: SynapseWarehouse, pool: Pool) -> Any:
+    return replace(warehouse, rows_worth_appending=1).load_window(TOPIC, WINDOWS[1], [chunk(pool, WINDOWS[1], 0, 7, 5)])
 
 
 OPERATIONS: dict[str, tuple[list[Operation], Operation]] = {
     "first load": ([], first_load),
     "replacing load": ([first_load, close], replacing_load),
     "close": ([first_load], close),
-    "second close": ([first_load, close, load_that_closes], close),
-    "load that closes": ([first_load], load_that_closes),
+    "second close": ([first_load, close, load_that_appends], close),
+    "close of an appended day": ([first_load, load_that_appends], close),
+    "load that appends": ([first_load], load_that_appends),
 }
 
 
 @pytest.fixture
-def new_pool(tmp_path: Path) -> Callable[[], AbstractContextManager[Pool]]:
+def new_pool(tmp_path: Path) -> NewPool:
     """Pools with nothing in them, one after the other."""
     from usage_analytics_tests.synapse_pool.pool import missing, running_pool
 
@@ -74,7 +77,7 @@ def new_pool(tmp_path: Path) -> Callable[[], AbstractContextManager[Pool]]:
     return new
 
 
-def statements_in_all(new_pool: Callable[[], AbstractContextManager[Pool]], name: str) -> int:
+def statements_in_all(new_pool: NewPool, name: str) -> int:
     earlier, operation = OPERATIONS[name]
     with new_pool() as pool:
         warehouse = warehouse_on(pool)
@@ -91,18 +94,18 @@ def lose_the_connection(pool: Pool, name: str, number: int, harm: Harm) -> None:
         step(warehouse, pool)
     before = visible(pool)
     harm_at(pool, number, harm)
-    with suppress(UserError):  # not raised where the last statement's answer is lost that nobody waits for
+    with suppress(TransientError):  # not raised where the last statement's answer is lost that nobody waits for
         operation(warehouse, pool)
     between = visible(pool)
     operation(warehouse, pool)
     assert between in (before, visible(pool)), (number, harm)
     assert ledger_agrees(pool), (number, harm)
     if operation is close:
-        assert in_tier(pool, "fresh", DAYS[1]) == 0, (number, harm)
+        assert in_tier(pool, "fresh", DAYS[1]) == in_tier(pool, "appended", DAYS[1]) == 0, (number, harm)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_the_connection_is_lost_at_a_statement(name: str, new_pool: Callable[[], AbstractContextManager[Pool]]) -> None:
+def test_the_connection_is_lost_at_a_statement(name: str, new_pool: NewPool) -> None:
     from usage_analytics_tests.synapse_pool.faults import DROP_AFTER, DROP_BEFORE
 
     for number in range(0, statements_in_all(new_pool, name), 7):
@@ -112,9 +115,7 @@ def test_the_connection_is_lost_at_a_statement(name: str, new_pool: Callable[[],
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_the_connection_is_lost_at_any_statement(
-    name: str, new_pool: Callable[[], AbstractContextManager[Pool]]
-) -> None:
+def test_the_connection_is_lost_at_any_statement(name: str, new_pool: NewPool) -> None:
     from usage_analytics_tests.synapse_pool.faults import DROP_AFTER, DROP_BEFORE
 
     for number in range(statements_in_all(new_pool, name)):
@@ -124,7 +125,7 @@ def test_the_connection_is_lost_at_any_statement(
 
 
 @pytest.mark.parametrize("lost", ["before", "after"])
-def test_the_connection_is_lost_at_the_commit(lost: str, new_pool: Callable[[], AbstractContextManager[Pool]]) -> None:
+def test_the_connection_is_lost_at_the_commit(lost: str, new_pool: NewPool) -> None:
     from usage_analytics_tests.synapse_pool.faults import DROP_AFTER, DROP_BEFORE
 
     with new_pool() as pool:
@@ -132,8 +133,41 @@ def test_the_connection_is_lost_at_the_commit(lost: str, new_pool: Callable[[], 
         warehouse.read("SELECT COUNT(*) AS n FROM usage_events")  # makes the tables
         pool.before("COMMIT", DROP_BEFORE if lost == "before" else DROP_AFTER)
         told = r"Synapse pool pool on .*: the connection was lost \(.*\); run it again, nothing is half done"
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(TransientError, match=told):
             first_load(warehouse, pool)
         assert len(visible(pool)) == (0 if lost == "before" else 14) and ledger_agrees(pool)
         assert first_load(warehouse, pool).chunks_loaded == (2 if lost == "before" else 0)
         assert len(visible(pool)) == 14 and ledger_agrees(pool)
+
+
+class Live:
+    """A connection whose rollback fails though it lives; as ODBC has it, turning on autocommit commits what is open."""
+
+    def __init__(self) -> None:
+        self.open, self.kept = ["a row"], list[str]()
+        self.connection = self.driver_connection = self
+
+    @property
+    def autocommit(self) -> bool:
+        return False
+
+    @autocommit.setter
+    def autocommit(self, on: bool) -> None:
+        if on:
+            self.kept += self.open
+
+    def rollback(self) -> None:
+        import pyodbc
+
+        raise pyodbc.Error("HY000", "whatever the driver says")
+
+    def invalidate(self) -> None:
+        self.open = []
+
+
+def test_a_rollback_that_fails_keeps_nothing_of_its_transaction() -> None:
+    pytest.importorskip("pyodbc", reason="needs pyodbc, and unixODBC for it", exc_type=ImportError)
+    live = Live()
+    with pytest.raises(KeyError), SynapseSession(live, "s").transaction():  # type: ignore[arg-type]
+        raise KeyError("whatever went wrong")
+    assert (live.open, live.kept) == ([], [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import pytest
 from closing import close_stale_days
 from fakes import TOPIC, enriched_chunk
 
-from usage_analytics.errors import UserError
+from usage_analytics.errors import TransientError, UserError
 from usage_analytics.ingestion.shares import all_shares
 from usage_analytics.tables import MARTS
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
@@ -72,6 +73,24 @@ def test_a_chunk_judged_anew_is_replaced_in_all_tiers(on_pool: SynapseWarehouse,
     assert ledger_agrees(synapse_pool)
 
 
+def test_only_the_days_of_a_window_are_looked_through(on_pool: SynapseWarehouse, synapse_pool: Pool) -> None:
+    on_pool.load_window(TOPIC, WINDOWS[0], [chunk(synapse_pool, WINDOWS[0], 0, 0, 6)])
+    for day in DAYS:
+        on_pool.close_day(day)
+    before = len(synapse_pool.statements)
+    new = chunk(synapse_pool, WINDOWS[0], 0, 0, 6, mini_app="new", fingerprint="f2")
+    assert on_pool.load_window(TOPIC, WINDOWS[0], [new]).chunks_loaded == 1
+    freshness(on_pool, TOPIC, WINDOWS[0])
+    looked = [each for each in synapse_pool.statements[before:] if "[kafka_offset]" in each.text]
+    history = [each for each in looked if "FROM [usage_analytics].[usage_events]" in each.text]
+    deleted = [each for each in synapse_pool.statements[before:] if each.text.startswith("DELETE FROM")]
+    changed = [each for each in deleted if "[usage_events_" in each.text]
+    assert len(history) >= 2 and len(changed) == 3
+    for statement in [*history, *changed]:
+        assert "[trading_day] >= " in statement.text and "[trading_day] <= " in statement.text
+        assert set(DAYS) <= set(statement.parameters)
+
+
 def test_shares_of_a_window_do_not_touch_each_other(on_pool: SynapseWarehouse, synapse_pool: Pool) -> None:
     even, odd = all_shares(2)
     mine, theirs = (chunk(synapse_pool, WINDOWS[0], number, 0, 4) for number in (0, 1))
@@ -107,10 +126,13 @@ def test_a_pool_out_of_reach_is_a_sentence(synapse_pool: Pool) -> None:
 
     warehouse = warehouse_on(synapse_pool)
     synapse_pool.before(lambda statement: True, harm_of_login(), times=1)
-    with pytest.raises(
-        UserError, match=r"Synapse pool pool on tcp:127\.0\.0\.1,[0-9]+ cannot be reached: .*is not currently available"
-    ):
+    told = r"Synapse pool pool on tcp:127\.0\.0\.1,[0-9]+ cannot be reached: .*"
+    with pytest.raises(TransientError, match=f"{told}is not currently available"):
         warehouse.read("SELECT COUNT(*) AS n FROM usage_events")
+    stranger = replace(warehouse, pool=replace(warehouse.pool, password="another"))
+    with pytest.raises(UserError, match=f"{told}Login failed") as refused:
+        stranger.read("SELECT COUNT(*) AS n FROM usage_events")
+    assert not isinstance(refused.value, TransientError)
 
 
 def harm_of_login() -> object:

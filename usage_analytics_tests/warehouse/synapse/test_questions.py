@@ -115,3 +115,20 @@ def test_names_are_found_as_t_sql_finds_them(
 ) -> None:
     on_pool.load_window(TOPIC, WINDOWS[0], [chunk(synapse_pool, WINDOWS[0], 0, 0, 6)])
     assert columns_and_rows(on_pool, question)[1] == rows
+
+
+def test_a_question_never_changes_the_schema(on_pool: SynapseWarehouse, synapse_pool: Pool) -> None:
+    question = "SELECT COUNT(*) AS n FROM usage_events"
+    told = "^there is no schema usage_analytics in the pool yet: nothing has been loaded$"
+    with pytest.raises(UserError, match=told), on_pool.answered(question):
+        pass
+    on_pool.load_window(TOPIC, WINDOWS[0], [chunk(synapse_pool, WINDOWS[0], 0, 0, 3)])
+    synapse_pool.connect().execute("UPDATE usage_analytics.warehouse_schema SET views = 'of before'")
+    before = len(synapse_pool.statements)
+    told = "^schema usage_analytics in the pool is of an earlier version of the platform: run usage-analytics status,"
+    with pytest.raises(UserError, match=told), on_pool.answered(question):
+        pass
+    sent = {each.text.split()[0] for each in synapse_pool.statements[before:]}
+    assert "SELECT" in sent and not sent & {"CREATE", "ALTER", "DROP", "INSERT", "UPDATE", "DELETE", "IF"}
+    with on_pool.session(), on_pool.answered(question) as answer:
+        assert answer.read_all().to_pylist() == [{"n": 3}]
