@@ -45,7 +45,7 @@ def test_what_is_no_query_is_not_sent(on_pool: SynapseWarehouse, synapse_pool: P
 
 
 def columns_and_rows(warehouse: SynapseWarehouse, question: str) -> tuple[list[str], list[tuple[object, ...]]]:
-    with warehouse.answered(question) as answer:
+    with warehouse.session(), warehouse.answered(question) as answer:  # a session makes the schema, a question does not
         rows = answer.read_all()
     return rows.schema.names, list(zip(*(column.to_pylist() for column in rows.columns), strict=True))
 
@@ -86,7 +86,7 @@ def test_a_type_is_the_columns_whatever_is_in_it(
     monkeypatch.setattr(questions, "BATCH_ROWS", 1)
     asked = f"SELECT 1 AS n, CAST(NULL AS {kind}) AS a UNION ALL SELECT 2, CAST({value} AS {kind}) ORDER BY n"
     assert columns_and_rows(on_pool, asked) == (["n", "a"], [(1, None), (2, found)])
-    with on_pool.answered(f"SELECT * FROM ({asked.partition(' ORDER')[0]}) AS s WHERE n = 3") as none:
+    with on_pool.session(), on_pool.answered(f"SELECT * FROM ({asked.partition(' ORDER')[0]}) AS s WHERE n = 3") as none:
         empty = none.read_all().schema
     with on_pool.answered(asked) as two:
         assert two.read_all().schema == empty
