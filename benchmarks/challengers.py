@@ -29,7 +29,7 @@ from usage_analytics.models.branching.challengers.gru_training import GruSetting
 from usage_analytics.models.branching.challengers.neighbour_model import fit_neighbours
 from usage_analytics.models.branching.challengers.scoring import Scores, score
 from usage_analytics.models.branching.challengers.sequence_model import CountedSequences, SequenceModel
-from usage_analytics.models.branching.ngrams import NextActionModel
+from usage_analytics.models.branching.ngrams import NGramModel
 from usage_analytics.models.branching.user_sessions import SESSION_SCHEMA, read_sessions
 from usage_analytics.reporting.terminal import print_table, progress
 
@@ -123,7 +123,7 @@ def count(visits: pl.DataFrame, order: int) -> SequenceModel:
     before = (pl.col("mini_app").shift(back).over("user").alias(f"prev{back}") for back in (1, 2, 3))
     grams = learned.select(*before, pl.col("mini_app").alias("next"))
     counts = grams.group_by(grams.columns).agg(pl.len().cast(pl.Int64).alias("transitions"))
-    return CountedSequences(NextActionModel.fit(counts, order))
+    return CountedSequences(NGramModel.fit(counts, order))
 
 
 def train(path: Path, settings: GruSettings) -> SequenceModel:

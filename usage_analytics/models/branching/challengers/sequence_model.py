@@ -8,7 +8,7 @@ import numpy as np
 
 from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.context_levels import Floats, Ints
-from usage_analytics.models.branching.ngrams import NextActionModel
+from usage_analytics.models.branching.ngrams import NGramModel
 
 
 class SequenceModel(Protocol):
@@ -40,7 +40,7 @@ def reserve(predictions: int) -> float:
 class CountedSequences:
     """The count model as a sequence model."""
 
-    def __init__(self, model: NextActionModel) -> None:
+    def __init__(self, model: NGramModel) -> None:
         self._model = model
         self.mini_apps = model.mini_apps
         self.reserved = reserve(model.transitions)

@@ -24,7 +24,7 @@ from usage_analytics.models.branching.challengers.scoring import score
 from usage_analytics.models.branching.challengers.sequence_model import CountedSequences
 from usage_analytics.models.branching.challengers.training_batches import BatchSettings
 from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.ngrams import NextActionModel
+from usage_analytics.models.branching.ngrams import NGramModel
 from usage_analytics.models.branching.transition_counts import UNKNOWN
 from usage_analytics.models.branching.user_sessions import read_sessions
 from usage_analytics_tests.models.branching.challengers import killed_training
@@ -55,7 +55,7 @@ def test_a_planted_chain_is_learned(tmp_path: Path, order: int, apps: int) -> No
     path = write_sessions(tmp_path / "day.parquet", planted.sessions)
     settings = GruSettings(units=32, rate=2e-2, epochs=8, batches=BatchSettings(predictions=1024))
     model = train_gru([path], tmp_path / "state", FIT, VALIDATION, settings).model
-    markov = CountedSequences(NextActionModel.fit(counted(planted.sessions, FIT), max_order=1))
+    markov = CountedSequences(NGramModel.fit(counted(planted.sessions, FIT), max_order=1))
     of_gru, of_markov = (score(each, read_sessions([path], each.mini_apps, [HELD_OUT])) for each in (model, markov))
     truth = planted.log_loss(HELD_OUT)
     assert truth < of_gru.log_loss < truth * 1.04

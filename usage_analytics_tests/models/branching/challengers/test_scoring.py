@@ -16,7 +16,7 @@ from usage_analytics.models.branching.challengers.sequence_model import CountedS
 from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.context_levels import Floats
 from usage_analytics.models.branching.evaluation import evaluate
-from usage_analytics.models.branching.ngrams import NextActionModel
+from usage_analytics.models.branching.ngrams import NGramModel
 from usage_analytics.models.branching.transition_counts import UNKNOWN
 from usage_analytics.models.branching.user_sessions import SessionBatch, read_sessions
 from usage_analytics_tests.models.branching.challengers.planted_sessions import counted, markov_sessions, write_sessions
@@ -93,7 +93,7 @@ def test_the_counts_score_as_in_their_own_evaluation(tmp_path: Path) -> None:
     planted = markov_sessions(order=2, apps=5, sessions=400, seed=3)
     planted.sessions[4][-1:] = ["never seen", "app-1", "app-2"]
     path = write_sessions(tmp_path / "day.parquet", planted.sessions)
-    model = NextActionModel.fit(counted(planted.sessions, (0, 1, 2, 3)))
+    model = NGramModel.fit(counted(planted.sessions, (0, 1, 2, 3)))
     theirs = evaluate(model, counted(planted.sessions, (4,)))
     ours = score(CountedSequences(model), read_sessions([path], model.mini_apps, [4]))
     assert (ours.predictions, ours.unknown_predictions) == (theirs.transitions, theirs.unknown_transitions)
