@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 from usage_analytics.errors import UserError
 from usage_analytics.lake.pieces import spans
 from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.context_levels import Ints
+from usage_analytics.models.branching.context_levels import Floats, Ints
 from usage_analytics.models.branching.transition_counts import UNKNOWN
 
 FOLDS = 5
 EVENTS_AT_ONCE = 2**14  # bounds memory: probabilities of so many take 64 MB at 500 mini-apps
-_SESSIONS_AT_ONCE = 8192
+_SESSIONS_AT_ONCE = 2**15
 
 # One row is one user session; a user is whole in one fold.
 SESSION_SCHEMA = pa.schema(
@@ -32,8 +32,8 @@ SESSION_SCHEMA = pa.schema(
         pa.field("user_id", pa.string(), nullable=False),
         pa.field("session_number", pa.int64(), nullable=False),
         pa.field("fold", pa.int32(), nullable=False),  # 0 to FOLDS - 1
-        pa.field("mini_apps", pa.list_(pa.field("element", pa.string(), nullable=False)), nullable=False),  # in order
-        pa.field("times_us", pa.list_(pa.field("element", pa.int64(), nullable=False)), nullable=False),  # one each
+        pa.field("mini_apps", pa.list_(pa.string()), nullable=False),  # in order, at least one
+        pa.field("times_us", pa.list_(pa.int64()), nullable=False),  # one each
     ]
 )
 
@@ -69,6 +69,11 @@ class Survey:
     def predictions(self) -> int:
         """Events that are not the first of their session."""
         return int(self.followed.sum())
+
+    def frequencies(self) -> Floats:
+        """Share of each mini-app in what follows: (mini_apps,). Above zero even for one that only opened sessions."""
+        smoothed = self.followed + 0.5
+        return smoothed / smoothed.sum()
 
 
 def row_groups(paths: Iterable[Path]) -> list[RowGroup]:

@@ -75,8 +75,9 @@ def _fit(features: Floats, actions: Ints) -> tuple[float, Floats]:
     chosen = features[np.arange(len(actions)), actions].sum(axis=0)
     for _ in range(_STEPS):
         probabilities = _softmax(features @ weights)
-        expected = np.einsum("ra,raf->rf", probabilities, features)
-        squares = np.einsum("ra,raf,rag->fg", probabilities, features, features)
+        weighted = probabilities[:, :, None] * features
+        expected = weighted.sum(axis=1)
+        squares = weighted.reshape(-1, 3).T @ features.reshape(-1, 3)
         gradient = chosen - expected.sum(axis=0) - _RIDGE * (weights - _AS_THEY_ARE)
         step = np.linalg.solve(squares - expected.T @ expected + _RIDGE * np.eye(3), gradient)
         while (tried := _loss(features, actions, weights + step)) > loss and np.abs(step).max() > 1e-9:

@@ -19,7 +19,7 @@ from usage_analytics.models.branching.context_levels import Floats, Ints
 
 Singles = npt.NDArray[np.float32]
 
-_KIND = "a recurrent next-action model"
+_KIND = "recurrent next-action model"
 
 
 @dataclass(frozen=True)

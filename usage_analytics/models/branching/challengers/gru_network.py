@@ -47,9 +47,10 @@ class GruNetwork:
             for codes, actions, weights in source.skip(skipped).prefetch(2):
                 yield float(self._step(codes, actions, weights))
         except tf.errors.OpError:
-            if raised:  # TensorFlow tells it as a stack trace in a text
-                raise raised[0] from None
-            raise
+            if not raised:
+                raise
+        if raised:  # TensorFlow told it as a text; out here nothing of its is kept alive by the error
+            raise raised[0]
 
     def variables(self) -> list[npt.NDArray[Any]]:
         """All that training changes: weights, moments, steps."""

@@ -24,7 +24,6 @@ from usage_analytics.models.branching.challengers.training_state import (
     read_state,
     write_state,
 )
-from usage_analytics.models.branching.context_levels import Floats
 from usage_analytics.models.branching.user_sessions import RowGroup, Survey, read_sessions, row_groups, survey
 
 STATE_FILE = "training.npz"
@@ -75,25 +74,41 @@ def train_gru(
 
     Keeps its state in `folder` every `checkpoint_steps` batches. Killed and called again with the same data and
     settings it goes on from there, and ends with the weights of a training that was never killed; called once more, it
-    only reads them. `watch` is told after each batch. Memory is bounded by `settings.batches.block`. `UserError` where
-    a file is broken or a fold is empty.
+    only reads them, without TensorFlow. `watch` is told after each batch. Memory is bounded by
+    `settings.batches.block`. `UserError` where a file is broken or a fold is empty.
     """
     data = _Data(paths, row_groups(paths), survey(paths, fit_folds), tuple(fit_folds), validation_fold)
     survey(paths, [validation_fold])  # refuses an empty one now, not after the first epoch
     file, identity = folder / STATE_FILE, _identity(data, settings)
-    network = GruNetwork(_frequencies(data.learned), settings.units, settings.seed)
-    state = read_state(file, identity) or TrainingState(settings.rate, network.variables(), network.weights())
+    state = read_state(file, identity)
+    if state is None or not state.finished:
+        for reached in _training(state, data, settings, checkpoint_steps, watch):
+            write_state(file, identity, reached)
+            state = reached
+    assert state is not None
+    return TrainedGru(_model(data, state.best), state.epochs)
+
+
+def _training(
+    state: TrainingState | None,
+    data: _Data,
+    settings: GruSettings,
+    checkpoint_steps: int,
+    watch: Callable[[Standing], None],
+) -> Iterator[TrainingState]:
+    """Go on from a state, or begin; gives each state that is worth keeping, the finished one last."""
+    network = GruNetwork(data.learned.frequencies(), settings.units, settings.seed)
+    state = state or TrainingState(settings.rate, network.variables(), network.weights())
     network.restore(state.variables)
     while not state.finished:
         for loss in network.learn(_batches(data, settings, len(state.epochs)), state.step, state.rate):
             state = state.stepped(loss)
             if state.step % checkpoint_steps == 0:
                 state = replace(state, variables=network.variables())
-                write_state(file, identity, state)
+                yield state
             watch(_standing(state, settings))
         state = _after_epoch(state, network, data, settings)
-        write_state(file, identity, state)
-    return TrainedGru(_model(data, state.best), state.epochs)
+        yield state
 
 
 @dataclass(frozen=True)
@@ -134,11 +149,6 @@ def _after_epoch(state: TrainingState, network: GruNetwork, data: _Data, setting
 
 def _model(data: _Data, weights: GruWeights) -> GruModel:
     return GruModel(data.learned.mini_apps, reserve(data.learned.predictions), weights)
-
-
-def _frequencies(learned: Survey) -> Floats:
-    smoothed = learned.followed + 0.5  # what only ever opened a session may follow too
-    return smoothed / smoothed.sum()
 
 
 def _standing(state: TrainingState, settings: GruSettings) -> Standing:

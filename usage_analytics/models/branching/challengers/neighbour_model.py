@@ -17,7 +17,7 @@ from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.context_levels import Floats, Ints
 from usage_analytics.models.branching.user_sessions import SessionBatch, read_sessions, survey
 
-_KIND = "a session-kNN next-action model"
+_KIND = "session-kNN next-action model"
 _USUAL = NeighbourSettings()
 _CALIBRATED, _CALIBRATED_CELLS = 20_000, 2**22  # predictions and probabilities at most: bounds time and memory
 
@@ -73,8 +73,7 @@ def fit_neighbours(
     contexts, actions = _sample(validation, settings.longest, min(_CALIBRATED, _CALIBRATED_CELLS // len(apps)), seed)
     distinct, rows = distinct_rows(contexts)
     shares = neighbour_shares(recent, distinct, len(apps), settings)[rows]
-    frequencies = (learned.followed + 0.5) / (learned.followed + 0.5).sum()
-    calibration = calibrate(shares, contexts, actions, frequencies)
+    calibration = calibrate(shares, contexts, actions, learned.frequencies())
     return NeighbourModel(apps, reserve(learned.predictions), settings, recent, calibration)
 
 

@@ -34,18 +34,16 @@ def neighbour_shares(recent: RecentSessions, contexts: Ints, mini_apps: int, set
     similarity = np.zeros(len(recent.starts) - 1)
     decay = np.zeros(len(recent.starts) - 1)
     for row, context in enumerate(contexts):
-        places = _places(context)
-        touched = [recent.with_app(app)[: settings.compared] for app in places]
-        if not touched:
-            continue
-        candidates = _merged(touched)[: settings.compared]
+        shared = [(place, recent.with_app(app)[: settings.compared]) for app, place in _places(context).items()]
+        candidates = _merged([sessions for _, sessions in shared])[: settings.compared]
         length = np.count_nonzero(context != SESSION_START)
-        for (_, place), sessions in zip(reversed(places.items()), reversed(touched), strict=True):
+        for place, sessions in reversed(shared):
             similarity[sessions] += (length - place) / length
             decay[sessions] = 1.0 / (place + 1)
         nearest = candidates[np.argsort(-similarity[candidates], kind="stable")[: settings.neighbours]]
-        shares[row] = _votes(recent, nearest, similarity[nearest] * decay[nearest], mini_apps)
-        for sessions in touched:
+        if len(nearest):
+            shares[row] = _votes(recent, nearest, similarity[nearest] * decay[nearest], mini_apps)
+        for _, sessions in shared:
             similarity[sessions] = 0.0
     return shares
 
@@ -61,8 +59,8 @@ def _places(context: Ints) -> dict[int, int]:
 
 def _merged(ascending: Sequence[Ints]) -> Ints:
     """The distinct numbers of some ascending lists, ascending: a stable sort merges them, np.unique would hash them."""
-    numbers = np.sort(np.concatenate(ascending), kind="stable")
-    return numbers[np.append(True, np.diff(numbers) > 0)]
+    numbers = np.sort(np.concatenate([np.empty(0, np.int64), *ascending]), kind="stable")
+    return numbers[np.diff(numbers, prepend=-1) > 0]
 
 
 def _votes(recent: RecentSessions, sessions: Ints, votes: Floats, mini_apps: int) -> Floats:

@@ -17,7 +17,7 @@ from usage_analytics.models.branching.challengers.gru import GruWeights
 
 LOGGER = logging.getLogger(__name__)
 
-_KIND = "a state of training"
+_KIND = "state of training"
 
 
 @dataclass(frozen=True)
