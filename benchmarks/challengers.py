@@ -1,12 +1,13 @@
-"""How the challengers of the count model do on recorded visits, beside it: the msnbc file, as it is and without repeats.
+"""How the challengers of the count model do beside it on recorded visits: the msnbc file, with and without repeats.
 
     .venv/bin/pip install -e '.[ai]'
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/challengers.py ../shared/data/msnbc/msnbc990928.zip
 
-The users of every fifth line (index % 5 == 4) are held out. The counts learn from all others; the challengers from three
-of the other four fifths, and by the fourth (index % 5 == 3) they are stopped early or calibrated. All events of the held-out
-users but the first of each are predicted. "repeats removed": a category that follows itself counts once. CPU seconds are
-of all threads. The file tells no times and no net benefit, so only log-losses are compared at the end, paired by user.
+The users of every fifth line (index % 5 == 4) are held out. The counts learn from all others; the challengers from
+three of the other four fifths, and by the fourth (index % 5 == 3) they are stopped early or calibrated. All events of
+the held-out users but the first of each are predicted. "repeats removed": a category that follows itself counts once.
+CPU seconds are of all threads. The file tells no times and no net benefit, so only log-losses are compared at the end,
+paired by user.
 """
 
 import argparse
