@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from usage_analytics.errors import UserError
 from usage_analytics.models.branching.challengers.gru import GruWeights
 from usage_analytics.models.branching.challengers.training_batches import TrainingBatch
 from usage_analytics.models.branching.context_levels import Floats
 
 _WIDEST_EMBEDDING = 32
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one batch came to, before the weights were changed by it."""
+
+    loss: float  # nats per prediction
+    predictions: float
 
 
 class GruNetwork:
@@ -23,10 +33,18 @@ class GruNetwork:
     """
 
     def __init__(self, frequencies: Floats, units: int, seed: int) -> None:
-        """Start untrained: it predicts the frequencies (mini_apps,), which sum to one, whatever came before."""
+        """Start untrained: it predicts the frequencies (mini_apps,), which sum to one, whatever came before.
+
+        `UserError` where TensorFlow is not installed.
+        """
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # else its own news go to the terminal
-        import keras
-        import tensorflow as tf
+        try:
+            import keras
+            import tensorflow as tf
+        except ImportError as error:
+            raise UserError(
+                f"The recurrent network needs the ai extra (pip install 'usage_analytics[ai]'): {error}"
+            ) from None
 
         tf.config.experimental.enable_op_determinism()
         self._model = _build(keras, frequencies, units, seed)
@@ -34,8 +52,8 @@ class GruNetwork:
         self._optimizer.build(self._model.trainable_variables)
         self._step = _compile_step(tf, self._model, self._optimizer)
 
-    def learn(self, batches: Callable[[], Iterator[TrainingBatch]], skipped: int, rate: float) -> Iterator[float]:
-        """Take one step for each batch but those skipped; gives each step's loss, in nats per prediction."""
+    def learn(self, batches: Callable[[], Iterator[TrainingBatch]], skipped: int, rate: float) -> Iterator[Step]:
+        """Take a step for each batch but those skipped. An error while batches are read comes out as it is."""
         import tensorflow as tf
 
         self._optimizer.learning_rate.assign(rate)
@@ -45,7 +63,7 @@ class GruNetwork:
         source = tf.data.Dataset.from_generator(lambda: _arrays(batches(), raised), output_signature=signature)
         try:
             for codes, actions, weights in source.skip(skipped).prefetch(2):
-                yield float(self._step(codes, actions, weights))
+                yield Step(float(self._step(codes, actions, weights)), float(tf.reduce_sum(weights)))
         except tf.errors.OpError:
             if not raised:
                 raise
@@ -97,7 +115,7 @@ def _compile_step(tf: Any, model: Any, optimizer: Any) -> Callable[[Any, Any, An
     places = (None, None)
     signature = [tf.TensorSpec(places, tf.int32), tf.TensorSpec(places, tf.int32), tf.TensorSpec(places, tf.float32)]
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)
     def step(codes: Any, actions: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(actions, model(codes))

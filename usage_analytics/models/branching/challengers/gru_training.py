@@ -48,8 +48,8 @@ class Standing:
 
     epoch: int  # from 1
     epochs: int  # at most
-    step: int  # batches of this epoch that are done
-    loss: float  # mean of them, nats per prediction
+    share: float  # of this epoch's predictions that are done
+    loss: float  # of these, nats per prediction
     validation_loss: float | None  # the best so far
 
 
@@ -82,33 +82,9 @@ def train_gru(
     file, identity = folder / STATE_FILE, _identity(data, settings)
     state = read_state(file, identity)
     if state is None or not state.finished:
-        for reached in _training(state, data, settings, checkpoint_steps, watch):
-            write_state(file, identity, reached)
-            state = reached
-    assert state is not None
+        every = _Every(checkpoint_steps, lambda reached: write_state(file, identity, reached), watch)
+        state = _train(state, data, settings, every)
     return TrainedGru(_model(data, state.best), state.epochs)
-
-
-def _training(
-    state: TrainingState | None,
-    data: _Data,
-    settings: GruSettings,
-    checkpoint_steps: int,
-    watch: Callable[[Standing], None],
-) -> Iterator[TrainingState]:
-    """Go on from a state, or begin; gives each state that is worth keeping, the finished one last."""
-    network = GruNetwork(data.learned.frequencies(), settings.units, settings.seed)
-    state = state or TrainingState(settings.rate, network.variables(), network.weights())
-    network.restore(state.variables)
-    while not state.finished:
-        for loss in network.learn(_batches(data, settings, len(state.epochs)), state.step, state.rate):
-            state = state.stepped(loss)
-            if state.step % checkpoint_steps == 0:
-                state = replace(state, variables=network.variables())
-                yield state
-            watch(_standing(state, settings))
-        state = _after_epoch(state, network, data, settings)
-        yield state
 
 
 @dataclass(frozen=True)
@@ -120,6 +96,32 @@ class _Data:
     validation_fold: int
 
 
+@dataclass(frozen=True)
+class _Every:
+    """What happens beside the learning: states are kept after so many batches, progress is told after each."""
+
+    checkpoint_steps: int
+    keep: Callable[[TrainingState], None]
+    watch: Callable[[Standing], None]
+
+
+def _train(state: TrainingState | None, data: _Data, settings: GruSettings, every: _Every) -> TrainingState:
+    """Go on from a state, or begin; until it is finished."""
+    network = GruNetwork(data.learned.frequencies(), settings.units, settings.seed)
+    state = state or TrainingState(settings.rate, network.variables(), network.weights())
+    network.restore(state.variables)
+    while not state.finished:
+        for step in network.learn(_batches(data, settings, len(state.epochs)), state.step, state.rate):
+            state = state.stepped(step)
+            if state.step % every.checkpoint_steps == 0:
+                state = replace(state, variables=network.variables())
+                every.keep(state)
+            every.watch(_standing(state, data, settings))
+        state = _after_epoch(state, network, data, settings)
+        every.keep(state)
+    return state
+
+
 def _batches(data: _Data, settings: GruSettings, epoch: int) -> Callable[[], Iterator[TrainingBatch]]:
     seed = (settings.seed, epoch)
     return lambda: training_batches(data.groups, data.learned.mini_apps, data.fit_folds, settings.batches, seed)
@@ -129,7 +131,7 @@ def _after_epoch(state: TrainingState, network: GruNetwork, data: _Data, setting
     weights = network.weights()
     validation = read_sessions(data.paths, data.learned.mini_apps, [data.validation_fold])
     loss = score(_model(data, weights), validation).log_loss
-    epochs = (*state.epochs, EpochFigures(state.losses / state.step, loss, state.rate))
+    epochs = (*state.epochs, EpochFigures(state.losses / state.predictions, loss, state.rate))
     gained = loss < state.best_loss - settings.least_gain
     without_gain = 0 if gained else state.without_gain + 1
     best = (weights, loss) if loss < state.best_loss else (state.best, state.best_loss)
@@ -142,6 +144,7 @@ def _after_epoch(state: TrainingState, network: GruNetwork, data: _Data, setting
         epochs=epochs,
         without_gain=without_gain,
         step=0,
+        predictions=0.0,
         losses=0.0,
         finished=len(epochs) >= settings.epochs or without_gain >= settings.patience,
     )
@@ -151,9 +154,10 @@ def _model(data: _Data, weights: GruWeights) -> GruModel:
     return GruModel(data.learned.mini_apps, reserve(data.learned.predictions), weights)
 
 
-def _standing(state: TrainingState, settings: GruSettings) -> Standing:
+def _standing(state: TrainingState, data: _Data, settings: GruSettings) -> Standing:
+    share, loss = state.predictions / data.learned.predictions, state.losses / state.predictions
     best = state.best_loss if state.epochs else None
-    return Standing(len(state.epochs) + 1, settings.epochs, state.step, state.losses / state.step, best)
+    return Standing(len(state.epochs) + 1, settings.epochs, share, loss, best)
 
 
 def _identity(data: _Data, settings: GruSettings) -> str:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from usage_analytics.errors import UserError
 from usage_analytics.models.branching.challengers.array_file import read_arrays, write_arrays
 from usage_analytics.models.branching.challengers.gru import GruWeights
+from usage_analytics.models.branching.challengers.gru_network import Step
 
 LOGGER = logging.getLogger(__name__)
 
@@ -40,12 +41,14 @@ class TrainingState:
     epochs: tuple[EpochFigures, ...] = ()  # those that are over
     without_gain: int = 0  # epochs since the best
     step: int = 0  # batches of the running epoch that are done
-    losses: float = 0.0  # their sum
+    predictions: float = 0.0  # in them
+    losses: float = 0.0  # of these, their sum
     finished: bool = False
 
-    def stepped(self, loss: float) -> TrainingState:
+    def stepped(self, step: Step) -> TrainingState:
         """One batch later; the variables are those of before."""
-        return replace(self, step=self.step + 1, losses=self.losses + loss)
+        losses, predictions = self.losses + step.loss * step.predictions, self.predictions + step.predictions
+        return replace(self, step=self.step + 1, predictions=predictions, losses=losses)
 
 
 def write_state(path: Path, identity: str, state: TrainingState) -> None:

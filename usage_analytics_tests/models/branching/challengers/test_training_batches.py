@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from usage_analytics.models.branching.challengers import training_batches as module
 from usage_analytics.models.branching.challengers.training_batches import (
     BatchSettings,
     TrainingBatch,
     training_batches,
 )
-from usage_analytics.models.branching.user_sessions import row_groups
+from usage_analytics.models.branching.user_sessions import SessionBatch, read_row_groups, row_groups
 from usage_analytics_tests.models.branching.challengers.planted_sessions import markov_sessions, write_sessions
 
 APPS = ("a", "b", "c")
@@ -85,3 +87,20 @@ def test_some_of_what_is_read_is_hidden_but_nothing_that_is_predicted(tmp_path: 
 
 def test_sessions_of_one_event_show_nothing(tmp_path: Path) -> None:
     assert batches(write_sessions(tmp_path / "day.parquet", [["a"]] * 20), SMALL, 1) == []
+
+
+def test_no_more_is_read_ahead_than_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_sessions(tmp_path / "day.parquet", [["a", "b", "c", "a"]] * 1000, row_group=20)
+    read = 0
+
+    def counting(*asked: Any) -> Iterator[SessionBatch]:
+        nonlocal read
+        for batch in read_row_groups(*asked):
+            read += len(batch.sessions.codes)
+            yield batch
+
+    monkeypatch.setattr(module, "read_row_groups", counting)
+    shown_batches = training_batches(row_groups([path]), APPS, (0, 1, 2), SMALL, (1,))
+    next(shown_batches)
+    assert read == 12 * 4 >= SMALL.block  # one row group, of whose sessions three fifths learn
+    assert sum(len(shown(batch)) for batch in shown_batches) > 1700
