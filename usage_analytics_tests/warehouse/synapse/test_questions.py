@@ -86,7 +86,10 @@ def test_a_type_is_the_columns_whatever_is_in_it(
     monkeypatch.setattr(questions, "BATCH_ROWS", 1)
     asked = f"SELECT 1 AS n, CAST(NULL AS {kind}) AS a UNION ALL SELECT 2, CAST({value} AS {kind}) ORDER BY n"
     assert columns_and_rows(on_pool, asked) == (["n", "a"], [(1, None), (2, found)])
-    with on_pool.session(), on_pool.answered(f"SELECT * FROM ({asked.partition(' ORDER')[0]}) AS s WHERE n = 3") as none:
+    with (
+        on_pool.session(),
+        on_pool.answered(f"SELECT * FROM ({asked.partition(' ORDER')[0]}) AS s WHERE n = 3") as none,
+    ):
         empty = none.read_all().schema
     with on_pool.answered(asked) as two:
         assert two.read_all().schema == empty
