@@ -42,8 +42,8 @@ bench-ingestion: $(VENV)/.installed $(PEERS)/.installed benchmarks/peers/spark_c
 	$(BIN)/python benchmarks/ingestion.py --peers $(PEERS)/bin/python $(BENCH)
 	$(BIN)/python benchmarks/roofline.py
 
-bench-warehouse: $(VENV)/.installed $(PEERS)/.installed ## Measure load and marts beside DuckDB by hand, chDB, pandas (long)
-	@echo "A long run, whose time and room at full size have not been measured yet; nothing else should run. BENCH='--events 3000000' takes fewer events."
+bench-warehouse: $(VENV)/.installed $(PEERS)/.installed ## Measure load and marts beside DuckDB by hand, chDB, pandas (an hour)
+	@echo "Most of an hour on 2 cores, 40 GB of disk; nothing else should run. BENCH='--events 2600000' takes fewer events, in minutes."
 	$(BIN)/python benchmarks/warehouse.py --peers $(PEERS)/bin/python $(BENCH)
 
 check: ## Say whether this machine has what set-up needs

@@ -20,6 +20,7 @@ from usage_analytics.simulation.targets import KafkaTarget
 from usage_analytics.trading_calendar import Window
 
 FUNNELS = Path(__file__).with_name("peers") / "funnel.toml"
+MEMORY_MB = 2_048  # with its default of 768, which the platform keeps to, DuckDB by hand gives up now and then
 SEED_OF_LATE = 1_000  # so that other messages are sent than the day had
 
 
@@ -46,6 +47,7 @@ def at_home(home: Path) -> Iterator[Settings]:
         PREFIX + "HOME": str(home),
         PREFIX + "MAX_MESSAGES_PER_RUN": str(10**9),
         PREFIX + "FUNNELS": str(FUNNELS),
+        PREFIX + "WAREHOUSE_MEMORY": str(MEMORY_MB),
     }
     os.environ.pop("KAFKA_BOOTSTRAP_SERVERS", None)  # messages come from the broker that is started here
     try:

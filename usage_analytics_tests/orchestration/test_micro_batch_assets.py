@@ -323,7 +323,7 @@ def in_use(warehouse: Path) -> Iterator[None]:
         other.stdin.close()
 
 
-@pytest.mark.parametrize("after", ["usage_events", "load_window", "read"])
+@pytest.mark.parametrize("after", ["usage_events", "load_window", "freshness"])
 def test_all_steps_of_a_run_wait_for_the_warehouse_alike(
     after: str, older: Landed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,12 +334,13 @@ def test_all_steps_of_a_run_wait_for_the_warehouse_alike(
         if after == "usage_events":
             others.enter_context(in_use(path))
         else:
-            done = getattr(DuckDBWarehouse, after)
+            place = micro_batch_assets if after == "freshness" else DuckDBWarehouse
+            done = getattr(place, after)
 
             def then_in_use(*arguments: Any) -> Any:
                 result = done(*arguments)
                 others.enter_context(in_use(path))
                 return result
 
-            monkeypatch.setattr(DuckDBWarehouse, after, then_in_use)
+            monkeypatch.setattr(place, after, then_in_use)
         assert older.refusal("loaded_events").startswith(f"warehouse {path} has been in use for 0.2 s: ")
