@@ -1,7 +1,7 @@
 """Going back: how much likelier, or less likely, a mini-app is because it was opened earlier in this user session.
 
 Counts of the last three mini-apps know nothing of what came before them. Here the probability of each mini-app is
-multiplied by a factor for how many steps ago it was last opened and one for how often, and all are divided by their sum.
+multiplied by a factor for how many steps ago it was last opened and one for how often; all are divided by their sum.
 Factors above 1 say that users come back, below 1 that they do not; a mini-app not opened yet has the factor 1.
 """
 
@@ -10,23 +10,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from usage_analytics.models.branching.challengers.sequence_model import SequenceModel
 from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.context_levels import Floats, Ints
 
+Rows = npt.NDArray[np.int8]
+
 STEPS = (1, 2, 3, 4, 5, 7, 10, 20)  # since the last visit: where each row of factors begins; the last has no end
 VISITS = (1, 2, 3, 5, 9)  # so far
-PRIOR = 50.0  # expected returns for which a mini-app's own factor is taken to be the common one
-ROUNDS = 12
+PRIOR = 50.0  # returns expected of the factor 1: so many weigh as much as what was seen
+ROUNDS = 40
 
 
 @dataclass(frozen=True)
 class Revisits:
     """Of each prediction and mini-app, the row of STEPS and of VISITS, from 1 on; 0: not opened yet."""
 
-    steps: Ints  # (predictions, mini_apps)
-    visits: Ints  # (predictions, mini_apps)
+    steps: Rows  # (predictions, mini_apps)
+    visits: Rows  # (predictions, mini_apps)
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def learn_revisits(model: SequenceModel, sessions: CodedSessions) -> RevisitFact
         own = (fit.returns + PRIOR) / (expected / own + PRIOR)
         own[0] = 1.0
         expected = fit.by_visits(fit.expected(RevisitFactors(common[:, None] * own, visits)))
-        visits *= _ratio(fit.returns_by_visits, expected)
+        visits = (fit.returns_by_visits + PRIOR) / (expected / visits + PRIOR)
         visits[:2] = 1.0  # what was opened once is told by its steps
     return RevisitFactors(common[:, None] * own, visits)
 
@@ -125,10 +128,11 @@ class _Fit:
     def by_steps(self, weights: Floats) -> Floats:
         apps = weights.shape[1]
         cells = self._seen.steps * np.int64(apps) + np.arange(apps)
-        return np.bincount(cells.ravel(), weights.ravel(), (1 + len(STEPS)) * apps).reshape(-1, apps)
+        counted = np.bincount(cells.ravel(), weights.ravel(), (1 + len(STEPS)) * apps)
+        return np.asarray(counted.reshape(-1, apps), np.float64)
 
     def by_visits(self, weights: Floats) -> Floats:
-        return np.bincount(self._seen.visits.ravel(), weights.ravel(), 1 + len(VISITS))
+        return np.asarray(np.bincount(self._seen.visits.ravel(), weights.ravel(), 1 + len(VISITS)), np.float64)
 
 
 def _rows(seen: Revisits, rows: Ints) -> Revisits:
