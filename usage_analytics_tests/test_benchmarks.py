@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -54,4 +55,15 @@ def test_enrichment() -> None:
 def test_others(name: str, arguments: tuple[str, ...], told: tuple[str, ...]) -> None:
     command = [sys.executable, str(BENCHMARKS / name), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert all(words in done.stdout for words in told), done.stdout
+
+
+@pytest.mark.slow
+def test_challengers(shared_data: Path) -> None:
+    if find_spec("tensorflow") is None:
+        pytest.skip("trains with TensorFlow: install the [ai] extra")
+    visits = shared_data / "msnbc" / "msnbc990928.zip"
+    command = [sys.executable, str(BENCHMARKS / "challengers.py"), str(visits), "--users", "3000", "--epochs", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = ("msnbc, repeats removed", "msnbc, repeats kept", "counts", "session-kNN", "GRU", "standard error")
     assert all(words in done.stdout for words in told), done.stdout

@@ -1,0 +1,116 @@
+"""How well a sequence model predicts user sessions it never saw: one measure for the counts and all challengers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from usage_analytics.models.branching.challengers.sequence_model import SequenceModel
+from usage_analytics.models.branching.context_levels import Floats, Ints
+from usage_analytics.models.branching.user_sessions import SessionBatch
+
+_CALIBRATION_BINS = 15  # as in models/branching/evaluation.py
+
+
+@dataclass(frozen=True)
+class UserTotals:
+    """Sums by user, sorted by user: what differences between models are paired by."""
+
+    users: tuple[str, ...]
+    predictions: Ints  # (users,)
+    log_loss: Floats  # (users,) nats
+    net_benefit_ms: Floats | None = None  # (users,) where a replay gives them
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Figures over all predictions: every event but the first of each user session."""
+
+    predictions: int
+    unknown_predictions: int  # of mini-apps outside the vocabulary: always a miss, at the probability reserved for them
+    recall_at_1: float
+    recall_at_3: float
+    log_loss: float  # nats per prediction
+    calibration_error: float  # expected calibration error of the first prediction, 0 to 1
+    by_user: UserTotals
+    net_benefit_ms: float | None = None  # per prediction; none: not replayed
+
+
+def score(model: SequenceModel, batches: Iterable[SessionBatch]) -> Scores:
+    """Predict every event but the first of each session. ValueError when there is nothing to predict.
+
+    Memory is bounded by one batch and the number of users.
+    """
+    sums = _Sums()
+    for batch in batches:
+        sums.add(model, batch)
+    return sums.scores()
+
+
+@dataclass
+class _Sums:
+    predictions: int = 0
+    unknown: int = 0
+    hits_at_1: int = 0
+    hits_at_3: int = 0
+    promised: Floats = field(default_factory=lambda: np.zeros(_CALIBRATION_BINS))
+    kept: Floats = field(default_factory=lambda: np.zeros(_CALIBRATION_BINS))
+    users: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    def add(self, model: SequenceModel, batch: SessionBatch) -> None:
+        following = batch.sessions.following()
+        if not len(following):
+            return
+        probabilities = model.probabilities(batch.sessions)
+        places, likelihoods = _judge(probabilities, following - 1, model.reserved)
+        confidences = probabilities.max(axis=1) * (1.0 - model.reserved)
+        self.predictions += len(following)
+        self.unknown += int((following < 1).sum())
+        self.hits_at_1 += int((places < 1).sum())
+        self.hits_at_3 += int((places < 3).sum())
+        bins = np.minimum((confidences * _CALIBRATION_BINS).astype(np.int64), _CALIBRATION_BINS - 1)
+        self.promised += np.bincount(bins, confidences, _CALIBRATION_BINS)
+        self.kept += np.bincount(bins, places < 1, _CALIBRATION_BINS)
+        self._add_users(batch, -np.log(likelihoods))
+
+    def _add_users(self, batch: SessionBatch, losses: Floats) -> None:
+        encoded = batch.user_ids.dictionary_encode()
+        users = encoded.indices.to_numpy()[batch.sessions.sessions_of_predictions()]
+        counts = np.bincount(users, minlength=len(encoded.dictionary)).tolist()
+        sums = np.bincount(users, losses, len(encoded.dictionary)).tolist()
+        for user, count, total in zip(encoded.dictionary.to_pylist(), counts, sums, strict=True):
+            before = self.users.get(user, (0, 0.0))
+            if count:
+                self.users[user] = before[0] + count, before[1] + total
+
+    def scores(self) -> Scores:
+        if not self.predictions:
+            raise ValueError("no user session holds a second event: there is nothing to predict")
+        users = tuple(sorted(self.users))
+        by_user = UserTotals(
+            users,
+            np.array([self.users[user][0] for user in users], np.int64),
+            np.array([self.users[user][1] for user in users], np.float64),
+        )
+        return Scores(
+            predictions=self.predictions,
+            unknown_predictions=self.unknown,
+            recall_at_1=self.hits_at_1 / self.predictions,
+            recall_at_3=self.hits_at_3 / self.predictions,
+            log_loss=float(by_user.log_loss.sum()) / self.predictions,
+            calibration_error=float(np.abs(self.promised - self.kept).sum()) / self.predictions,
+            by_user=by_user,
+        )
+
+
+def _judge(probabilities: Floats, actions: Ints, reserved: float) -> tuple[Ints, Floats]:
+    """Place of what was opened (0 is best; of equals the first column), and its probability: (predictions,) each."""
+    rows, apps = probabilities.shape
+    known = actions >= 0
+    given = probabilities[np.arange(rows), np.maximum(actions, 0)]
+    ahead = (probabilities > given[:, None]).sum(axis=1)
+    level = (probabilities == given[:, None]) & (np.arange(apps) < actions[:, None])
+    places = np.where(known, ahead + level.sum(axis=1), apps)
+    return places, np.where(known, given * (1.0 - reserved), reserved)

@@ -1,0 +1,59 @@
+"""User sessions as codes: what sequence models read, and the mini-apps that they are to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from usage_analytics.models.branching.context_levels import Ints
+from usage_analytics.models.branching.transition_counts import SESSION_START
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class CodedSessions:
+    """User sessions end to end, each in order: the codes of session i lie at starts[i]:starts[i + 1].
+
+    A code is 1 + the position in the vocabulary, or UNKNOWN. Every event but the first of its session is to be
+    predicted: "predictions" are these, in the order of the codes.
+    """
+
+    codes: Ints  # (events,)
+    starts: Ints  # (sessions + 1,), from 0
+
+    @classmethod
+    def of(cls, sequences: Sequence[Sequence[int]]) -> CodedSessions:
+        """Sessions given one by one, as codes."""
+        codes = np.array([code for sequence in sequences for code in sequence], dtype=np.int64)
+        return cls(codes, np.cumsum([0, *map(len, sequences)], dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def lengths(self) -> Ints:
+        """Events of each session: (sessions,)."""
+        return np.diff(self.starts)
+
+    def sessions_of_predictions(self) -> Ints:
+        """Which session each prediction belongs to: (predictions,)."""
+        return np.repeat(np.arange(len(self)), np.maximum(self.lengths() - 1, 0))
+
+    def following(self) -> Ints:
+        """Code of what was opened, by prediction: (predictions,)."""
+        return self.codes[self._predicted()]
+
+    def contexts(self, longest: int) -> Ints:
+        """Codes before each prediction, nearest first: (predictions, longest); SESSION_START where there are fewer."""
+        events = np.flatnonzero(self._predicted())
+        begins = np.repeat(self.starts[:-1], self.lengths())[events]
+        places = events[:, None] - np.arange(1, longest + 1)
+        return np.where(places >= begins[:, None], self.codes[np.maximum(places, 0)], SESSION_START)
+
+    def _predicted(self) -> Flags:
+        flags = np.ones(len(self.codes), dtype=np.bool_)
+        flags[self.starts[:-1][self.lengths() > 0]] = False
+        return flags
