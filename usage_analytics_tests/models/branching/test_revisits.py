@@ -70,7 +70,7 @@ def test_probabilities_sum_to_one_whatever_was_learned(walks: list[list[int]]) -
 @pytest.mark.parametrize("back", [0.2, 1.0, 5.0])
 def test_a_planted_factor_is_found(back: float) -> None:
     """Within 15 %, for mini-apps opened two to nine steps ago; the current one keeps the factor 1."""
-    factors = learn_revisits(Uniform(), wanderers(600, 25, back, seed=5))
+    factors = learn_revisits(Uniform(), wanderers(2_000, 25, back, seed=5))
     both = factors.steps[2:7].mean(axis=1) * factors.visits[1]
     assert both == pytest.approx([back] * 5, rel=0.15)
     assert factors.steps[1].mean() == pytest.approx(1.0, rel=0.1)
