@@ -118,10 +118,10 @@ def measure(reading: str, path: Path, visits: pl.DataFrame, settings: GruSetting
 
 
 def count(visits: pl.DataFrame, order: int) -> SequenceModel:
-    """The count model of an order, of all users who are not held out."""
+    """The count model of an order, of all users who are not held out; its weights are learned by their folds."""
     learned = visits.filter(pl.col("user") % 5 != HELD_OUT)
     before = (pl.col("mini_app").shift(back).over("user").alias(f"prev{back}") for back in (1, 2, 3))
-    grams = learned.select(*before, pl.col("mini_app").alias("next"))
+    grams = learned.select(*before, pl.col("mini_app").alias("next"), (pl.col("user") % 5).alias("fold"))
     counts = grams.group_by(grams.columns).agg(pl.len().cast(pl.Int64).alias("transitions"))
     return CountedSequences(NGramModel.fit(counts, order))
 

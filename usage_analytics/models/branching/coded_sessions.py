@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from usage_analytics.models.branching.context_levels import Ints
+from usage_analytics.models.branching.context_levels import Flags, Ints
 from usage_analytics.models.branching.transition_counts import SESSION_START
-
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from usage_analytics.errors import UserError
@@ -53,11 +52,11 @@ class TrainingState:
 
 def write_state(path: Path, identity: str, state: TrainingState) -> None:
     """Keep the state of the training of this identity, whole or not at all."""
-    facts = asdict(replace(state, variables=(), best=GruWeights(*[np.empty(0, np.float32)] * 5)))
-    facts = {name: value for name, value in facts.items() if name not in ("variables", "best")}
+    facts = {name: value for name, value in vars(state).items() if name not in ("variables", "best", "epochs")}
+    facts |= {"identity": identity, "epochs": [vars(epoch) for epoch in state.epochs]}
     arrays = {f"variable_{place:03d}": value for place, value in enumerate(state.variables)}
     best = {f"best_{name}": value for name, value in vars(state.best).items()}
-    write_arrays(path, _KIND, {"identity": identity, **facts}, arrays | best)
+    write_arrays(path, _KIND, facts, arrays | best)
 
 
 def read_state(path: Path, identity: str) -> TrainingState | None:

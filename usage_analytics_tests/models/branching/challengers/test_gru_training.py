@@ -38,7 +38,7 @@ from usage_analytics_tests.models.branching.challengers.planted_sessions import 
 )
 
 NEEDS_TENSORFLOW = pytest.mark.usefixtures("_tensorflow")
-KILLED_AT = 80  # batches, in the second epoch
+KILLED_AT = 100  # batches, in the second epoch
 BRIEF = GruSettings(units=8, rate=2e-2, epochs=1, batches=BatchSettings(predictions=512))
 
 
@@ -85,7 +85,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path: Path
     went_on: list[Standing] = []
     resumed = train_gru(paths, tmp_path / "killed", FIT, VALIDATION, settings, often, went_on.append)
     assert KILLED_AT - often <= len(whole) - len(went_on) < KILLED_AT
-    assert went_on[0].epoch == 2 and went_on[0].share > 0.1  # in the middle of an epoch
+    assert went_on[0].epoch == 2 and went_on[0].share > 0.2  # in the middle of an epoch
     assert went_on == whole[-len(went_on) :]
     assert [standing.share for standing in went_on] == sorted(standing.share for standing in went_on)
     assert went_on[-1].share == 1.0
