@@ -50,6 +50,11 @@ class Layout:
     def model(self, model: str, trading_day: date) -> Path:
         return self.root / "models" / model / f"trading_day={trading_day.isoformat()}"
 
+    def model_days(self, model: str) -> list[date]:
+        """Trading days that have a folder for the model, oldest first."""
+        folders = (self.root / "models" / model).glob("trading_day=*")
+        return sorted(date.fromisoformat(folder.name.removeprefix("trading_day=")) for folder in folders)
+
 
 def _windows(folder: Path) -> list[str]:
     return sorted(path.name.removeprefix("window=") for path in folder.glob("window=*"))

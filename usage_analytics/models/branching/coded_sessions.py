@@ -21,12 +21,21 @@ class CodedSessions:
 
     codes: Ints  # (events,)
     starts: Ints  # (sessions + 1,), from 0
+    entities: Ints  # (events,) code of what each event was about, by a model's own list; 0: nothing, or not known
+    user_classes: Ints  # (sessions,) class of the user; 0: of none, or not known
 
     @classmethod
-    def of(cls, sequences: Sequence[Sequence[int]]) -> CodedSessions:
-        """Sessions given one by one, as codes."""
-        codes = np.array([code for sequence in sequences for code in sequence], dtype=np.int64)
-        return cls(codes, np.cumsum([0, *map(len, sequences)], dtype=np.int64))
+    def of(
+        cls,
+        sequences: Sequence[Sequence[int]],
+        entities: Sequence[Sequence[int]] | None = None,
+        user_classes: Sequence[int] | None = None,
+    ) -> CodedSessions:
+        """Sessions given one by one, as codes; without entities and classes, none is known."""
+        starts = np.cumsum([0, *map(len, sequences)], dtype=np.int64)
+        about = np.zeros(int(starts[-1]), np.int64) if entities is None else _end_to_end(entities)
+        of_users = np.zeros(len(sequences), np.int64) if user_classes is None else np.array(user_classes, np.int64)
+        return cls(_end_to_end(sequences), starts, about, of_users)
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -43,6 +52,10 @@ class CodedSessions:
         """Code of what was opened, by prediction: (predictions,)."""
         return self.codes[self._predicted()]
 
+    def in_hand(self) -> Ints:
+        """Code of the entity of the event before each prediction: (predictions,)."""
+        return self.entities[np.flatnonzero(self._predicted()) - 1]
+
     def contexts(self, longest: int) -> Ints:
         """Codes before each prediction, nearest first: (predictions, longest); SESSION_START where there are fewer."""
         events = np.flatnonzero(self._predicted())
@@ -54,3 +67,7 @@ class CodedSessions:
         flags = np.ones(len(self.codes), dtype=np.bool_)
         flags[self.starts[:-1][self.lengths() > 0]] = False
         return flags
+
+
+def _end_to_end(sequences: Sequence[Sequence[int]]) -> Ints:
+    return np.array([code for sequence in sequences for code in sequence], dtype=np.int64)

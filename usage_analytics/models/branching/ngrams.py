@@ -45,12 +45,14 @@ class NGramModel:
     Source: Chen & Goodman, An empirical study of smoothing techniques for language modeling, 1999.
     """
 
-    def __init__(self, grams: pl.DataFrame, max_order: int, trading_day: date | None) -> None:
+    def __init__(
+        self, grams: pl.DataFrame, max_order: int, trading_day: date | None, also: Sequence[str] = ()
+    ) -> None:
         """Build from the output of `sum_counts`; use `fit` or `load`."""
         self.max_order = max_order
         self.trading_day = trading_day
         self.grams = grams
-        self.mini_apps = vocabulary(grams)
+        self.mini_apps = tuple(sorted({*vocabulary(grams), *also}))
         self.transitions = int(grams["transitions"].sum())
         self._base = len(self.mini_apps) + 1
         self._codes = {name: code for code, name in enumerate(self.mini_apps, start=1)}
@@ -91,16 +93,23 @@ class NGramModel:
         return learn_weights(parts, self._base) if parts else (UNLEARNED,) * (self.max_order + 1)
 
     @classmethod
-    def fit(cls, counts: pl.DataFrame, max_order: int = LONGEST_CONTEXT, trading_day: date | None = None) -> NGramModel:
+    def fit(
+        cls,
+        counts: pl.DataFrame,
+        max_order: int = LONGEST_CONTEXT,
+        trading_day: date | None = None,
+        also: Sequence[str] = (),
+    ) -> NGramModel:
         """Fit to transition counts: prev3, prev2, prev1 (null: before the start), next, transitions.
 
-        Rows may repeat and may cover many trading days; `trading_day` names the last of them. ValueError
-        when a rule of the counts is broken, or when they hold no transition.
+        Rows may repeat and may cover many trading days; `trading_day` names the last of them. ``also``: mini-apps that
+        there are, counted or not; they are not saved. ValueError when a rule of the counts is broken, or when they hold
+        no transition.
         """
         grams = sum_counts(counts, max_order)
         if not grams.height:
             raise ValueError("the transition counts hold no transition: there is nothing to learn from")
-        return cls(grams, max_order, trading_day)
+        return cls(grams, max_order, trading_day, also)
 
     def probabilities(self, contexts: Sequence[Context], max_order: int | None = None) -> Floats:
         """Probability of each next mini-app: (contexts, mini_apps), rows sum to one, columns as `mini_apps`.

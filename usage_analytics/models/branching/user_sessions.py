@@ -20,9 +20,11 @@ from usage_analytics.lake.pieces import spans
 from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.context_levels import Floats, Ints
 from usage_analytics.models.branching.transition_counts import UNKNOWN
+from usage_analytics.models.branching.user_classes import NO_CLASSES, UserClasses
 
 FOLDS = 5
 EVENTS_AT_ONCE = 2**14  # bounds memory: probabilities of so many take 64 MB at 500 mini-apps
+NO_ENTITY = 0
 _SESSIONS_AT_ONCE = 2**15
 
 # One row is one user session; a user is whole in one fold.
@@ -34,6 +36,7 @@ SESSION_SCHEMA = pa.schema(
         pa.field("fold", pa.int32(), nullable=False),  # 0 to FOLDS - 1
         pa.field("mini_apps", pa.list_(pa.string()), nullable=False),  # in order, at least one
         pa.field("times_us", pa.list_(pa.int64()), nullable=False),  # one each
+        pa.field("entities", pa.list_(pa.string()), nullable=False),  # what each event was about; null: nothing
     ]
 )
 
@@ -49,12 +52,28 @@ class RowGroup:
 
 
 @dataclass(frozen=True)
+class Known:
+    """What a model tells apart beside mini-apps: entities, by name, and classes of users."""
+
+    entities: tuple[str, ...] = ()
+    user_classes: UserClasses = NO_CLASSES
+
+
+NOTHING_KNOWN = Known()
+
+
+@dataclass(frozen=True)
 class SessionBatch:
-    """Some user sessions: whose they are, when each ended, and what was opened."""
+    """Some user sessions: whose they are, what was opened, and when."""
 
     user_ids: pa.StringArray  # (sessions,)
-    ended_us: Ints  # (sessions,) time of the last event
     sessions: CodedSessions
+    times_us: Ints  # (events,)
+
+    @property
+    def ended_us(self) -> Ints:
+        """Time of the last event of each: (sessions,)."""
+        return self.times_us[self.sessions.starts[1:] - 1]
 
 
 @dataclass(frozen=True)
@@ -88,23 +107,32 @@ def row_groups(paths: Iterable[Path]) -> list[RowGroup]:
     return found
 
 
-def read_sessions(paths: Iterable[Path], mini_apps: Sequence[str], folds: Sequence[int]) -> Iterator[SessionBatch]:
+def read_sessions(
+    paths: Iterable[Path], mini_apps: Sequence[str], folds: Sequence[int], known: Known = NOTHING_KNOWN
+) -> Iterator[SessionBatch]:
     """The user sessions of some folds, in the order of the files, some EVENTS_AT_ONCE events at a time.
 
     Mini-apps outside the vocabulary are UNKNOWN. `UserError` naming the file where it breaks a rule of the schema.
     """
-    yield from read_row_groups(row_groups(paths), mini_apps, folds)
+    yield from read_row_groups(row_groups(paths), mini_apps, folds, known)
 
 
 def read_row_groups(
-    groups: Iterable[RowGroup], mini_apps: Sequence[str], folds: Sequence[int]
+    groups: Iterable[RowGroup], mini_apps: Sequence[str], folds: Sequence[int], known: Known = NOTHING_KNOWN
 ) -> Iterator[SessionBatch]:
     """As `read_sessions`, of these parts in this order."""
-    vocabulary = pa.array(mini_apps, pa.string())
+    vocabulary, entities = pa.array(mini_apps, pa.string()), pa.array(known.entities, pa.string())
     for rows in _read(groups, folds):
         lengths = pc.list_value_length(rows["mini_apps"]).to_numpy(zero_copy_only=False).astype(np.int64)
         for start, end in spans(lengths, EVENTS_AT_ONCE):
-            yield _coded(rows.slice(start, end - start), lengths[start:end], vocabulary)
+            some = rows.slice(start, end - start)
+            sessions = CodedSessions(
+                codes=_codes(some["mini_apps"], vocabulary, UNKNOWN),
+                starts=np.append(0, np.cumsum(lengths[start:end])),
+                entities=_codes(some["entities"], entities, NO_ENTITY),
+                user_classes=known.user_classes.of(some["user_id"]),
+            )
+            yield SessionBatch(some["user_id"], sessions, some["times_us"].flatten().to_numpy())
 
 
 def survey(paths: Iterable[Path], folds: Sequence[int]) -> Survey:
@@ -131,12 +159,10 @@ def _add(counts: Counter[str], names: pa.Array) -> None:
     )
 
 
-def _coded(rows: pa.RecordBatch, lengths: Ints, vocabulary: pa.Array) -> SessionBatch:
-    codes = pc.fill_null(pc.index_in(rows["mini_apps"].flatten(), value_set=vocabulary), UNKNOWN - 1)
-    ends = np.cumsum(lengths)
-    times = rows["times_us"].flatten().to_numpy()
-    sessions = CodedSessions(codes.to_numpy().astype(np.int64) + 1, np.append(0, ends))
-    return SessionBatch(rows["user_id"], times[ends - 1], sessions)
+def _codes(names: pa.ListArray, vocabulary: pa.Array, missing: int) -> Ints:
+    """1 + the position of each name in the vocabulary, end to end."""
+    places = pc.fill_null(pc.index_in(names.flatten(), value_set=vocabulary, skip_nulls=True), missing - 1)
+    return places.to_numpy().astype(np.int64) + 1
 
 
 def _read(groups: Iterable[RowGroup], folds: Sequence[int]) -> Iterator[pa.RecordBatch]:
@@ -190,6 +216,7 @@ def _check_rows(path: Path, rows: pa.RecordBatch) -> None:
     rules = {
         "has no event": pc.equal(lengths, 0),
         "has not one time for each mini-app": pc.not_equal(lengths, pc.list_value_length(times)),
+        "has not one entity, or null, for each mini-app": pc.not_equal(lengths, pc.list_value_length(rows["entities"])),
         f"is of no fold from 0 to {FOLDS - 1}": pc.or_(pc.less(rows["fold"], 0), pc.greater_equal(rows["fold"], FOLDS)),
     }
     for rule, broken in rules.items():

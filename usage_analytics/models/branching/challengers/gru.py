@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from usage_analytics.models.branching.challengers.array_file import read_arrays, write_arrays
+from usage_analytics.models.branching.array_file import read_arrays, write_arrays
 from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.context_levels import Floats, Ints
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from usage_analytics.models.branching.challengers.gru import GruModel, GruWeights
 from usage_analytics.models.branching.challengers.gru_network import GruNetwork
 from usage_analytics.models.branching.challengers.scoring import score
-from usage_analytics.models.branching.challengers.sequence_model import reserve
+from usage_analytics.models.branching.sequence_model import reserve
 from usage_analytics.models.branching.challengers.training_batches import (
     BatchSettings,
     TrainingBatch,

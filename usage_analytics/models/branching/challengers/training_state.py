@@ -11,7 +11,7 @@ from typing import Any
 import numpy.typing as npt
 
 from usage_analytics.errors import UserError
-from usage_analytics.models.branching.challengers.array_file import read_arrays, write_arrays
+from usage_analytics.models.branching.array_file import read_arrays, write_arrays
 from usage_analytics.models.branching.challengers.gru import GruWeights
 from usage_analytics.models.branching.challengers.gru_network import Step
 

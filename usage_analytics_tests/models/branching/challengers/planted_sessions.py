@@ -12,7 +12,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from usage_analytics.models.branching.user_sessions import SESSION_SCHEMA
+from usage_analytics.models.branching.coded_sessions import CodedSessions
+from usage_analytics.models.branching.user_sessions import SESSION_SCHEMA, SessionBatch
 
 DAY = date(2026, 11, 23)
 FIT, VALIDATION, HELD_OUT = (0, 1, 2), 3, 4
@@ -28,6 +29,7 @@ def session_table(sessions: Sequence[Sequence[str]], folds: Sequence[int] | None
         "fold": list(folds),
         "mini_apps": [list(session) for session in sessions],
         "times_us": [[n * 60_000_000 + place for place in range(len(each))] for n, each in enumerate(sessions)],
+        "entities": [[None] * len(session) for session in sessions],
     }
     return pa.table(columns, SESSION_SCHEMA)
 
@@ -37,6 +39,13 @@ def write_sessions(
 ) -> Path:
     pq.write_table(session_table(sessions, folds), path, row_group_size=row_group, write_page_checksum=True)
     return path
+
+
+def batch_of(users: Sequence[str], sequences: Sequence[Sequence[int]], ended_us: Sequence[int] = ()) -> SessionBatch:
+    """User sessions given as codes, all of whose events are at its end; without ends, one after another."""
+    sessions = CodedSessions.of(sequences)
+    ended = np.array(ended_us or range(len(users)), np.int64)
+    return SessionBatch(pa.array(users, pa.string()), sessions, np.repeat(ended, sessions.lengths()))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from usage_analytics.models.branching.challengers.gru_training import (
     train_gru,
 )
 from usage_analytics.models.branching.challengers.scoring import score
-from usage_analytics.models.branching.challengers.sequence_model import CountedSequences
+from usage_analytics.models.branching.sequence_model import CountedSequences
 from usage_analytics.models.branching.challengers.training_batches import BatchSettings
 from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.ngrams import NGramModel

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +10,7 @@ from usage_analytics.models.branching.challengers.neighbours import NeighbourSet
 from usage_analytics.models.branching.challengers.recent_sessions import recent_sessions
 from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.transition_counts import SESSION_START, UNKNOWN
-from usage_analytics.models.branching.user_sessions import SessionBatch
+from usage_analytics_tests.models.branching.challengers.planted_sessions import batch_of
 
 APPS = 5
 codes = st.sampled_from([UNKNOWN, 1, 2, 3, 4, 5])
@@ -44,7 +43,7 @@ def by_definition(past: list[list[int]], context: list[int], settings: Neighbour
 )
 def test_shares_are_as_defined(past: list[list[int]], running: list[list[int]]) -> None:
     settings = NeighbourSettings(compared=6, neighbours=20, longest=4)  # all compared vote: ties cannot matter
-    batch = SessionBatch(pa.array(["someone"] * len(past), pa.string()), np.arange(len(past)), CodedSessions.of(past))
+    batch = batch_of(["someone"] * len(past), past)
     recent = recent_sessions([batch], APPS, settings.compared)
     contexts = np.array([each + [SESSION_START] * (4 - len(each)) for each in running])
     found = neighbour_shares(recent, contexts, APPS, settings)
@@ -54,7 +53,7 @@ def test_shares_are_as_defined(past: list[list[int]], running: list[list[int]]) 
 
 def test_only_the_most_similar_vote_and_of_equals_the_most_recent() -> None:
     past = [[1, 2, 3], [1, 2, 4], [1, 5]]
-    batch = SessionBatch(pa.array(["someone"] * 3, pa.string()), np.arange(3), CodedSessions.of(past))
+    batch = batch_of(["someone"] * 3, past)
     recent = recent_sessions([batch], APPS, 10)
     settings = NeighbourSettings(compared=10, neighbours=1, longest=3)
     found = neighbour_shares(recent, np.array([[1, 2, SESSION_START]]), APPS, settings)
@@ -62,7 +61,7 @@ def test_only_the_most_similar_vote_and_of_equals_the_most_recent() -> None:
 
 
 def test_nothing_known_has_no_neighbours() -> None:
-    batch = SessionBatch(pa.array(["someone"], pa.string()), np.arange(1), CodedSessions.of([[1, 2]]))
+    batch = batch_of(["someone"], [[1, 2]])
     recent = recent_sessions([batch], APPS, 10)
     contexts = np.array([[UNKNOWN, SESSION_START], [5, UNKNOWN]])
     settings = NeighbourSettings(10, 10, 2)

@@ -22,11 +22,7 @@ read_sessions = st.lists(
 def kept(sessions: list[tuple[int, list[int]]], most: int, at_once: int) -> RecentSessions:
     parts = [sessions[start : start + at_once] for start in range(0, len(sessions), at_once)]
     batches = [
-        SessionBatch(
-            pa.array(["someone"] * len(part), pa.string()),
-            np.array([ended for ended, _ in part], np.int64),
-            CodedSessions.of([codes for _, codes in part]),
-        )
+        batch_of(["someone"] * len(part), [codes for _, codes in part], [ended for ended, _ in part])
         for part in parts
     ]
     return recent_sessions(batches, APPS, most)

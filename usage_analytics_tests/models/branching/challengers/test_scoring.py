@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from usage_analytics.models.branching.challengers.scoring import Scores, score
-from usage_analytics.models.branching.challengers.sequence_model import CountedSequences, reserve
+from usage_analytics.models.branching.sequence_model import CountedSequences, reserve
 from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.context_levels import Floats
 from usage_analytics.models.branching.evaluation import evaluate
 from usage_analytics.models.branching.ngrams import NGramModel
 from usage_analytics.models.branching.transition_counts import UNKNOWN
-from usage_analytics.models.branching.user_sessions import SessionBatch, read_sessions
-from usage_analytics_tests.models.branching.challengers.planted_sessions import counted, markov_sessions, write_sessions
+from usage_analytics.models.branching.user_sessions import read_sessions
+from usage_analytics_tests.models.branching.challengers.planted_sessions import (
+    batch_of,
+    counted,
+    markov_sessions,
+    write_sessions,
+)
 
 
 class Always:
@@ -35,13 +38,9 @@ class Always:
         return np.tile(self.row, (len(sessions.following()), 1))
 
 
-def batch(users: Sequence[str], sequences: Sequence[Sequence[int]]) -> SessionBatch:
-    return SessionBatch(pa.array(users, pa.string()), np.zeros(len(users), np.int64), CodedSessions.of(sequences))
-
-
 def test_figures_worked_out_by_hand() -> None:
     model = Always(0.5, 0.25, 0.15, 0.1)
-    scores = score(model, [batch(["b", "a", "b"], [[4, 1, 1, 4], [2, UNKNOWN], [3]]), batch(["b"], [[1, 3]])])
+    scores = score(model, [batch_of(["b", "a", "b"], [[4, 1, 1, 4], [2, UNKNOWN], [3]]), batch_of(["b"], [[1, 3]])])
     assert (scores.predictions, scores.unknown_predictions) == (5, 1)
     assert scores.recall_at_1 == pytest.approx(2 / 5)
     assert scores.recall_at_3 == pytest.approx(3 / 5)
@@ -54,7 +53,7 @@ def test_figures_worked_out_by_hand() -> None:
 
 
 def test_of_equal_probabilities_the_first_name_is_the_guess() -> None:
-    scores = score(Always(0.25, 0.25, 0.25, 0.25), [batch(["a"], [[1, 1, 2, 3, 4]])])
+    scores = score(Always(0.25, 0.25, 0.25, 0.25), [batch_of(["a"], [[1, 1, 2, 3, 4]])])
     assert (scores.recall_at_1, scores.recall_at_3) == (0.25, 0.75)
 
 
@@ -67,8 +66,8 @@ def test_of_equal_probabilities_the_first_name_is_the_guess() -> None:
 def test_batches_do_not_matter(sessions: list[tuple[str, list[int]]], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(sessions)))
     parts = [part for part in (sessions[:cut], sessions[cut:]) if part]
-    batches = [batch([user for user, _ in part], [sequence for _, sequence in part]) for part in parts]
-    whole = batch([user for user, _ in sessions], [sequence for _, sequence in sessions])
+    batches = [batch_of([user for user, _ in part], [sequence for _, sequence in part]) for part in parts]
+    whole = batch_of([user for user, _ in sessions], [sequence for _, sequence in sessions])
     if not len(whole.sessions.following()):
         with pytest.raises(ValueError, match="nothing to predict"):
             score(Always(0.5, 0.25, 0.15, 0.1), batches)

@@ -1,0 +1,78 @@
+"""The next-action model as it is asked: counts of contexts, corrected by factors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from usage_analytics.errors import UserError
+from usage_analytics.models.branching.array_file import read_arrays, write_arrays
+from usage_analytics.models.branching.coded_sessions import CodedSessions
+from usage_analytics.models.branching.context_levels import Floats
+from usage_analytics.models.branching.factor_learning import MOST_CELLS, Lesson, learn_factors
+from usage_analytics.models.branching.factors import Factors
+from usage_analytics.models.branching.ngrams import NGramModel
+from usage_analytics.models.branching.sequence_model import CountedSequences
+from usage_analytics.models.branching.situations import situations_of, together
+from usage_analytics.models.branching.user_classes import UserClasses
+from usage_analytics.models.branching.user_sessions import Known, SessionBatch
+
+COUNTS_FILE, FACTORS_FILE = "model.parquet", "factors.npz"
+_KIND = "factors of a next-action model"
+_KEYS, _CLASSES = "user_keys", "user_classes"
+
+
+class FactoredModel:
+    """A `SequenceModel`: what is known of users and entities is coded by `known`."""
+
+    def __init__(self, counts: NGramModel, factors: Factors, known: Known) -> None:
+        self.counts, self.factors, self.known = counts, factors, known
+        self.mini_apps = counts.mini_apps
+        self._sequences = CountedSequences(counts)
+        self.reserved = self._sequences.reserved
+
+    def probabilities(self, sessions: CodedSessions) -> Floats:
+        """As `SequenceModel` says; the sessions are coded by `mini_apps` and `known`."""
+        situations = situations_of(sessions, len(self.mini_apps))
+        return self.factors.apply(self._sequences.probabilities(sessions), situations).astype(np.float64)
+
+    def save(self, folder: Path) -> None:
+        """Write both files of the model."""
+        facts = {"mini_apps": self.mini_apps, "transitions": self.counts.transitions, "entities": self.known.entities}
+        users = {_KEYS: self.known.user_classes.keys, _CLASSES: self.known.user_classes.classes}
+        write_arrays(folder / FACTORS_FILE, _KIND, facts, {**vars(self.factors), **users})
+        self.counts.save(folder / COUNTS_FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> FactoredModel:
+        """Read what `save` wrote. FileNotFoundError; `UserError` naming a file that is broken or of another model."""
+        try:
+            counts = NGramModel.load(folder / COUNTS_FILE)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        facts, arrays = read_arrays(folder / FACTORS_FILE, _KIND)
+        users = UserClasses(arrays.pop(_KEYS), arrays.pop(_CLASSES))
+        if (tuple(facts["mini_apps"]), facts["transitions"]) != (counts.mini_apps, counts.transitions):
+            raise UserError(f"{folder}: {FACTORS_FILE} belongs to other counts than {COUNTS_FILE}; make the model again")
+        return cls(counts, Factors(**arrays), Known(tuple(facts["entities"]), users))
+
+
+def learn_from_sessions(counts: NGramModel, batches: Iterable[SessionBatch], classes: int, entities: int) -> Factors:
+    """The factors that correct counts, from user sessions that were not counted; MOST_CELLS at most."""
+    sequences, apps = CountedSequences(counts), len(counts.mini_apps)
+    probabilities, situations, actions, left = [], [], [], MOST_CELLS // apps
+    for batch in batches:
+        following = batch.sessions.following() - 1
+        known = np.flatnonzero(following >= 0)[:left]
+        left -= len(known)
+        probabilities.append(sequences.probabilities(batch.sessions)[known].astype(np.float32))
+        situations.append(situations_of(batch.sessions, apps)[known])
+        actions.append(following[known])
+        if left <= 0:
+            break
+    if not actions:
+        return Factors.none(apps, classes, entities)
+    lesson = Lesson(np.concatenate(probabilities), together(situations), np.concatenate(actions))
+    return learn_factors(lesson, classes, entities)

@@ -1,0 +1,67 @@
+"""Factors by which counts are corrected: for going back, for what is open, for the user's class and what is in hand.
+
+Counts of the last three mini-apps know nothing of what came before them, of the user, or of the entity. Here the
+probability of each mini-app is multiplied by factors, and all are divided by their sum: a log-linear model with the
+counts as its base. What an entity leads to by itself is added: of so many steps, a share goes there whatever was open.
+Source of the form: Della Pietra et al., Adaptive language modeling using minimum discriminant estimation, 1992.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from usage_analytics.models.branching.situations import NO_MINI_APP, STEPS, Situations
+
+Reals = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Row 0 of each is of what is not known, or has not happened: ones in factors, zeros in leads.
+
+    The mini-app that is open has the factors of going back alone: it is not gone to, it is stayed in.
+    """
+
+    revisits: Reals  # (1 + STEPS, mini_apps) by how long ago it was opened in this user session
+    class_revisits: Reals  # (1 + classes, 1 + STEPS) the same by the user's class, whichever mini-app
+    after: Reals  # (1 + mini_apps, mini_apps) by what is open: 1 + its position
+    classes: Reals  # (1 + classes, mini_apps) by the user's class
+    entities: Reals  # (1 + entities, mini_apps) by what is in hand
+    leads: Reals  # (1 + entities, mini_apps) share of all steps that goes there because of what is in hand
+
+    @classmethod
+    def none(cls, mini_apps: int, classes: int = 0, entities: int = 0) -> Factors:
+        """Factors that change nothing."""
+
+        def ones(*shape: int) -> Reals:
+            return np.ones(shape, np.float32)
+
+        return cls(
+            revisits=ones(1 + len(STEPS), mini_apps),
+            class_revisits=ones(1 + classes, 1 + len(STEPS)),
+            after=ones(1 + mini_apps, mini_apps),
+            classes=ones(1 + classes, mini_apps),
+            entities=ones(1 + entities, mini_apps),
+            leads=np.zeros((1 + entities, mini_apps), np.float32),
+        )
+
+    def of(self, situations: Situations) -> Reals:
+        """What each probability is multiplied by: (predictions, mini_apps)."""
+        user_classes, current = situations.user_classes, situations.current
+        going = self.after[current + 1] * self.classes[user_classes] * self.entities[situations.entities]
+        open_ = np.flatnonzero(current != NO_MINI_APP)
+        going[open_, current[open_]] = 1.0
+        going *= self.revisits[situations.steps, np.arange(self.revisits.shape[1])]
+        going *= self.class_revisits[user_classes[:, None], situations.steps]
+        return going
+
+    def apply(self, probabilities: npt.NDArray[np.floating], situations: Situations) -> Reals:
+        """The corrected probabilities: (predictions, mini_apps); rows sum to one."""
+        weighted = probabilities.astype(np.float32) * self.of(situations)
+        weighted /= weighted.sum(axis=1, keepdims=True)
+        leads = self.leads[situations.entities]
+        weighted *= 1.0 - leads.sum(axis=1, keepdims=True)
+        return weighted + leads

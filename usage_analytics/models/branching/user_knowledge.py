@@ -1,0 +1,59 @@
+"""What the warehouse tells of users: of which class each is, by what was opened over some trading days."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from usage_analytics.models.branching.context_levels import Floats
+from usage_analytics.models.branching.latent_classes import LatentClasses, learn_classes
+from usage_analytics.models.branching.user_classes import NO_CLASS, NO_CLASSES, UserClasses, user_keys
+from usage_analytics.warehouse.protocol import Warehouse
+from usage_analytics.warehouse.user_slices import UserSlice
+from usage_analytics.warehouse.user_visits import visits_by_slice, visits_of
+
+PROFILE_DAYS = 20  # trading days by which users are told apart: who changes his ways changes his class
+
+
+def classes_before(
+    warehouse: Warehouse, trading_day: date, users: UserSlice, mini_apps: tuple[str, ...]
+) -> tuple[LatentClasses, UserClasses]:
+    """The classes that some users fall into by the trading days before one, and the class of each of these users."""
+    earlier = visits_of(warehouse, trading_day - timedelta(days=1), PROFILE_DAYS, users)
+    classes = learn_classes(visit_matrix(earlier, mini_apps)[1], mini_apps)
+    return classes, classified(classes, [earlier])
+
+
+def classes_now(warehouse: Warehouse, trading_day: date, classes: LatentClasses) -> UserClasses:
+    """The class of every user by the trading days up to one."""
+    return classified(classes, visits_by_slice(warehouse, trading_day, PROFILE_DAYS))
+
+
+def classified(classes: LatentClasses, visits: Iterable[pl.DataFrame]) -> UserClasses:
+    """Of rows user_id, mini_app, visits, a user's all in one piece: the users whose class is clear."""
+    keys, found = [NO_CLASSES.keys], [NO_CLASSES.classes]
+    for some in visits if len(classes) else ():
+        users, counted = visit_matrix(some, classes.mini_apps)
+        of_users = classes.of(counted)
+        clear = np.flatnonzero(of_users != NO_CLASS)
+        keys.append(user_keys(users.take(pa.array(clear))))
+        found.append(of_users[clear])
+    return UserClasses.gathered(np.concatenate(keys), np.concatenate(found))
+
+
+def visit_matrix(visits: pl.DataFrame, mini_apps: tuple[str, ...]) -> tuple[pa.StringArray, Floats]:
+    """Users, and their visits (users, mini_apps); those to other mini-apps are left out."""
+    positions = {name: position for position, name in enumerate(mini_apps)}
+    known = visits.filter(pl.col("mini_app").is_in(mini_apps))
+    users = known.get_column("user_id").unique(maintain_order=True)
+    rows = known.select(
+        pl.col("user_id").replace_strict(users, pl.int_range(len(users), eager=True), return_dtype=pl.Int64),
+        pl.col("mini_app").replace_strict(positions, return_dtype=pl.Int64),
+    )
+    matrix = np.zeros((len(users), len(mini_apps)))
+    np.add.at(matrix, (rows["user_id"].to_numpy(), rows["mini_app"].to_numpy()), known["visits"].to_numpy())
+    return users.to_arrow().cast(pa.string()), matrix
