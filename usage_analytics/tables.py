@@ -94,6 +94,8 @@ EVENT_COLUMNS = (
     Column("kafka_partition", Kind.INT),
     bigint("kafka_offset"),
     bigint("kafka_timestamp_us", nullable=True),
+    text("entity", 400, nullable=True),
+    Column("payload_bytes", Kind.DOUBLE, nullable=True),
 )
 POSITION = ("topic", "kafka_partition", "kafka_offset")
 WINDOW = text("load_window", 20)
