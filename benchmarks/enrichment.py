@@ -199,6 +199,7 @@ def made_up_messages() -> Iterator[bytes]:
             "latency_ms": round(chance.lognormvariate(5, 0.6), 1),
             "properties": {
                 "instrument": f"US{chance.randrange(10**10):010d}",
+                "payload_bytes": int(chance.lognormvariate(11, 1)),
                 "venue": "XNYS",
                 "version": "12.4.1",
                 "panels": [1, 2, 3, chance.randrange(9)],

@@ -44,6 +44,8 @@ CANONICAL_FIELDS = (
     CanonicalField("action", "string", False, "what was done there"),
     CanonicalField("screen", "string", False, "screen or context within the mini-app"),
     CanonicalField("latency_ms", "number", False, "how long the user waited, in milliseconds"),
+    CanonicalField("entity", "string", False, "what the action was about: an instrument, a document, an article"),
+    CanonicalField("payload_bytes", "number", False, "how much the application fetched for it, in bytes"),
 )
 ALWAYS_PSEUDONYMISED = "user"
 

@@ -94,6 +94,8 @@ EVENT_COLUMNS = (
     Column("kafka_partition", Kind.INT),
     bigint("kafka_offset"),
     bigint("kafka_timestamp_us", nullable=True),
+    text("entity", 400, nullable=True),
+    Column("payload_bytes", Kind.DOUBLE, nullable=True),
 )
 POSITION = ("topic", "kafka_partition", "kafka_offset")
 WINDOW = text("load_window", 20)
@@ -169,7 +171,7 @@ FRICTION = Table(
     "friction",
     (
         DAY, APP, ACTION, bigint("events"), bigint("timed"), bigint("latency_us"), bigint("errors"),
-        bigint("abandoned"), bigint("repeats"),
+        bigint("abandoned"), bigint("repeats"), bigint("sized"), bigint("payload_bytes"),
     ),
     ("trading_day", "mini_app", "action"),
     by_day=True,
@@ -208,7 +210,7 @@ SESSION_EVENTS = Table(
         bigint("position"), text("prev1", 200, nullable=True), text("prev2", 200, nullable=True),
         text("prev3", 200, nullable=True), bigint("dwell_before_us", nullable=True), bigint("dwell_us", nullable=True),
         Column("error", Kind.INT), Column("abandoned", Kind.INT), Column("repeated", Kind.INT),
-        bigint("session_number"), Column("opens", Kind.INT),
+        bigint("session_number"), Column("opens", Kind.INT), bigint("payload_bytes", nullable=True),
     ),
     ("trading_day", "user_id", "position"),
     spread_by="user_id",
@@ -227,7 +229,8 @@ ACTION_WAITS = Table(
     "action_waits",
     (
         DAY, APP, ACTION, Column("bucket", Kind.INT, nullable=True), bigint("events"), bigint("timed"),
-        bigint("latency_us"), bigint("errors"), bigint("abandoned"), bigint("repeats"),
+        bigint("latency_us"), bigint("errors"), bigint("abandoned"), bigint("repeats"), bigint("sized"),
+        bigint("payload_bytes"),
     ),
     ("trading_day", "mini_app", "action", "bucket"),
 )  # fmt: skip

@@ -7,7 +7,7 @@ COLUMNS = (
     f"event_id String, event_time_us Int64, trading_day Date32, phase {TEXT}, user_id String, client_firm {MAYBE}, "
     f"user_session Nullable(String), mini_app {TEXT}, action {MAYBE}, screen {MAYBE}, latency_ms Nullable(Float64), "
     f"properties Nullable(String), topic {TEXT}, kafka_partition Int32, kafka_offset Int64, "
-    "kafka_timestamp_us Nullable(Int64)"
+    f"kafka_timestamp_us Nullable(Int64), entity {MAYBE}, payload_bytes Nullable(Float64)"
 )
 
 

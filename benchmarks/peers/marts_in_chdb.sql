@@ -21,6 +21,7 @@ CREATE TABLE events ENGINE = MergeTree ORDER BY tuple() AS
 WITH beside AS (
     SELECT user_id, mini_app, action, client_firm, event_time_us,
            if(latency_ms BETWEEN 0 AND 86400000, toInt64(floor(latency_ms * 1000)), NULL) AS latency_us,
+           if(payload_bytes BETWEEN 0 AND 1e12, toInt64(floor(payload_bytes)), NULL) AS payload,
            row_number() OVER w AS position,
            event_time_us - lagInFrame(toNullable(event_time_us), 1) OVER w AS gap_1,
            event_time_us - lagInFrame(toNullable(event_time_us), 2) OVER w AS gap_2,
@@ -47,7 +48,7 @@ related AS (
            goes_on_2 AND ifNull(gap_3 - gap_2 < 1800000000, false) AS goes_on_3
     FROM beside
 )
-SELECT user_id, mini_app, action, client_firm, event_time_us, latency_us, position,
+SELECT user_id, mini_app, action, client_firm, event_time_us, latency_us, payload, position,
        CAST(if(goes_on, app_1, NULL) AS LowCardinality(Nullable(String))) AS prev1,
        CAST(if(goes_on_2, app_2, NULL) AS LowCardinality(Nullable(String))) AS prev2,
        CAST(if(goes_on_3, app_3, NULL) AS LowCardinality(Nullable(String))) AS prev3,
@@ -123,12 +124,14 @@ SELECT mini_app, action, length(toString(e.latency_us)) AS digits,
        if(e.latency_us < 10, 100 + e.latency_us, 100 * digits + intDiv(e.latency_us, toInt64(exp10(digits - 2))))
            AS bucket,
        count() AS events, count(e.latency_us) AS timed, ifNull(sum(e.latency_us), 0) AS latency_us,
-       countIf(error) AS errors, countIf(e.abandoned) AS abandoned, countIf(repeated) AS repeats
+       countIf(error) AS errors, countIf(e.abandoned) AS abandoned, countIf(repeated) AS repeats,
+       count(payload) AS sized, ifNull(sum(payload), 0) AS payload_bytes
 FROM events AS e GROUP BY mini_app, action, digits, bucket;
 
 INSERT INTO FUNCTION {mart friction}
 SELECT mini_app, action, sum(w.events) AS events, sum(w.timed) AS timed, sum(w.latency_us) AS latency_us,
-       sum(w.errors) AS errors, sum(w.abandoned) AS abandoned, sum(w.repeats) AS repeats
+       sum(w.errors) AS errors, sum(w.abandoned) AS abandoned, sum(w.repeats) AS repeats,
+       sum(w.sized) AS sized, sum(w.payload_bytes) AS payload_bytes
 FROM waits AS w GROUP BY mini_app, action;
 
 INSERT INTO FUNCTION {mart latency_histogram}

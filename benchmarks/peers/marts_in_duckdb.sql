@@ -28,11 +28,12 @@ CREATE TEMP TABLE events AS
 WITH single AS (
     SELECT user_id::users AS user_id, mini_app::apps AS mini_app, action::actions AS action, screen::screens AS screen,
            client_firm::firms AS client_firm, event_time_us, topic::topics AS topic, kafka_partition, kafka_offset,
-           CASE WHEN latency_ms BETWEEN 0 AND 86400000 THEN floor(latency_ms * 1000)::BIGINT END AS latency_us
+           CASE WHEN latency_ms BETWEEN 0 AND 86400000 THEN floor(latency_ms * 1000)::BIGINT END AS latency_us,
+           CASE WHEN payload_bytes BETWEEN 0 AND 1e12 THEN floor(payload_bytes)::BIGINT END AS payload_bytes
     FROM of_day ANTI JOIN dropped USING (topic, kafka_partition, kafka_offset)
 ),
 beside AS (
-    SELECT user_id, mini_app, action, client_firm, event_time_us, latency_us,
+    SELECT user_id, mini_app, action, client_firm, event_time_us, latency_us, payload_bytes,
            row_number() OVER w AS position,
            event_time_us - lag(event_time_us, 1) OVER w AS gap_1,
            event_time_us - lag(event_time_us, 2) OVER w AS gap_2,
@@ -56,7 +57,7 @@ related AS (
            CASE WHEN goes_on_3 THEN app_3 END AS prev3
     FROM beside
 )
-SELECT user_id, mini_app, action, client_firm, event_time_us, latency_us, position, prev1, prev2, prev3,
+SELECT user_id, mini_app, action, client_firm, event_time_us, latency_us, payload_bytes, position, prev1, prev2, prev3,
        CASE WHEN goes_on THEN gap_1 END AS dwell_before_us,
        CASE WHEN gap_after < 1800000000 THEN gap_after END AS dwell_us,
        coalesce(action = 'error', false) AS error,
@@ -121,12 +122,14 @@ SELECT mini_app, action,
             ELSE 100 * (1 + floor(log10(latency_us)))::INT + latency_us // (10 ** (floor(log10(latency_us)) - 1))::BIGINT
        END::INT AS bucket,
        count(*) AS events, count(latency_us) AS timed, coalesce(sum(latency_us), 0)::BIGINT AS latency_us,
-       count_if(error) AS errors, count_if(abandoned) AS abandoned, count_if(repeated) AS repeats
+       count_if(error) AS errors, count_if(abandoned) AS abandoned, count_if(repeated) AS repeats,
+       count(payload_bytes) AS sized, coalesce(sum(payload_bytes), 0)::BIGINT AS payload_bytes
 FROM events GROUP BY ALL;
 
 CREATE TEMP TABLE friction AS
 SELECT mini_app, action, sum(events)::BIGINT AS events, sum(timed)::BIGINT AS timed, sum(latency_us)::BIGINT AS latency_us,
-       sum(errors)::BIGINT AS errors, sum(abandoned)::BIGINT AS abandoned, sum(repeats)::BIGINT AS repeats
+       sum(errors)::BIGINT AS errors, sum(abandoned)::BIGINT AS abandoned, sum(repeats)::BIGINT AS repeats,
+       sum(sized)::BIGINT AS sized, sum(payload_bytes)::BIGINT AS payload_bytes
 FROM waits GROUP BY ALL;
 
 CREATE TEMP TABLE latency_histogram AS

@@ -8,10 +8,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 from mart_task import MartTask, asked, done, funnel
 
-GAP_US, AGAIN_US, LONGEST_MS = 1_800_000_000, 5_000_000, 86_400_000
+GAP_US, AGAIN_US, LONGEST_MS, LARGEST_BYTES = 1_800_000_000, 5_000_000, 86_400_000, 1e12
 TEXTS = ["user_id", "mini_app", "action", "screen", "client_firm", "topic"]
 ON_KAFKA = ["topic", "kafka_partition", "kafka_offset"]
-COLUMNS = ["event_id", "event_time_us", "latency_ms", *TEXTS, "kafka_partition", "kafka_offset"]
+COLUMNS = ["event_id", "event_time_us", "latency_ms", "payload_bytes", *TEXTS, "kafka_partition", "kafka_offset"]
 POWERS = 10 ** np.arange(19)
 
 
@@ -46,6 +46,8 @@ class Day:
         e["dwell_us"] = e.dwell_before_us.shift(-1, fill_value=0)
         e["timed"] = (e.latency_ms >= 0) & (e.latency_ms <= LONGEST_MS)
         e["latency_us"] = np.floor(e.latency_ms.where(e.timed, 0) * 1000).astype(np.int64)
+        e["sized"] = (e.payload_bytes >= 0) & (e.payload_bytes <= LARGEST_BYTES)
+        e["payload_bytes"] = np.floor(e.payload_bytes.where(e.sized, 0)).astype(np.int64)
         e["error"] = e.action.isin(self.texts["action"].get_indexer(["error"])) & (e.action >= 0)
         elsewhere = e.mini_app.shift(-1, fill_value=-1) != e.mini_app
         e["abandoned"] = e.has_next & elsewhere & e.timed & (e.dwell_us < e.latency_us)
@@ -126,7 +128,8 @@ def paths(day: Day, task: MartTask) -> None:
 
 def waits(day: Day, task: MartTask) -> None:
     texts = {"mini_app": "mini_app", "action": "action"}
-    found = grouped(day.events, [*texts], ["timed", "latency_us", "error", "abandoned", "repeated"])
+    sums = ["timed", "latency_us", "error", "abandoned", "repeated", "sized", "payload_bytes"]
+    found = grouped(day.events, [*texts], sums)
     day.write(task, "friction", found.rename(columns={"error": "errors", "repeated": "repeats"}), **texts)
     timed = day.events.loc[day.events.timed, ["mini_app", "action", "latency_us"]]
     digits = np.maximum(np.searchsorted(POWERS, timed.latency_us, side="right"), 1)

@@ -1,7 +1,8 @@
 """What every peer is asked to do: so many messages of a topic into a folder, as columns of usage events.
 
-A peer does less than the platform: it keeps no raw copy, no dead letters, no pseudonyms, no offsets, and joins no
-trading day. What it read, if it can tell, and what it wrote it says in one line at its end.
+A peer does less than the platform: it keeps no raw copy, no dead letters, no pseudonyms, no offsets, joins no trading
+day, and takes neither entity nor payload out of the properties. What it read, if it can tell, and what it wrote it says
+in one line at its end.
 """
 
 import argparse

@@ -20,8 +20,8 @@ from usage_analytics.tables import EVENT_COLUMNS, arrow_schema
 
 EVENT_SCHEMA = arrow_schema(EVENT_COLUMNS)
 REPEATING = [
-    "trading_day", "phase", "user_id", "client_firm", "mini_app", "action", "screen", "topic", "kafka_partition",
-    "reason", "field",
+    "trading_day", "phase", "user_id", "client_firm", "mini_app", "action", "screen", "entity", "topic",
+    "kafka_partition", "reason", "field",
 ]  # fmt: skip
 DEAD_LETTER_SCHEMA = pa.schema(
     [

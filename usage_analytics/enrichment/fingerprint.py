@@ -9,7 +9,7 @@ from usage_analytics.enrichment.pseudonyms import key_fingerprint
 from usage_analytics.lake.sealed_parquet import ZSTD
 from usage_analytics.trading_calendar import TradingCalendar
 
-VERSION = 4  # raise it whenever the same chunk and mapping would give other rows
+VERSION = 5  # raise it whenever the same chunk and mapping would give other rows
 
 
 def enrichment_fingerprint(mapping: Mapping, calendar: TradingCalendar, key: bytes, compression: str = ZSTD) -> str:

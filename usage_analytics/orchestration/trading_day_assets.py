@@ -31,7 +31,8 @@ DESCRIPTIONS = {
     "usage_series": "How much of each mini-app was used in each minute.",
     "co_use": "How many users used both of two mini-apps on the day.",
     "paths": "How user sessions begin: the mini-apps of their first five visits.",
-    "friction": "Where users wait, meet errors, give up and press again: one row per mini-app and action.",
+    "friction": "Where users wait, meet errors, give up and press again, and how much is fetched for them: one row per "
+    "mini-app and action.",
     "latency_histogram": "Latencies in buckets that add up; the view `latency_percentiles` reads it.",
     "funnels": "How many users got to each step of each funnel (USAGE_ANALYTICS_FUNNELS).",
 }
@@ -66,6 +67,7 @@ def marts(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[dg.
                 "trading_day_version": receipt.version,
                 "duplicates_dropped": receipt.duplicates_dropped,
                 "latencies_left_out": receipt.latencies_left_out,
+                "payloads_left_out": receipt.payloads_left_out,
             },
         )
 

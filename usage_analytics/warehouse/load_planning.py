@@ -102,7 +102,8 @@ def _refuse_other_columns(chunk: EnrichedChunk) -> None:
                 f"{want.name!r} of type {want.type}; materialize usage_events of its window again"
             )
     if len(found) < len(wanted):
-        raise UserError(f"{chunk.path}: there is no column {wanted.names[len(found)]!r}")
+        lacked = f"there is no column {wanted.names[len(found)]!r}"
+        raise UserError(f"{chunk.path}: {lacked}; materialize usage_events of its window again")
 
 
 def _refuse_overlaps(session: Session, rebuild: str, topic: str, window: str, chunks: Sequence[EnrichedChunk]) -> None:

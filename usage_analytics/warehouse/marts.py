@@ -35,6 +35,7 @@ FOLD_OF_USER = (
     f"((ASCII(SUBSTRING(e.user_id, 1, 1)) - 48) % 39 * 16 + (ASCII(SUBSTRING(e.user_id, 2, 1)) - 48) % 39) % {FOLDS}"
 )
 IS_MEASURED = "e.latency_ms >= 0 AND e.latency_ms <= 86400000"  # a latency of at most a day
+IS_SIZED = "e.payload_bytes >= 0 AND e.payload_bytes <= 1000000000000"  # a payload of at most a terabyte
 IN_ORDER = "(PARTITION BY trading_day, user_id ORDER BY event_time_us, topic, kafka_partition, kafka_offset)"
 
 VIEWS = ("app_adoption", "retention", "stickiness", "latency_percentiles")
@@ -74,6 +75,7 @@ def session_events_sql(days: str, fold: str, error_actions: int, types: Types) -
         days=days.format(e="e."),
         in_order=IN_ORDER,
         is_measured=IS_MEASURED,
+        is_sized=IS_SIZED,
         fold=fold,
         is_error=is_error,
         **coded,

@@ -25,6 +25,7 @@ from usage_analytics.warehouse.marts import (
     CODED,
     FOLD_OF_USER,
     IS_MEASURED,
+    IS_SIZED,
     SHARED,
     MartRules,
     funnel_matches_sql,
@@ -42,19 +43,22 @@ class MartReceipt:
     """What refreshing one mart for one trading day gave.
 
     ``duplicates_dropped``: usage events that repeat another; ``latencies_left_out``: usage events, these too, whose
-    latency counts as missing, because it is below zero or longer than a day.
+    latency counts as missing, because it is below zero or longer than a day; ``payloads_left_out``: those whose payload
+    does, because it is below zero or larger than a terabyte.
     """
 
     rows: int
     version: int
     duplicates_dropped: int
     latencies_left_out: int
+    payloads_left_out: int
 
 
 OF_DAY = "{e}trading_day = :day"
 VERSION = "SELECT version FROM trading_day_versions WHERE trading_day = :day"
 COUNTED = f"""
-SELECT COUNT(*) AS events, COUNT(CASE WHEN NOT ({IS_MEASURED}) THEN 1 END) AS latencies_left_out
+SELECT COUNT(*) AS events, COUNT(CASE WHEN NOT ({IS_MEASURED}) THEN 1 END) AS latencies_left_out,
+       COUNT(CASE WHEN NOT ({IS_SIZED}) THEN 1 END) AS payloads_left_out
 FROM usage_events AS e WHERE {OF_DAY.format(e="e.")}
 """
 REPEATED = "SELECT COUNT(*) FROM repeated_events"
@@ -74,14 +78,14 @@ def refresh_day(session: Session, names: Collection[str], day: date, rules: Mart
         session.temporary(slices_of(mart), types)
     find_repeated(session, OF_DAY, {"day": day})
     session.update_statistics(REPEATED_EVENTS)
-    [(events, left_out)] = session.rows(COUNTED, {"day": day})
+    [(events, *left_out)] = session.rows(COUNTED, {"day": day})
     for users in slices_of_users(session.slices(events)):
         _gather(session, wanted, day, users, rules, types)
     dropped = _number(session, REPEATED, {})
     rows = {mart.name: _replace(session, mart, day, version, rules) for mart in wanted}
     for mart in wanted:
         session.update_statistics(mart)
-    return {name: MartReceipt(count, version, dropped, left_out) for name, count in rows.items()}
+    return {name: MartReceipt(count, version, dropped, *left_out) for name, count in rows.items()}
 
 
 def find_repeated(session: Session, chosen: str, values: Values) -> None:

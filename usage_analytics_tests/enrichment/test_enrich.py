@@ -79,8 +79,26 @@ def test_a_good_message_becomes_a_usage_event(memory_path: Path) -> None:
         "phase": "opening", "user_id": pseudonym(KEY, "mary"), "client_firm": "acme", "user_session": "s1",
         "mini_app": "quotes", "action": "click", "screen": "main", "latency_ms": 12.5,
         "properties": '{"ticker":"IBM"}', "topic": TOPIC, "kafka_partition": 0, "kafka_offset": 0,
-        "kafka_timestamp_us": int(RECEIVED.timestamp() * 1e6),
+        "kafka_timestamp_us": int(RECEIVED.timestamp() * 1e6), "entity": None, "payload_bytes": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("properties", "entity", "payload_bytes"),
+    [
+        ({"instrument": "IBM", "payload_bytes": 2048}, "IBM", 2048.0),
+        ({"instrument": 4711, "payload_bytes": 0.5}, "4711", 0.5),
+        ({"instrument": "", "payload_bytes": None}, "", None),
+        ({"instrument": None, "payload_bytes": -1}, None, -1.0),  # whether it counts, the marts say
+    ],
+)
+def test_what_was_used_and_what_was_fetched_are_taken_from_the_properties(
+    properties: dict[str, Any], entity: str | None, payload_bytes: float | None, memory_path: Path
+) -> None:
+    [event], letters = outcome(memory_path, message(properties=properties))
+    assert letters == []
+    assert (event["entity"], event["payload_bytes"]) == (entity, payload_bytes)
+    assert json.loads(event["properties"]) == properties
 
 
 @pytest.mark.parametrize("changes", [{"properties": {"p": "x" * 150_000}}, {"event_id": "x" * 150_000 + '"'}])
@@ -105,11 +123,11 @@ def test_a_field_longer_than_its_column_is_a_dead_letter(text: str, memory_path:
 
 
 def test_optional_fields_may_be_absent_or_null_and_the_default_steps_in(memory_path: Path) -> None:
-    names = ("client_firm", "user_session", "action", "screen", "latency_ms", "properties")
+    names = ("client_firm", "user_session", "action", "screen", "latency_ms", "properties", "entity", "payload_bytes")
     for folder, value in (("absent", ...), ("null", None)):
         [event], letters = outcome(memory_path / folder, message(**dict.fromkeys(names, value)))
         assert letters == []
-        assert [event[name] for name in names] == [None, None, "open", None, None, None]
+        assert [event[name] for name in names] == [None, None, "open", None, None, None, None, None]
 
 
 BROKEN: dict[str, tuple[bytes | None, str, str | None, str]] = {
@@ -145,6 +163,14 @@ BROKEN: dict[str, tuple[bytes | None, str, str | None, str]] = {
     "latency not a number": (message(latency_ms=math.nan), "not_json", None, "(NaN is no number of JSON): {"),
     "latency not finite": (
         message().replace(b"12.5", b"1e999"), "wrong_type", "latency_ms", "expected number, found number 1e999",
+    ),
+    "entity a list": (
+        message(properties={"instrument": ["IBM"]}), "wrong_type", "entity",
+        'entity at /properties/instrument: expected scalar, found list ["IBM"]',
+    ),
+    "payload a text": (
+        message(properties={"payload_bytes": "2 kB"}), "wrong_type", "payload_bytes",
+        "payload_bytes at /properties/payload_bytes: expected number, found string 2 kB",
     ),
     "properties a text": (
         message(properties="x"), "wrong_type", "properties", "/properties: expected object, found string x",

@@ -97,6 +97,7 @@ def test_plain_messages_are_taken() -> None:
         message(), message(properties=...), message(latency_ms=...), message(action=...), message(client_firm=None),
         message(client_firm="FIRM").replace(b"FIRM", "Société Générale".encode()), message(latency_ms=7),
         message(properties={"a": [1, 2.5, "x", None, True], "b": {"c": ""}}), message(screen=""),
+        message(properties={"instrument": "IBM", "payload_bytes": 2048}), message(properties={"instrument": 7}),
         message(event_time="2026-11-23T09:59:00.25-05:00"), message(extra={"deep": [[[{"x": "\\ \" ü"}]]]}),
     ]  # fmt: skip
     assert assert_the_same(CONTRACT, *values) == len(values)
@@ -110,6 +111,14 @@ def test_messages_about_as_large_as_may_be_are_judged_alike() -> None:
 @pytest.mark.parametrize("field", ["event_id", "event_time", "user", "mini_app", "action", "latency_ms", "properties"])
 def test_odd_values_are_judged_alike(field: str) -> None:
     assert_the_same(CONTRACT, *(with_value(field, value) for value in ODD), message())
+
+
+@pytest.mark.parametrize("key", ["instrument", "payload_bytes"])
+def test_odd_values_among_the_properties_are_judged_alike(key: str) -> None:
+    values = [with_value("properties", f'{{"a":1,"{key}":{value},"b":{{"{key}":2}}}}') for value in ODD]
+    again = with_value("properties", f'{{"{key}":3,"{key}":4}}')
+    longest = [message(properties={key: "x" * length}) for length in (399, 400, 401)]
+    assert_the_same(CONTRACT, *values, again, *longest)
 
 
 @pytest.mark.parametrize("time_format", ["iso8601", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns"])

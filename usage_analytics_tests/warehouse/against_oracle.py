@@ -61,9 +61,10 @@ def assert_receipts_equal_oracle(receipts: Receipts, events: Sequence[Event]) ->
     for day, of_day in receipts.items():
         mine = [event for event in events if event.trading_day == day]
         once = [event for event in each_event_once(events) if event.trading_day == day]
-        left_out = sum(event.latency_ms is not None and event.latency_us is None for event in mine)
-        found = {(receipt.duplicates_dropped, receipt.latencies_left_out) for receipt in of_day.values()}
-        assert found == {(len(mine) - len(once), left_out)}, day
+        untimed = sum(event.latency_ms is not None and event.latency_us is None for event in mine)
+        unsized = sum(event.payload_bytes is not None and event.whole_bytes is None for event in mine)
+        found = {(r.duplicates_dropped, r.latencies_left_out, r.payloads_left_out) for r in of_day.values()}
+        assert found == {(len(mine) - len(once), untimed, unsized)}, day
 
 
 def assert_views_equal_oracle(warehouse: Warehouse, events: Sequence[Event]) -> None:

@@ -27,6 +27,7 @@ GAPS_US = (0, 0, 1, 1_000, 1_001_000, 5 * SECOND_US - 1, 5 * SECOND_US, 5 * SECO
            60 * SECOND_US, GAP_US - 1, GAP_US, GAP_US + 1)  # fmt: skip
 LATENCIES_MS = (0.0, -0.0, -1.0, -0.0004, -5e-324, 5e-324, 0.0004, 0.0009, 0.001, 0.0095, 0.29, 1.001, 37.512, 4.35,
                 999.9999, 1_799_999.9999, 1.0e9, -1.0e12)  # fmt: skip
+PAYLOADS = (0.0, -0.0, -1.0, -0.5, 5e-324, 0.5, 0.999, 1.5, 1e12, 1e12 + 0.5, 1e15, 1e300)
 MOST_EVENTS_A_DAY = 30  # even with the longest gaps they are within a day
 
 
@@ -44,6 +45,7 @@ class _Draft:
     screen: str | None
     client_firm: str | None
     latency_ms: float | None
+    payload_bytes: float | None
     answer_us: int | None  # where given, the latency ends so long after the user's next event
     redelivered: tuple[int, int] | None  # arrival and Kafka partition of the same message once more
 
@@ -52,6 +54,11 @@ def latencies_ms() -> st.SearchStrategy[float | None]:
     """Of each length up to sixteen digits of microseconds, and around each power of ten."""
     around_powers = st.builds(lambda d, off: (10**d + off) / 1000, st.integers(0, 15), st.sampled_from((-1, 0, 1)))
     return st.one_of(st.none(), st.sampled_from(LATENCIES_MS), around_powers, st.floats(0, 1e6))
+
+
+def payloads() -> st.SearchStrategy[float | None]:
+    """Whole numbers of bytes and others, countable ones and not."""
+    return st.one_of(st.none(), st.sampled_from(PAYLOADS), st.integers(0, 10**12).map(float), st.floats(0, 1e6))
 
 
 @st.composite
@@ -157,6 +164,7 @@ def _drafts(
         screen=st.sampled_from(screens),
         client_firm=st.sampled_from(FIRMS),
         latency_ms=latencies_ms(),
+        payload_bytes=payloads(),
         answer_us=st.sampled_from((None, None, None, -1, 0, 1)),
         redelivered=st.one_of(st.none(), st.none(), st.none(), st.tuples(arrivals, kafka_partitions)),
     )
@@ -179,6 +187,7 @@ def _timed(drafts: Sequence[_Draft], day: date, at_the_end: bool, named: int) ->
         event = Event(
             draft.event_id or f"e{named + number}", day, draft.user_id, midnight_us(day) + first_us + times[number],
             draft.mini_app, draft.action, draft.screen, draft.client_firm, latency_ms,
+            draft.payload_bytes,
             kafka_partition=draft.kafka_partition,
         )  # fmt: skip
         found.append((draft.arrival, event))

@@ -127,6 +127,9 @@ def expected_friction(events: Iterable[Event], error_actions: Collection[str] = 
             sum_of["errors"] += event.action in error_actions
             sum_of["abandoned"] += session.is_abandoned(index)
             sum_of["repeats"] += session.is_repeat(index)
+            if event.whole_bytes is not None:
+                sum_of["sized"] += 1
+                sum_of["payload_bytes"] += event.whole_bytes
     return _rows(FRICTION, sums)
 
 

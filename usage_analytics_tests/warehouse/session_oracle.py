@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 
 DAY_MS = 86_400_000
+TERABYTE = 10**12
 SECOND_US = 1_000_000
 GAP_US = 30 * 60 * SECOND_US
 REPEAT_WITHIN_US = 5 * SECOND_US
@@ -24,6 +25,7 @@ class Event:
     screen: str | None = None
     client_firm: str | None = None
     latency_ms: float | None = None
+    payload_bytes: float | None = None
     topic: str = "clicks"
     kafka_partition: int = 0
     kafka_offset: int = 0
@@ -39,6 +41,13 @@ class Event:
         if self.latency_ms is None or not 0 <= self.latency_ms <= DAY_MS:
             return None
         return math.floor(self.latency_ms * 1000)
+
+    @property
+    def whole_bytes(self) -> int | None:
+        """Its payload in whole bytes. One of more than a terabyte is missing."""
+        if self.payload_bytes is None or not 0 <= self.payload_bytes <= TERABYTE:
+            return None
+        return math.floor(self.payload_bytes)
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,8 @@ CASES: dict[str, Callable[[list[Event]], bool]] = {
     "abandoned": lambda events: any(s.is_abandoned(n) for s in user_sessions(events) for n in range(len(s.events))),
     "repeat": lambda events: any(s.is_repeat(n) for s in user_sessions(events) for n in range(len(s.events))),
     "less than a microsecond": lambda events: any(0 < (event.latency_ms or 0) < 0.001 for event in events),
+    "payload beyond what is counted": lambda events: any((event.payload_bytes or 0) > 10**12 for event in events),
+    "part of a byte": lambda events: any((event.payload_bytes or 0) % 1 > 0 for event in events),
     "four days": lambda events: len({event.trading_day for event in events}) == 4,
     "six visits": lambda events: any(len(session.visits()) > 5 for session in user_sessions(events)),
 }  # fmt: skip
@@ -95,7 +97,8 @@ def test_users_get_to_the_last_of_several_steps() -> None:
 
 
 def test_events_load_as_they_are(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
-    events = made(*(at(n, "größe 'x'", kafka_partition=n % 2, latency_ms=n / 7, action=None) for n in range(9)))
+    measured = [{"latency_ms": n / 7, "payload_bytes": n / 3} for n in range(9)]
+    events = made(*(at(n, "größe 'x'", kafka_partition=n % 2, action=None, **each) for n, each in enumerate(measured)))
     assert as_table(events).num_rows == 9
     windows = as_chunks(events, memory_path, lambda event: WINDOWS[event.kafka_offset >= 3])
     assert sorted(windows) == sorted(WINDOWS)

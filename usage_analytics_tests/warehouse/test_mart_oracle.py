@@ -118,13 +118,14 @@ def test_paths() -> None:
 
 def test_friction() -> None:
     events = made(
-        at(0, "a", latency_ms=1.0), at(4, "a"), at(5, "a", latency_ms=1_500.0), at(6, "b", action="error"),
-        at(7, "b", action="error", latency_ms=-1.0), at(8, "b", latency_ms=9_000.0),
+        at(0, "a", latency_ms=1.0, payload_bytes=10.9), at(4, "a"), at(5, "a", latency_ms=1_500.0, payload_bytes=1.9),
+        at(6, "b", action="error", payload_bytes=0.0), at(7, "b", action="error", latency_ms=-1.0),
+        at(8, "b", latency_ms=9_000.0, payload_bytes=-1.0),
     )  # fmt: skip
     assert expected_friction(events) == {
-        (DAY, "a", None, 3, 2, 1_501_000, 0, 1, 2),
-        (DAY, "b", "error", 2, 0, 0, 2, 0, 1),
-        (DAY, "b", None, 1, 1, 9_000_000, 0, 0, 0),
+        (DAY, "a", None, 3, 2, 1_501_000, 0, 1, 2, 2, 11),
+        (DAY, "b", "error", 2, 0, 0, 2, 0, 1, 1, 0),
+        (DAY, "b", None, 1, 1, 9_000_000, 0, 0, 0, 0, 0),
     }
 
 

@@ -14,6 +14,7 @@ NEWEST_FIRST = "(PARTITION BY trading_day, user_id ORDER BY event_time_us DESC)"
 FUNNEL = Funnel("buy", 60, (Step("quotes"), Step("order_ticket")))
 OTHER_RULES = {
     "order": ("usage_analytics.warehouse.marts.IN_ORDER", NEWEST_FIRST, ALL_MARTS),
+    "payload": ("usage_analytics.warehouse.marts.IS_SIZED", "e.payload_bytes > 0", ALL_MARTS),
     "fold": ("usage_analytics.warehouse.refreshing.FOLD_OF_USER", "3", {"app_transitions"}),
     "steps": (
         "usage_analytics.warehouse.refreshing.funnel_matches_sql",

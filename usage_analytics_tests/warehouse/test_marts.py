@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -138,6 +139,21 @@ def test_latencies_that_are_left_out_are_counted(warehouse: DuckDBWarehouse, mem
         DAY: {5}, NEXT_DAY: {0},
     }  # fmt: skip
     assert_receipts_equal_oracle(receipts, events)
+
+
+def test_payloads_that_are_left_out_are_counted(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
+    payloads = [None, 0.0, -0.0, 1e12, -0.001, 1e12 + 0.001, 1e300, math.inf, -math.inf, math.nan]
+    events = [at(n, payload_bytes=payload_bytes) for n, payload_bytes in enumerate(payloads)]
+    repeated = at(20, payload_bytes=-1.0, event_id="x")
+    events = made(*events, repeated, repeated, at(0, day=NEXT_DAY, payload_bytes=5.5))
+    load(warehouse, as_chunks(events, memory_path, lambda event: WINDOWS[0]))
+    receipts = close_stale_days(warehouse)
+    assert {day: {r.payloads_left_out for r in of_day.values()} for day, of_day in receipts.items()} == {
+        DAY: {8}, NEXT_DAY: {0},
+    }  # fmt: skip
+    assert_receipts_equal_oracle(receipts, events)
+    found = warehouse.read("SELECT trading_day, sized, payload_bytes FROM friction ORDER BY trading_day").rows()
+    assert found == [(DAY, 3, 10**12), (NEXT_DAY, 1, 5)]
 
 
 def test_an_event_id_names_one_event_of_its_user_on_its_trading_day(

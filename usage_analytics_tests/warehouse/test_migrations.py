@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import duckdb
+import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from closing import close_stale_days, stale_days
-from fakes import TOPIC, enriched_chunk
+from fakes import TOPIC, enriched_chunk, flip
 
+from usage_analytics.enrichment.enriched_chunk import EnrichedChunk
 from usage_analytics.errors import UserError
+from usage_analytics.lake.sealed_parquet import read_footer, write_sealed
 from usage_analytics.tables import EVENT_COLUMNS
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 
@@ -57,7 +62,40 @@ LATER = [
     "ALTER TABLE load_ledger ADD COLUMN offset_sum DECIMAL(38, 0)",
     "ALTER TABLE mart_ledger ADD COLUMN rule VARCHAR",
 ]
-NAMES = ", ".join(column.name for column in EVENT_COLUMNS)
+OLD_NAMES = [column.name for column in EVENT_COLUMNS if column.name not in ("entity", "payload_bytes")]
+NAMES = ", ".join(OLD_NAMES)
+# What takes a warehouse back to before a migration.
+BEFORE = {
+    2: [f"ALTER TABLE load_ledger DROP COLUMN {name}" for name in ("first_day", "last_day")],
+    3: [
+        f"ALTER TABLE {table} DROP COLUMN {name}"
+        for table, names in (
+            ("usage_events_closed", ("entity", "payload_bytes")),
+            ("friction", ("sized", "payload_bytes")),
+        )
+        for name in names
+    ],
+}
+FRICTION_RULE = "7d8f67611c4b858c"  # by which friction was made without payloads
+DAYS = [date(2026, 11, 20), date(2026, 11, 23)]
+
+
+def take_back(warehouse: DuckDBWarehouse, migration: int) -> None:
+    """Make a warehouse one of before, to which only the migrations up to one were done."""
+    with duckdb.connect(str(warehouse.path)) as connection:
+        for number in sorted(BEFORE, reverse=True):
+            for statement in BEFORE[number] if number > migration else []:
+                connection.execute(statement)
+        connection.execute(f"UPDATE warehouse_schema SET migration = {migration}, views = 'of before'")
+
+
+def fresh_of_before(warehouse: DuckDBWarehouse) -> list[Path]:
+    """Its fresh files, made those of before there were payloads."""
+    files = sorted(Path(f"{warehouse.path}.fresh").rglob("*.parquet"))
+    for file in files:
+        rows = pq.ParquetFile(file).read().select(OLD_NAMES)
+        write_sealed(rows, file, read_footer(file).facts)
+    return files
 
 
 @pytest.mark.parametrize("changes", [[], LATER[:1], LATER], ids=["first", "with offset sums", "with rules"])
@@ -102,12 +140,70 @@ def test_days_of_chunks_are_found_in_both_tiers(warehouse: DuckDBWarehouse, memo
     warehouse.close_day(days[0])
     found = warehouse.read("SELECT first_day, last_day FROM load_ledger ORDER BY kafka_partition").rows()
     assert found == [(days[0], days[2]), (days[1], days[1]), (None, None)]
-    with duckdb.connect(str(warehouse.path)) as connection:
-        for name in ("first_day", "last_day"):
-            connection.execute(f"ALTER TABLE load_ledger DROP COLUMN {name}")
-        connection.execute("UPDATE warehouse_schema SET migration = 1")
+    take_back(warehouse, 1)
     assert warehouse.read("SELECT first_day, last_day FROM load_ledger ORDER BY kafka_partition").rows() == found
     assert warehouse.load_window(TOPIC, WINDOW, chunks).chunks_kept == 3
+
+
+def test_what_was_loaded_before_payloads_stays_in_both_tiers(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
+    made = warehouse.read(COLUMNS)
+    opened = {"action": "open", "entity": "IBM", "payload_bytes": 300.0, "latency_ms": 2.0}
+    old = enriched_chunk(memory_path, WINDOW, 0, 0, [{"trading_day": DAYS[0], **opened}] * 3)
+    late = enriched_chunk(memory_path, WINDOW, 1, 0, [{"trading_day": DAYS[1], **opened}] * 2, dead_letters=1)
+    warehouse.load_window(TOPIC, WINDOW, [old, late])
+    close_stale_days(warehouse)
+    warehouse.close_day(DAYS[0])
+    before, ledger = warehouse.read(EVENTS), warehouse.read(LEDGER)
+    assert len(fresh_of_before(warehouse)) == 1
+    take_back(warehouse, 2)
+
+    unknown = [pl.lit(None, pl.String).alias("entity"), pl.lit(None, pl.Float64).alias("payload_bytes")]
+    assert warehouse.read(EVENTS).equals(before.with_columns(unknown))
+    assert warehouse.read(LEDGER).equals(ledger) and warehouse.read(COLUMNS).equals(made)
+    friction = "SELECT trading_day, timed, sized, payload_bytes FROM friction ORDER BY trading_day"
+    assert warehouse.read(friction).rows() == [(DAYS[0], 3, 0, 0), (DAYS[1], 2, 0, 0)]
+
+    # Enriched anew, as a backfill does, they bring what was not known.
+    anew = [replace(chunk, fingerprint="f2") for chunk in (old, late)]
+    assert warehouse.load_window(TOPIC, WINDOW, [rewritten(chunk) for chunk in anew]).chunks_loaded == 2
+    close_stale_days(warehouse)
+    assert warehouse.read(friction).rows() == [(DAYS[0], 3, 3, 900), (DAYS[1], 2, 2, 600)]
+
+
+def rewritten(chunk: EnrichedChunk) -> EnrichedChunk:
+    """A chunk whose file says that it is of the chunk's fingerprint."""
+    facts = {**read_footer(chunk.path).facts, "fingerprint": chunk.fingerprint}
+    write_sealed(pq.ParquetFile(chunk.path).read(), chunk.path, facts)
+    return chunk
+
+
+@pytest.mark.parametrize("whole", [0, 1])
+def test_fresh_files_of_before_that_are_lost_are_given_up(
+    whole: int, warehouse: DuckDBWarehouse, memory_path: Path
+) -> None:
+    chunks = [enriched_chunk(memory_path, WINDOW, number, 0, [{}] * (number + 1)) for number in range(3)]
+    warehouse.load_window(TOPIC, WINDOW, chunks[: 2 + whole])
+    files = fresh_of_before(warehouse)
+    files[0].unlink()
+    flip(files[1])
+    take_back(warehouse, 2)
+    assert warehouse.read(EVENTS).height == 3 * whole
+    assert warehouse.read("SELECT kafka_partition FROM load_ledger").rows() == [(2,)] * whole
+    receipt = warehouse.load_window(TOPIC, WINDOW, chunks)
+    assert (receipt.rows, receipt.chunks_loaded, receipt.chunks_kept) == (6, 3 - whole, whole)
+
+
+def test_marts_of_before_payloads_are_made_anew(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
+    warehouse.load_window(TOPIC, WINDOW, [enriched_chunk(memory_path, WINDOW, 0, 0, [{"payload_bytes": 7.0}] * 3)])
+    close_stale_days(warehouse)
+    with duckdb.connect(str(warehouse.path)) as connection:
+        connection.execute(f"UPDATE mart_ledger SET rule = '{FRICTION_RULE}' WHERE mart = 'friction'")
+    take_back(warehouse, 2)
+    assert warehouse.read("SELECT sized, payload_bytes FROM friction").rows() == [(0, 0)]
+    assert stale_days(warehouse) == [DAYS[1]]
+    close_stale_days(warehouse)
+    assert warehouse.read("SELECT sized, payload_bytes FROM friction").rows() == [(3, 21)]
+    assert stale_days(warehouse) == []
 
 
 def test_a_warehouse_of_a_newer_version_is_left_alone(warehouse: DuckDBWarehouse) -> None:
@@ -116,7 +212,7 @@ def test_a_warehouse_of_a_newer_version_is_left_alone(warehouse: DuckDBWarehouse
         connection.execute("UPDATE warehouse_schema SET migration = 999")
     content = warehouse.path.read_bytes()
     with pytest.raises(
-        UserError, match=r"is of a newer version of the platform \(its migration 999, ours 2\): upgrade"
+        UserError, match=r"is of a newer version of the platform \(its migration 999, ours 3\): upgrade"
     ):
         stale_days(warehouse)
     with pytest.raises(UserError, match="newer version of the platform"), warehouse.answered("SELECT 1"):
@@ -126,10 +222,7 @@ def test_a_warehouse_of_a_newer_version_is_left_alone(warehouse: DuckDBWarehouse
 
 def test_a_question_leaves_a_warehouse_of_before_as_it_is(warehouse: DuckDBWarehouse) -> None:
     warehouse.read("SELECT 1")
-    with duckdb.connect(str(warehouse.path)) as connection:
-        connection.execute("UPDATE warehouse_schema SET migration = 1")
-        connection.execute("ALTER TABLE load_ledger DROP COLUMN first_day")
-        connection.execute("ALTER TABLE load_ledger DROP COLUMN last_day")
+    take_back(warehouse, 1)
     content = warehouse.path.read_bytes()
     told = (
         "is of an earlier version of the platform, or was moved: run usage-analytics status, which brings it up to date"

@@ -1,5 +1,6 @@
 """The oracle against docs/marts.md, sentence by sentence: session events, user sessions, visits, latencies, buckets."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -91,6 +92,17 @@ def test_dwell_is_the_time_until_the_next_event_of_the_user_session() -> None:
 )  # fmt: skip
 def test_latencies_are_whole_microseconds_rounded_down(latency_ms: float | None, latency_us: int | None) -> None:
     assert replace(at(0), latency_ms=latency_ms).latency_us == latency_us
+
+
+@pytest.mark.parametrize(
+    ("payload_bytes", "whole_bytes"),
+    [
+        (None, None), (-1.0, None), (-5e-324, None), (-0.0, 0), (0.0, 0), (0.999, 0), (1.0, 1), (4_096.5, 4_096),
+        (1e12, 10**12), (1e12 + 0.001, None), (1e308, None), (math.inf, None), (math.nan, None),
+    ],
+)  # fmt: skip
+def test_payloads_are_whole_bytes_rounded_down(payload_bytes: float | None, whole_bytes: int | None) -> None:
+    assert replace(at(0), payload_bytes=payload_bytes).whole_bytes == whole_bytes
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import date
 
 from usage_analytics.errors import UserError
+from usage_analytics.tables import EVENT_COLUMNS
 from usage_analytics.warehouse.duckdb.fresh_files import FreshFiles
 from usage_analytics.warehouse.duckdb.session import DuckDBSession
-from usage_analytics.warehouse.duckdb.tiers import CLOSED, NAMES, FreshChunk, fresh_chunks, give_up, leave_out
+from usage_analytics.warehouse.duckdb.tiers import CLOSED, NAMES, FreshChunk, fresh_chunks, give_up, leave_out, unlist
 
 
 def close_day(session: DuckDBSession, fresh: FreshFiles, day: date) -> None:
@@ -40,6 +41,22 @@ def close_chunks(session: DuckDBSession, fresh: FreshFiles, chunks: Sequence[Fre
             session.run_natively(f"INSERT INTO {CLOSED.name} ({NAMES}) SELECT {NAMES} FROM {source}")
             leave_out(session, fresh, chunks)
     fresh.sweep(chunk.file for chunk in fresh_chunks(session))
+
+
+def close_files_of_before(session: DuckDBSession, fresh: FreshFiles, chunks: Sequence[FreshChunk]) -> list[FreshChunk]:
+    """Close those chunks whose files, all of them there, lack columns; the damaged among these are left, and returned.
+
+    Their rows have null in such columns. Within a transaction that makes the view anew, which cannot read such files.
+    """
+    names = [column.name for column in EVENT_COLUMNS]
+    lacking = [chunk for chunk in chunks if fresh.columns(chunk.file) != names]
+    damaged = [chunk for chunk in lacking if fresh.damage(chunk.file)]
+    whole = [chunk for chunk in lacking if chunk not in damaged]
+    if whole:
+        source = fresh.relation(chunk.file for chunk in whole)
+        session.run_natively(f"INSERT INTO {CLOSED.name} BY NAME SELECT * FROM {source}")
+        unlist(session, whole)
+    return damaged
 
 
 def _given_up(session: DuckDBSession, fresh: FreshFiles, chunks: Sequence[FreshChunk]) -> list[tuple[FreshChunk, str]]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+import pyarrow.parquet as pq
+
 from usage_analytics.enrichment.enriched_chunk import EnrichedChunk, NotEnriched
 from usage_analytics.lake.files import make_folder, sync
 from usage_analytics.lake.literal_paths import for_duckdb
@@ -54,6 +56,10 @@ class FreshFiles:
         except Damaged:
             return False
         return True
+
+    def columns(self, file: str) -> list[str]:
+        """The columns of a file that is there."""
+        return list(pq.read_schema(self.folder / file).names)
 
     def damage(self, file: str) -> str:
         """What is wrong with a file, to the last bit; nothing if it is whole."""

@@ -7,6 +7,7 @@ the platform's version of them, or the home's place change.
 from pathlib import Path
 
 from usage_analytics.tables import KEPT, USAGE_EVENTS
+from usage_analytics.warehouse.duckdb.closing import close_files_of_before
 from usage_analytics.warehouse.duckdb.fresh_files import FreshFiles
 from usage_analytics.warehouse.duckdb.session import DuckDBSession, create_table
 from usage_analytics.warehouse.duckdb.tiers import CLOSED, FRESH, fresh_chunks, give_up, show, view_of_tiers
@@ -46,7 +47,10 @@ def _make_tables_and_views(session: DuckDBSession, path: Path, fresh: FreshFiles
     for statement in migrations_of(PACKAGE).statements_after(state.migration) if there else ():
         session.run(statement)
     # A home that was moved may have left files behind, and no view can be made of what is not there.
-    give_up(session, fresh, [chunk for chunk in fresh_chunks(session) if not fresh.is_there(chunk.file)])
+    chunks = fresh_chunks(session)
+    lost = [chunk for chunk in chunks if not fresh.is_there(chunk.file)]
+    lost += close_files_of_before(session, fresh, [chunk for chunk in chunks if chunk not in lost])
+    give_up(session, fresh, lost)
     show(session, fresh)
     for name in VIEWS:
         session.run(f"CREATE OR REPLACE VIEW {name} AS {view_sql(name)}")

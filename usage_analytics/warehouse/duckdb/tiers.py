@@ -63,9 +63,14 @@ def add(session: DuckDBSession, chunk: FreshChunk) -> None:
 
 def leave_out(session: DuckDBSession, fresh: FreshFiles, chunks: Iterable[FreshChunk]) -> None:
     """Take chunks out of the fresh tier, within a transaction."""
+    unlist(session, chunks)
+    show(session, fresh)
+
+
+def unlist(session: DuckDBSession, chunks: Iterable[FreshChunk]) -> None:
+    """As `leave_out`, within a transaction that makes the view anew."""
     for chunk in chunks:
         session.run(f"DELETE FROM {FRESH.name} WHERE file = :file", {"file": chunk.file})
-    show(session, fresh)
 
 
 def give_up(session: DuckDBSession, fresh: FreshFiles, chunks: Iterable[FreshChunk]) -> None:

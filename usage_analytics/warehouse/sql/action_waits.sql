@@ -1,6 +1,6 @@
 -- Counts of a mini-app's actions, apart by the bucket of their latency: the two leading digits and the length.
 WITH measured AS (
-    SELECT trading_day, mini_app, action, latency_us, error, abandoned, repeated,
+    SELECT trading_day, mini_app, action, latency_us, error, abandoned, repeated, payload_bytes,
            CAST(CASE WHEN latency_us < 10 THEN 100 + latency_us
                      WHEN latency_us < 100 THEN 200 + latency_us
                      WHEN latency_us < 1000 THEN 300 + (latency_us - latency_us % 10) / 10
@@ -20,6 +20,8 @@ SELECT trading_day, mini_app, action, bucket,
        COALESCE(SUM(latency_us), 0) AS latency_us,
        SUM(error) AS errors,
        SUM(abandoned) AS abandoned,
-       SUM(repeated) AS repeats
+       SUM(repeated) AS repeats,
+       COUNT(payload_bytes) AS sized,
+       COALESCE(SUM(payload_bytes), 0) AS payload_bytes
 FROM measured
 GROUP BY trading_day, mini_app, action, bucket
