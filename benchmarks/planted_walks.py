@@ -21,12 +21,12 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from usage_analytics.models.branching.challengers.scoring import score
 from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.factored_model import FactoredModel, learn_from_sessions
 from usage_analytics.models.branching.factors import Factors
 from usage_analytics.models.branching.latent_classes import LatentClasses, learn_classes, no_classes
 from usage_analytics.models.branching.ngrams import NGramModel
-from usage_analytics.models.branching.challengers.scoring import score
 from usage_analytics.models.branching.sequence_model import CountedSequences, SequenceModel
 from usage_analytics.models.branching.user_sessions import NOTHING_KNOWN, SessionBatch
 from usage_analytics.reporting.terminal import print_table, progress
@@ -96,9 +96,7 @@ def walk(everyone: Population, day: date) -> WalkedDay:
     persona, in_hand = everyone.persona(day)[user[moved]], instrument[moved - 1]
     before_last = np.where(step[moved] > 1, app[np.maximum(moved - 2, 0)], START)
     likelihood = np.full(len(app), np.nan)
-    walked = planted.transitions[
-        persona, in_hand // INSTRUMENTS_PER_CLASS, before_last, app[moved - 1], app[moved]
-    ]
+    walked = planted.transitions[persona, in_hand // INSTRUMENTS_PER_CLASS, before_last, app[moved - 1], app[moved]]
     led = planted.leads_to[in_hand] == app[moved]
     likelihood[moved] = (1 - LED_BY_INSTRUMENT) * walked + LED_BY_INSTRUMENT * led
     starts = np.append(np.flatnonzero(step == 0), len(app))
@@ -113,9 +111,9 @@ def counts_of(day: WalkedDay) -> pl.DataFrame:
     columns = {"next": names[day.app], "fold": np.repeat(day.user % FOLDS, lengths)}
     for back in (1, 2, 3):
         known = pl.Series(step >= back)
-        columns[f"prev{back}"] = names[np.roll(day.app, back)].to_frame("name").select(
-            pl.when(known).then(pl.col("name"))
-        ).to_series()
+        columns[f"prev{back}"] = (
+            names[np.roll(day.app, back)].to_frame("name").select(pl.when(known).then(pl.col("name"))).to_series()
+        )
     rows = pl.DataFrame(columns)
     return rows.group_by(rows.columns).agg(pl.len().cast(pl.Int64).alias("transitions"))
 

@@ -193,6 +193,8 @@ PRELOAD_PLAN = Table(
     (
         DAY, text("context", 700), Column("context_order", Kind.INT), Column("rank", Kind.INT, nullable=True),
         text("mini_app", 200, nullable=True), Column("probability", Kind.DOUBLE, nullable=True), bigint("transitions"),
+        Column("value_ms", Kind.DOUBLE, nullable=True), Column("saved_ms", Kind.DOUBLE, nullable=True),
+        Column("cost_ms", Kind.DOUBLE, nullable=True), Column("payload_bytes", Kind.DOUBLE, nullable=True),
     ),
     ("trading_day", "context", "rank"),
     by_day=True,
@@ -211,6 +213,7 @@ SESSION_EVENTS = Table(
         text("prev3", 200, nullable=True), bigint("dwell_before_us", nullable=True), bigint("dwell_us", nullable=True),
         Column("error", Kind.INT), Column("abandoned", Kind.INT), Column("repeated", Kind.INT),
         bigint("session_number"), Column("opens", Kind.INT), bigint("payload_bytes", nullable=True),
+        text("entity", 400, nullable=True),
     ),
     ("trading_day", "user_id", "position"),
     spread_by="user_id",

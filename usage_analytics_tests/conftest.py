@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
     from usage_analytics_tests.synapse_pool.pool import Pool
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import the hand-written fakes
@@ -34,6 +35,14 @@ def memory_path() -> Iterator[Path]:
     in_memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=in_memory if in_memory.is_dir() else None) as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def warehouse(memory_path: Path) -> "DuckDBWarehouse":
+    """An embedded warehouse of its own for each test."""
+    from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
+
+    return DuckDBWarehouse(memory_path / "warehouse.duckdb", wait_s=1)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -13,10 +12,6 @@ from usage_analytics.orchestration.resources import Platform, told_plainly
 from usage_analytics.warehouse.plans import replace_plan
 from usage_analytics.warehouse.refreshing import refresh_day
 
-if TYPE_CHECKING:
-    from usage_analytics.models.branching.evaluation import Evaluation
-
-FIGURES = ("recall_at_1", "recall_at_3", "log_loss", "calibration_error")
 ANALYTICS_OWNERS = ["team:product-analytics"]
 PLANS_KEPT = 30  # so far back a rollback reaches
 
@@ -74,74 +69,58 @@ def marts(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[dg.
 
 @dg.asset(
     partitions_def=TRADING_DAYS, group_name="models", kinds={"python", "parquet"}, owners=ANALYTICS_OWNERS,
-    deps=["app_transitions"],
+    deps=["app_transitions", "user_profiles"],
 )  # fmt: skip
 def next_action_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    """What a user opens next, given what they opened before: transition counts with back-off to shorter contexts.
+    """What a user opens next: counts of what followed the last mini-apps, corrected for the user and what is in hand.
 
-    Learned from the counts of all trading days up to this one; judged on users it did not see.
+    Learned from all trading days up to this one; judged on users whom it did not count, and by how the model of the
+    trading day before predicts this one.
     """
     from usage_analytics.models.branching.training import train
+    from usage_analytics.reporting.model_evidence import evidence_of
 
     settings = platform.settings()
     with told_plainly():
         day = trading_day_of(context.partition_key)
         trained = train(platform.warehouse(), parts.layout(settings), day)
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": trained.transitions,
-            "mini_apps": trained.mini_apps,
-            "file": dg.MetadataValue.path(str(trained.path)),
-            **_held_out(trained.evaluation),
-        }
-    )
+    return dg.MaterializeResult(metadata={"folder": dg.MetadataValue.path(str(trained.folder)), **evidence_of(trained)})
 
 
 @dg.asset(
     partitions_def=TRADING_DAYS, group_name="serving", kinds={"python", "table"}, owners=ANALYTICS_OWNERS,
-    deps=[next_action_model], pool="warehouse",
+    deps=[next_action_model, "friction", "usage_series"], pool="warehouse",
 )  # fmt: skip
 def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    """Per context, the ranked next mini-apps worth preloading: one row is one, with its probability and evidence.
+    """Per context, what is worth preloading: one row is one mini-app, with what speaks for it and against it.
 
-    The same as a file that answers look-ups, unless there is one of a later trading day.
+    The same as a file that answers look-ups, unless there is one of a later trading day. Beside it, what such a plan
+    would have been worth on this day had it been made the trading day before.
     """
+    from usage_analytics.reporting.plan_evidence import comparison_on, likeliest, prices_of
     from usage_analytics.serving.planning import make_plan
 
     settings = platform.settings()
     with told_plainly():
-        day = trading_day_of(context.partition_key)
-        plan = make_plan(parts.layout(settings), day, settings.clock, datetime.now(UTC))
-        with platform.warehouse().writing() as session:
+        day, warehouse, layout = trading_day_of(context.partition_key), platform.warehouse(), parts.layout(settings)
+        plan = make_plan(warehouse, layout, day, settings.clock, datetime.now(UTC))
+        with warehouse.writing() as session:
             replace_plan(session, day, plan.rows)
         plans = parts.plan_folder(settings)
         published = plans.publish(plan.tables)
         plans.prune(PLANS_KEPT)
-    likeliest = plan.rows.drop_nulls("mini_app").sort("probability", descending=True).head(10)
+        compared = comparison_on(warehouse, layout, day)
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": plan.rows.height,
             "contexts": plan.rows.get_column("context").n_unique(),
             "plan": published.name,
             "answers_now": published.current,
-            "likeliest": dg.MetadataValue.md(_markdown(likeliest.rows(named=True))),
+            "likeliest": dg.MetadataValue.md(likeliest(plan.rows)),
+            "prices": dg.MetadataValue.md(prices_of(plan)),
+            "on_this_day": dg.MetadataValue.md(compared),
         }
     )
-
-
-def _held_out(evaluation: "Evaluation | None") -> dict[str, float]:
-    if evaluation is None:
-        return {}
-    figures = {f"held_out_{name}": getattr(evaluation, name) for name in FIGURES}
-    for baseline, scores in evaluation.baselines.items():
-        figures |= {f"{baseline} {name}".replace(" ", "_").replace("-", "_"): getattr(scores, name) for name in FIGURES}
-    return figures
-
-
-def _markdown(rows: list[dict[str, object]]) -> str:
-    lines = ["| context | next | probability |", "|---|---|---|"]
-    lines += [f"| {r['context'] or '(start)'} | {r['mini_app']} | {r['probability']:.3f} |" for r in rows]
-    return "\n".join(lines)
 
 
 TRADING_DAY_ASSETS = [marts, next_action_model, preload_plan]

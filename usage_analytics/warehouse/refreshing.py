@@ -26,6 +26,7 @@ from usage_analytics.warehouse.marts import (
     FOLD_OF_USER,
     IS_MEASURED,
     IS_SIZED,
+    NO_ENTITY,
     SHARED,
     MartRules,
     funnel_matches_sql,
@@ -95,15 +96,17 @@ def find_repeated(session: Session, chosen: str, values: Values) -> None:
 
 
 def make_session_events(
-    session: Session, chosen: str, values: Values, rules: MartRules, fold: str = FOLD_OF_USER, types: Types = AS_TEXTS
-) -> None:
+    session: Session, chosen: str, values: Values, rules: MartRules, fold: str = FOLD_OF_USER,
+    types: Types = AS_TEXTS, entity: str = NO_ENTITY,
+) -> None:  # fmt: skip
     """The temporary table that marts are made from, of some usage events, all of a user's or none.
 
-    ``{e}`` in the condition is their table. Those that repeat another must have been found.
+    ``{e}`` in the condition is their table, ``e`` in the expressions of fold and entity. Those that repeat another must
+    have been found.
     """
     errors = {f"error_{number}": action for number, action in enumerate(rules.error_actions)}
     session.temporary(SESSION_EVENTS, types)
-    select = session_events_sql(chosen, fold, len(errors), types)
+    select = session_events_sql(chosen, fold, len(errors), types, entity)
     session.run(_insert(SESSION_EVENTS, select), {**values, **errors})
 
 

@@ -18,7 +18,7 @@ ROWS_AT_ONCE = 4_000_000
 
 
 def visits_of(warehouse: Warehouse, until: date, trading_days: int, users: UserSlice) -> pl.DataFrame:
-    """user_id, mini_app, visits of some users over the last so many trading days up to one; empty where there is none."""
+    """user_id, mini_app, visits of some users over the last so many trading days up to one; there may be none."""
     first = _first_day(warehouse, until, trading_days)
     values = {"first": first or until, "until": until, **users.values}
     return warehouse.read(VISITS.format(users=users.condition.format(e="e.")), values)

@@ -1,79 +1,66 @@
-"""The preload plan as rows: never the current mini-app, nothing below the minimum, abstaining is a row too."""
+"""The preload plan as rows: what a look-up answers, never the current mini-app; abstaining is a row too."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from usage_analytics.models.branching.ngrams import NGramModel
-from usage_analytics.serving.plan_rows import PLAN_SCHEMA, build_plan
-
-APPS = ("blotter", "chart", "chat", "quotes")
-SCHEMA = {
-    "prev3": pl.String,
-    "prev2": pl.String,
-    "prev1": pl.String,
-    "next": pl.String,
-    "transitions": pl.Int64,
-}
+from usage_analytics.serving.learned_economics import equal_economics
+from usage_analytics.serving.plan_filling import tables_of
+from usage_analytics.serving.plan_rows import PLAN_SCHEMA, plan_rows
+from usage_analytics.serving.preload_plan import PreloadPlan
+from usage_analytics_tests.serving.made_up_plans import FACTS
+from usage_analytics_tests.serving.small_models import APPS, fit, without_factors
 
 
-def fit(*sessions: list[str], times: int = 1) -> NGramModel:
-    rows: list[tuple[str | int | None, ...]] = []
-    for session in sessions:
-        padded: list[str | None] = [None, None, None, *session]
-        rows.extend((*padded[i : i + 4], times) for i in range(len(session)))
-    return NGramModel.fit(pl.DataFrame(rows, schema=SCHEMA, orient="row"))
+def planned(counts: NGramModel, contexts: Sequence[tuple[str, ...]]) -> tuple[PreloadPlan, pl.DataFrame]:
+    model = without_factors(counts)
+    all_contexts = [(), *(each for each in counts.contexts(2) if each)]
+    tables = tables_of(model, all_contexts, equal_economics(model.mini_apps), FACTS, np.ones(36))
+    plan = PreloadPlan(tables, "a")
+    return plan, plan_rows(plan, contexts)
 
 
 @settings(max_examples=50, deadline=None)
-@given(
-    st.lists(st.lists(st.sampled_from(APPS), min_size=1, max_size=6), min_size=1, max_size=10),
-    st.integers(1, 5),
-    st.sampled_from((0.0, 0.05, 0.3, 1.0)),
-)
-def test_plan_never_proposes_the_current_mini_app(sessions: list[list[str]], items: int, minimum: float) -> None:
-    model = fit(*sessions)
-    contexts = model.contexts(2)
-    plan = build_plan(model, contexts, items, minimum)
-    assert dict(plan.schema) == PLAN_SCHEMA
-    assert plan["context"].n_unique() == len(contexts)
-    for context, _, rank, name, probability, transitions in plan.drop_nulls().iter_rows():
-        assert name != context.split(" > ")[-1]
-        assert rank <= items
-        assert probability >= minimum
-        assert transitions > 0
+@given(st.lists(st.lists(st.sampled_from(APPS), min_size=2, max_size=6), min_size=1, max_size=10))
+def test_rows_are_what_a_look_up_answers(sessions: list[list[str]]) -> None:
+    counts = fit(*sessions)
+    contexts = [(), *(each for each in counts.contexts(2) if each)]
+    plan, rows = planned(counts, contexts)
+    assert dict(rows.schema) == PLAN_SCHEMA
+    for context in contexts:
+        told = rows.filter(pl.col("context") == " > ".join(context))
+        answer = plan.next(None, context)
+        assert told.drop_nulls("rank")["mini_app"].to_list() == [item.mini_app for item in answer.items]
+        assert (context[-1] if context else None) not in told.drop_nulls("rank")["mini_app"].to_list()
+        for row, item in zip(told.drop_nulls("rank").iter_rows(named=True), answer.items, strict=True):
+            assert row["probability"] == pytest.approx(item.probability, rel=1e-4)
+            assert row["value_ms"] == pytest.approx(item.value_ms, rel=1e-3, abs=1e-2)
+            assert (row["saved_ms"], row["cost_ms"]) == (item.saved_ms, item.cost_ms)
+            assert row["transitions"] == answer.transitions
 
 
 def test_plan_abstains_where_the_user_nearly_always_stays() -> None:
-    model = fit(["chart"] * 50, ["quotes", "chat"], times=10)
-    silent = build_plan(model, model.contexts(1), 3, 0.2).filter(pl.col("context") == "chart")
-    assert silent.select("rank", "mini_app", "probability").rows() == [(None, None, None)]
+    counts = fit(["chart"] * 500, ["quotes", "chat"], times=10)
+    _, rows = planned(counts, [("chart",)])
+    assert rows.select("rank", "mini_app", "probability", "value_ms").rows() == [(None, None, None, None)]
 
 
 def test_no_contexts_make_no_rows() -> None:
-    assert build_plan(fit(["quotes", "chart"]), [], 3, 0.1).schema == PLAN_SCHEMA
-
-
-@pytest.mark.parametrize(
-    ("contexts", "items", "minimum", "message"),
-    [
-        ([()], 0, 0.1, "items_per_context"),
-        ([()], 1, 1.5, "minimum_probability"),
-        ([("never seen",)], 1, 0.1, "none of the model's own"),
-    ],
-)
-def test_unfit_requests_are_refused(contexts: list[tuple[str, ...]], items: int, minimum: float, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        build_plan(fit(["quotes", "chart"]), contexts, items, minimum)
+    assert planned(fit(["quotes", "chart"]), [])[1].schema == PLAN_SCHEMA
 
 
 @pytest.mark.parametrize("name", ["", "a > b", "a >"])
 def test_names_that_read_like_a_context_are_left_out(name: str) -> None:
-    model = fit(["quotes", name, "chart", "quotes"])
-    plan = build_plan(model, model.contexts(max_order=2), 3, 0.0)
-    assert name not in plan["mini_app"].to_list()
-    assert not any(name in context.split(" > ") for context in plan["context"] if name)
-    assert plan.filter(pl.col("context") == "chart")["mini_app"].to_list() == ["quotes"]
+    counts = fit(["quotes", name, "chart", "quotes"])
+    contexts = [(), *(each for each in counts.contexts(2) if each)]
+    _, rows = planned(counts, contexts)
+    assert name not in rows["mini_app"].to_list()
+    assert not any(name in context.split(" > ") for context in rows["context"] if name)
+    assert rows.filter(pl.col("context") == "chart")["mini_app"].to_list() == ["quotes"]

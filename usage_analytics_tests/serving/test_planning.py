@@ -1,69 +1,43 @@
-"""A plan's tables say what the model says."""
+"""The plan of a trading day: costs and prices that were measured, the same in the warehouse and in the file."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
-from usage_analytics.models.branching.ngrams import NGramModel
-from usage_analytics.models.branching.training import FILE, MODEL
-from usage_analytics.serving.decisions import Budget
-from usage_analytics.serving.plan_checks import check_tables
+from usage_analytics.models.branching.training import train
+from usage_analytics.serving.learned_economics import economics_of, equal_economics
+from usage_analytics.serving.plan_comparison import compare_on
 from usage_analytics.serving.plan_folder import PlanFolder
-from usage_analytics.serving.planning import equal_economics, make_plan, tables_of
-from usage_analytics.serving.preload_plan import PreloadPlan
+from usage_analytics.serving.planning import BUDGET, make_plan
 from usage_analytics.trading_calendar import TradingClock
-from usage_analytics_tests.serving.made_up_plans import FACTS
-from usage_analytics_tests.serving.test_plan_rows import APPS, fit
+from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
+from usage_analytics_tests.models.branching.two_kinds_of_users import APPS, DAYS, LEADING, load_days, user_id
 
-DAY, MADE_AT = date(2026, 11, 23), datetime(2026, 11, 23, 23, tzinfo=UTC)
-PRICES = np.ones(36)
-ALL = Budget(100, 1e9)
+DAY, MADE_AT = DAYS[1], datetime(2026, 11, 23, 23, tzinfo=UTC)
 
 
-@settings(max_examples=50)
-@given(st.lists(st.lists(st.sampled_from(APPS), min_size=1, max_size=6), min_size=1, max_size=10), st.integers(1, 5))
-def test_a_look_up_gives_the_models_probabilities(sessions: list[list[str]], entries: int) -> None:
-    model = fit(*sessions)
-    contexts = [(), *(each for each in model.contexts(max_order=3) if each)]
-    free = replace(equal_economics(model.mini_apps), cost_ms=np.zeros(len(model.mini_apps)))
-    tables = tables_of(model, contexts, free, FACTS, PRICES, entries)
-    check_tables(tables)
-    plan = PreloadPlan(tables, "a")
-    probabilities, (_, transitions) = model.probabilities(contexts), model.evidence(contexts)
-    for row, context in enumerate(contexts):
-        answer = plan.next(None, context, ALL)
-        assert (answer.context, answer.transitions) == (context, transitions[row])
-        likeliest = np.argsort(-probabilities[row], kind="stable")[:entries]
-        expected = {model.mini_apps[place]: probabilities[row, place] for place in likeliest}
-        expected.pop(context[-1] if context else "", None)
-        assert {item.mini_app: item.probability for item in answer.items} == pytest.approx(expected, rel=1e-4)
+@pytest.fixture
+def layout(warehouse: DuckDBWarehouse, memory_path: Path, tmp_path: Path) -> Layout:
+    """Where the models of two trading days lie."""
+    load_days(warehouse, memory_path)
+    layout = Layout(tmp_path / "lake", "clicks")
+    for day in DAYS:
+        train(warehouse, layout, day)
+    return layout
 
 
-def test_contexts_and_economics_of_others_are_refused() -> None:
-    model = fit(["quotes", "chart"])
-    economics = equal_economics(model.mini_apps)
-    with pytest.raises(ValueError, match=r"the context \('never seen',\) is none of the model's own"):
-        tables_of(model, [(), ("never seen",)], economics, FACTS, PRICES)
-    with pytest.raises(ValueError, match="the economics are of other mini-apps than the model"):
-        tables_of(model, [()], equal_economics(("chart", "news")), FACTS, PRICES)
-
-
-def test_the_plan_of_a_day_is_one_in_the_warehouse_and_in_the_file(tmp_path: Path) -> None:
-    layout = Layout(tmp_path, "clicks")
-    model = NGramModel.fit(fit(["quotes", "chart", "blotter"], ["chat", "quotes"], times=20).grams)
-    model.save(layout.model(MODEL, DAY) / FILE)
-    made = make_plan(layout, DAY, TradingClock(opening_hour=9, closing_hour=10), MADE_AT)
+def test_the_plan_of_a_day_is_one_in_the_warehouse_and_in_the_file(
+    warehouse: DuckDBWarehouse, layout: Layout, tmp_path: Path
+) -> None:
+    made = make_plan(warehouse, layout, DAY, TradingClock(), MADE_AT)
     facts = made.tables.facts
-    assert (facts.trading_day, facts.created_at, facts.slot_minutes, len(made.tables.prices)) == (DAY, MADE_AT, 15, 4)
+    assert (facts.trading_day, facts.created_at, facts.slot_minutes, facts.budget) == (DAY, MADE_AT, 15, BUDGET)
     plans = PlanFolder(tmp_path / "plans")
     plans.publish(made.tables)
     for context, rows in made.rows.group_by("context"):
@@ -75,6 +49,53 @@ def test_the_plan_of_a_day_is_one_in_the_warehouse_and_in_the_file(tmp_path: Pat
         assert answer.transitions == rows["transitions"][0]
 
 
-def test_without_a_model_it_is_said_what_to_do(tmp_path: Path) -> None:
+def test_users_of_two_kinds_get_two_answers(warehouse: DuckDBWarehouse, layout: Layout) -> None:
+    """What a kind of users likes is preloaded for it, and what is in hand counts."""
+    made = make_plan(warehouse, layout, DAY, TradingClock(), MADE_AT)
+    plan = PlanFolder(layout.root / "plans")
+    plan.publish(made.tables)
+    odd, even = (
+        {item.mini_app: item.user_factor for item in plan.current().next(user_id(user), ["quotes", "mail"]).items}
+        for user in (3, 4)
+    )
+    assert odd.keys() != even.keys()
+    assert all(factor > 1 for app, factor in odd.items() if APPS.index(app) % 2)
+    assert all(factor > 1 for app, factor in even.items() if not APPS.index(app) % 2)
+    answer = plan.current().next(None, ["quotes", "mail"], entity=LEADING)
+    assert answer.known_entity and max(item.led for item in answer.items) > 0.1
+
+
+def test_economics_are_those_that_were_measured(warehouse: DuckDBWarehouse, layout: Layout) -> None:
+    """Latencies of 300 ms and more, payloads of 100 kB and more, by mini-app."""
+    found = economics_of(warehouse, DAY, APPS)
+    assert found.saved_ms == pytest.approx(300.0 + 100 * np.arange(len(APPS)), rel=0.05)
+    assert found.payload_bytes == pytest.approx(1e5 * (1 + np.arange(len(APPS))), rel=0.05)
+    assert found.untimed == found.unsized == ()
+
+
+def test_before_anything_was_measured_all_mini_apps_are_alike(warehouse: DuckDBWarehouse) -> None:
+    found = economics_of(warehouse, date(2026, 11, 2), APPS)
+    assert found.saved_ms.tolist() == equal_economics(APPS).saved_ms.tolist()
+
+
+def test_prices_rise_where_the_back_end_is_busy(warehouse: DuckDBWarehouse, layout: Layout) -> None:
+    """All usage is from ten to past twelve: there preloads have no room; before and after, the usual price holds."""
+    made = make_plan(warehouse, layout, DAY, TradingClock(), MADE_AT)
+    assert made.load is not None and len(made.tables.prices) == 36
+    assert made.tables.prices[:8].tolist() == [1.0] * 8
+    assert made.tables.prices[8:16].max() > 1.0
+    assert made.tables.prices[-8:].tolist() == [1.0] * 8
+
+
+def test_ways_to_decide_are_compared_on_the_day(warehouse: DuckDBWarehouse, layout: Layout) -> None:
+    compared = compare_on(warehouse, layout, DAY)
+    assert compared is not None
+    by_policy = dict(compared.select("policy", "net_ms_per_transition").rows())
+    assert by_policy["nothing"] == 0.0
+    assert by_policy["expected value"] >= max(by_policy["top 3"], by_policy["Guess.js on 4G"], by_policy["Chromium"])
+    assert compare_on(warehouse, layout, DAYS[0]) is None  # there is no model of a day before
+
+
+def test_without_a_model_it_is_said_what_to_do(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"preload_plan of 2026-11-23: .*; materialize next_action_model first"):
-        make_plan(Layout(tmp_path, "clicks"), DAY, TradingClock(), MADE_AT)
+        make_plan(warehouse, Layout(tmp_path, "clicks"), DAY, TradingClock(), MADE_AT)

@@ -12,12 +12,13 @@ from usage_analytics.warehouse.plans import faulty_contexts, newest_plan
 from usage_analytics.warehouse.protocol import Warehouse
 
 DAYS = [date(2026, 11, 20), date(2026, 11, 23)]
+COSTS = {"value_ms": 80.5, "saved_ms": 200.0, "cost_ms": 19.5, "payload_bytes": None}
 
 
 def a_plan_replaces_that_of_its_day(warehouse: Warehouse) -> None:
     def plan(mini_app: str) -> pl.DataFrame:
         row = {"context": "", "context_order": 0, "rank": 1, "mini_app": mini_app, "probability": 0.5, "transitions": 9}
-        return pl.DataFrame([row])
+        return pl.DataFrame([{**row, **COSTS}], PLAN_SCHEMA)
 
     for day, mini_app in ((DAYS[0], "a"), (DAYS[1], "b"), (DAYS[1], "c")):
         replace_plan(warehouse, day, plan(mini_app))
@@ -30,7 +31,7 @@ def contexts_that_promise_too_much_or_what_is_open_are_faulty(warehouse: Warehou
         ("", 0, 1, "news", 0.6, 90), ("", 0, 2, "mail", 0.4, 90), ("news", 1, 1, "mail", 0.7, 20),
         ("news", 1, 2, "chat", 0.4, 20), ("mail > chat", 2, 1, "chat", 0.5, 30), ("chat", 1, None, None, None, 30),
     ]  # fmt: skip
-    plan = pl.DataFrame(rows, PLAN_SCHEMA, orient="row")
+    plan = pl.DataFrame([(*row, *COSTS.values()) for row in rows], PLAN_SCHEMA, orient="row")
     with warehouse.session() as session:
         assert newest_plan(session) is None
     for day in DAYS:

@@ -55,7 +55,8 @@ class FactoredModel:
         facts, arrays = read_arrays(folder / FACTORS_FILE, _KIND)
         users = UserClasses(arrays.pop(_KEYS), arrays.pop(_CLASSES))
         if (tuple(facts["mini_apps"]), facts["transitions"]) != (counts.mini_apps, counts.transitions):
-            raise UserError(f"{folder}: {FACTORS_FILE} belongs to other counts than {COUNTS_FILE}; make the model again")
+            told = f"{FACTORS_FILE} belongs to other counts than {COUNTS_FILE}; make the model again"
+            raise UserError(f"{folder}: {told}")
         return cls(counts, Factors(**arrays), Known(tuple(facts["entities"]), users))
 
 

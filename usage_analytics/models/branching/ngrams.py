@@ -45,9 +45,7 @@ class NGramModel:
     Source: Chen & Goodman, An empirical study of smoothing techniques for language modeling, 1999.
     """
 
-    def __init__(
-        self, grams: pl.DataFrame, max_order: int, trading_day: date | None, also: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, grams: pl.DataFrame, max_order: int, trading_day: date | None, also: Sequence[str] = ()) -> None:
         """Build from the output of `sum_counts`; use `fit` or `load`."""
         self.max_order = max_order
         self.trading_day = trading_day

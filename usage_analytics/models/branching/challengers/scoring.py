@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from usage_analytics.models.branching.sequence_model import SequenceModel
 from usage_analytics.models.branching.context_levels import Floats, Ints
+from usage_analytics.models.branching.sequence_model import SequenceModel
 from usage_analytics.models.branching.user_sessions import SessionBatch
 
 _CALIBRATION_BINS = 15  # as in models/branching/evaluation.py

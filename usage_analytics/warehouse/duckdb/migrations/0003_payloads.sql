@@ -1,5 +1,6 @@
 -- Events say what they were about and how much was fetched for it; friction adds up the latter. Of events of before
 -- neither is known, and of marts of before no payload was counted: the next close makes them anew, by their new rule.
+-- Plans say what each preload saves and costs; those of before do not.
 ALTER TABLE usage_events_closed ADD COLUMN entity VARCHAR;
 ALTER TABLE usage_events_closed ADD COLUMN payload_bytes DOUBLE;
 CREATE TABLE friction_of_now (
@@ -19,3 +20,7 @@ INSERT INTO friction_of_now
 SELECT trading_day, mini_app, action, events, timed, latency_us, errors, abandoned, repeats, 0, 0 FROM friction;
 DROP TABLE friction;
 ALTER TABLE friction_of_now RENAME TO friction;
+ALTER TABLE preload_plan ADD COLUMN value_ms DOUBLE;
+ALTER TABLE preload_plan ADD COLUMN saved_ms DOUBLE;
+ALTER TABLE preload_plan ADD COLUMN cost_ms DOUBLE;
+ALTER TABLE preload_plan ADD COLUMN payload_bytes DOUBLE;

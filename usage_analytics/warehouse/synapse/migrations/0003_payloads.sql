@@ -16,3 +16,11 @@ IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE [object_id] = OBJECT_ID(N'{schema
 ALTER TABLE {schema}.[friction] ADD [sized] bigint NOT NULL DEFAULT 0;
 IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE [object_id] = OBJECT_ID(N'{schema}.[friction]') AND [name] = N'payload_bytes')
 ALTER TABLE {schema}.[friction] ADD [payload_bytes] bigint NOT NULL DEFAULT 0;
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE [object_id] = OBJECT_ID(N'{schema}.[preload_plan]') AND [name] = N'value_ms')
+ALTER TABLE {schema}.[preload_plan] ADD [value_ms] float NULL;
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE [object_id] = OBJECT_ID(N'{schema}.[preload_plan]') AND [name] = N'saved_ms')
+ALTER TABLE {schema}.[preload_plan] ADD [saved_ms] float NULL;
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE [object_id] = OBJECT_ID(N'{schema}.[preload_plan]') AND [name] = N'cost_ms')
+ALTER TABLE {schema}.[preload_plan] ADD [cost_ms] float NULL;
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE [object_id] = OBJECT_ID(N'{schema}.[preload_plan]') AND [name] = N'payload_bytes')
+ALTER TABLE {schema}.[preload_plan] ADD [payload_bytes] float NULL;

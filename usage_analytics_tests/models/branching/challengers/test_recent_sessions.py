@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from usage_analytics.models.branching.challengers.recent_sessions import RecentSessions, recent_sessions
-from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.transition_counts import UNKNOWN
-from usage_analytics.models.branching.user_sessions import SessionBatch
+from usage_analytics_tests.models.branching.challengers.planted_sessions import batch_of
 
 APPS = 4
 
@@ -22,8 +20,7 @@ read_sessions = st.lists(
 def kept(sessions: list[tuple[int, list[int]]], most: int, at_once: int) -> RecentSessions:
     parts = [sessions[start : start + at_once] for start in range(0, len(sessions), at_once)]
     batches = [
-        batch_of(["someone"] * len(part), [codes for _, codes in part], [ended for ended, _ in part])
-        for part in parts
+        batch_of(["someone"] * len(part), [codes for _, codes in part], [ended for ended, _ in part]) for part in parts
     ]
     return recent_sessions(batches, APPS, most)
 

@@ -1,0 +1,60 @@
+"""What a preload plan holds and what it is worth, as Markdown for the metadata of its asset."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+
+from usage_analytics.lake.layout import Layout
+from usage_analytics.serving.plan_comparison import compare_on
+from usage_analytics.serving.planning import MadePlan
+from usage_analytics.warehouse.protocol import Warehouse
+
+TOLD = {
+    "policy": "policy", "net_ms_per_transition": "net ms per transition", "waiting_removed": "waiting removed",
+    "precision": "precision", "wasted_bytes_per_useful_byte": "wasted bytes per useful byte", "calls": "preloads",
+}  # fmt: skip
+
+
+def likeliest(rows: pl.DataFrame, count: int = 10) -> str:
+    """The likeliest preloads of a plan's rows."""
+    best = rows.drop_nulls("mini_app").sort("probability", descending=True).head(count)
+    lines = [
+        (r["context"] or "(start)", r["mini_app"], f"{r['probability']:.3f}", f"{r['value_ms']:.0f}")
+        for r in best.iter_rows(named=True)
+    ]
+    return _markdown(("context", "next", "probability", "worth in ms"), lines)
+
+
+def prices_of(plan: MadePlan) -> str:
+    """By part of the trading day: the price of a preload, and the share of preloads that earlier ones make for it."""
+    if plan.load is None:
+        return "No usage in trading hours is known: the usual price holds all day."
+    facts = plan.tables.facts
+    first, minutes = facts.first_slot.hour * 60 + facts.first_slot.minute, facts.slot_minutes
+    lines = []
+    for slot, (price, moved) in enumerate(zip(plan.load.price, plan.load.moved_ahead, strict=True)):
+        hour, minute = divmod(first + slot * minutes, 60)
+        lines.append((f"{hour:02}:{minute:02}", f"{price:.2f}", f"{moved:.0%}"))
+    return _markdown(("from", "price", "made ahead"), lines)
+
+
+def comparison_on(warehouse: Warehouse, layout: Layout, trading_day: date) -> str:
+    """What ways to decide would have been worth on a day, by the model and the costs of the trading day before."""
+    compared = compare_on(warehouse, layout, trading_day)
+    if compared is None:
+        return "No earlier trading day has a model, or this one has no user session to judge it by."
+    lines = [tuple(map(_short, row)) for row in compared.select(*TOLD).rows()]
+    return _markdown(tuple(TOLD.values()), lines)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.3f}"
+    return "" if value is None else str(value)
+
+
+def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

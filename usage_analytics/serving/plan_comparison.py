@@ -1,0 +1,37 @@
+"""What ways to decide on preloads would have been worth on a trading day that the model did not know."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import polars as pl
+
+from usage_analytics.lake.layout import Layout
+from usage_analytics.models.branching.factored_model import FactoredModel
+from usage_analytics.models.branching.training import model_before
+from usage_analytics.serving.decisions import Budget
+from usage_analytics.serving.economics import Economics
+from usage_analytics.serving.held_out import HeldOut
+from usage_analytics.serving.learned_economics import economics_of
+from usage_analytics.serving.planning import BUDGET, moments_of
+from usage_analytics.serving.policies import ExpectedValue, baselines, pair_counts
+from usage_analytics.serving.replay import best_threshold, compare
+from usage_analytics.warehouse.protocol import Warehouse
+
+
+def compare_on(warehouse: Warehouse, layout: Layout, trading_day: date) -> pl.DataFrame | None:
+    """By the latest model of an earlier day and the costs known then; None without one, or with nothing to replay."""
+    model = model_before(layout, trading_day)
+    moments = moments_of(layout, trading_day, model) if model else None
+    if model is None or moments is None:
+        return None
+    economics = economics_of(warehouse, trading_day - timedelta(days=1), model.mini_apps)
+    return compare_policies(model, moments, economics, BUDGET)
+
+
+def compare_policies(model: FactoredModel, moments: HeldOut, economics: Economics, budget: Budget) -> pl.DataFrame:
+    """The rules of others, the best fixed threshold there can be on these very moments, and expected value."""
+    pairs = pair_counts(model.counts.grams.filter(pl.col("prev1").is_not_null()), model.mini_apps)
+    threshold = best_threshold(moments, economics, budget)
+    policies = (*baselines(pairs, economics, budget), threshold, ExpectedValue(economics, budget))
+    return compare(policies, moments, economics, budget)

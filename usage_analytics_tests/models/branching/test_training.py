@@ -1,0 +1,79 @@
+"""Training from a warehouse: what it learns of users and entities, how it is judged, what it says where it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from usage_analytics.errors import UserError
+from usage_analytics.lake.layout import Layout
+from usage_analytics.models.branching.challengers.scoring import score
+from usage_analytics.models.branching.factored_model import COUNTS_FILE, FactoredModel
+from usage_analytics.models.branching.sequence_model import CountedSequences
+from usage_analytics.models.branching.training import SESSIONS, model_before, train
+from usage_analytics.models.branching.user_sessions import FOLDS, read_sessions
+from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
+from usage_analytics_tests.models.branching.two_kinds_of_users import DAYS, LEADING, LED_TO, USERS, load_days
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path / "lake", "clicks")
+
+
+def test_a_second_day_knows_users_and_what_is_in_hand(
+    warehouse: DuckDBWarehouse, memory_path: Path, layout: Layout
+) -> None:
+    load_days(warehouse, memory_path)
+    first, second = (train(warehouse, layout, day) for day in DAYS)
+    assert first.held_out_day is None and len(first.model.known.user_classes.keys) == 0
+    model = second.model
+    assert len(model.known.user_classes.keys) > 0.8 * USERS
+    assert model.known.entities == (LEADING, "EQ-002")
+    lead = model.factors.leads[1 + model.known.entities.index(LEADING)]
+    assert model.mini_apps[int(np.argmax(lead))] == LED_TO
+    path = layout.model("next_action_model", DAYS[1]) / SESSIONS
+    ours = score(model, read_sessions([path], model.mini_apps, range(FOLDS), model.known))
+    counts = score(CountedSequences(model.counts), read_sessions([path], model.mini_apps, range(FOLDS)))
+    assert ours.log_loss < counts.log_loss - 0.05
+
+
+def test_the_model_of_the_day_before_is_judged_on_the_day(
+    warehouse: DuckDBWarehouse, memory_path: Path, layout: Layout
+) -> None:
+    load_days(warehouse, memory_path)
+    for day in DAYS:
+        trained = train(warehouse, layout, day)
+    assert trained.held_out_day is not None
+    path = layout.model("next_action_model", DAYS[1]) / SESSIONS
+    before = model_before(layout, DAYS[1])
+    assert before is not None and before.counts.trading_day == DAYS[0]
+    again = score(before, read_sessions([path], before.mini_apps, range(FOLDS), before.known))
+    assert trained.held_out_day.log_loss == pytest.approx(again.log_loss)
+
+
+def test_what_is_kept_is_what_was_learned(warehouse: DuckDBWarehouse, memory_path: Path, layout: Layout) -> None:
+    load_days(warehouse, memory_path)
+    trained = [train(warehouse, layout, day) for day in DAYS][-1]
+    kept = FactoredModel.load(trained.folder)
+    assert kept.known.user_classes.classes.tolist() == trained.model.known.user_classes.classes.tolist()
+    np.testing.assert_array_equal(kept.factors.leads, trained.model.factors.leads)
+
+
+def test_a_broken_model_of_the_day_before_is_passed_over(
+    warehouse: DuckDBWarehouse, memory_path: Path, layout: Layout
+) -> None:
+    load_days(warehouse, memory_path)
+    folder = train(warehouse, layout, DAYS[0]).folder
+    (folder / COUNTS_FILE).write_bytes(b"broken")
+    assert model_before(layout, DAYS[1]) is None
+    assert train(warehouse, layout, DAYS[1]).held_out_day is None
+
+
+def test_without_transitions_it_is_said(warehouse: DuckDBWarehouse, memory_path: Path, layout: Layout) -> None:
+    with pytest.raises(UserError, match="no transitions up to that day, nothing to learn from"):
+        train(warehouse, layout, DAYS[0])
+    load_days(warehouse, memory_path, DAYS[:1])
+    assert train(warehouse, layout, DAYS[0]).model.counts.transitions > 0

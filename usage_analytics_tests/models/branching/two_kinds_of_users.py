@@ -1,0 +1,58 @@
+"""Two trading days in a warehouse: users of two kinds with likes of their own; an instrument that leads somewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from closing import refresh
+from fakes import TOPIC, enriched_chunk
+
+from usage_analytics.warehouse.protocol import Warehouse
+
+DAYS = [date(2026, 11, 20), date(2026, 11, 23)]
+APPS = ("blotter", "chart", "chat", "depth", "mail", "news", "orders", "quotes")
+LEADING, LED_TO = "EQ-001", "orders"
+WINDOWS = ["2026-11-20T1000", "2026-11-23T1000"]
+MARTS = ("app_transitions", "user_profiles", "usage_series", "friction")
+USERS = 120
+EVENTS = 40
+
+
+def user_id(user: int) -> str:
+    """Pseudonyms in all folds."""
+    return f"{user:02x}{user * 547 % 65536:04x}{'0' * 26}"
+
+
+def events_of(day: date, seed: int) -> list[dict[str, Any]]:
+    """A user session of each user: a walk by the likes of his kind, odd or even, and by what is in hand."""
+    chance = np.random.default_rng(seed)
+    opens = datetime(day.year, day.month, day.day, 15, tzinfo=UTC)
+    rows = []
+    for user in range(USERS):
+        likes = np.where(np.arange(len(APPS)) % 2 == user % 2, 4.0, 1.0)
+        app = int(chance.integers(len(APPS)))
+        for step in range(EVENTS):
+            entity = LEADING if chance.random() < 0.5 else "EQ-002"
+            at = opens + timedelta(minutes=user, seconds=20 * step)
+            rows.append({
+                "event_id": f"{user}-{step}", "event_time_us": int(at.timestamp() * 1e6), "trading_day": day,
+                "user_id": user_id(user), "mini_app": APPS[app], "action": "open", "entity": entity,
+                "latency_ms": 300.0 + 100 * app, "payload_bytes": 1e5 * (1 + app),
+            })  # fmt: skip
+            weights = likes / likes.sum() * (0.7 if entity == LEADING else 1.0)
+            weights[APPS.index(LED_TO)] += 0.3 if entity == LEADING else 0.0
+            app = int(chance.choice(len(APPS), p=weights / weights.sum()))
+    return rows
+
+
+def load_days(warehouse: Warehouse, folder: Path, days: Sequence[date] = DAYS) -> None:
+    """The days' events, and the marts that models read."""
+    for number, day in enumerate(days):
+        events = events_of(day, seed=number)
+        chunk = enriched_chunk(folder, WINDOWS[number], 0, number * 100_000, events)
+        warehouse.load_window(TOPIC, WINDOWS[number], [chunk])
+        refresh(warehouse, day, *MARTS)
