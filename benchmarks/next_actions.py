@@ -4,8 +4,8 @@
     .venv/bin/python benchmarks/next_actions.py ../shared/data --only msnbc --neural    # [ai] extra; half an hour
 
 msnbc: the users of every fifth line (index % 5 == 4) are held out; "repeats removed": a category that follows itself
-counts once. Event logs: the fifth of the cases that began last. All events of those held out but the first of each are
-predicted. Counts learn from all others, factors from one fifth that is not counted then; challengers (--neural) from
+counts once. Event logs: the fifth of the cases that began last; that a case ends is an event too. All events of those
+held out but the first of each are predicted. Counts learn from all others, factors from one fifth that is not counted then; challengers (--neural) from
 three fifths, and are stopped early or calibrated by the fourth. No record tells users apart or entities, so factors
 are of going back and of what is open. CPU seconds are of all threads.
 """

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from usage_analytics.models.branching.user_sessions import FOLDS, SESSION_SCHEMA
 
 HELD_OUT = FOLDS - 1
+END = "(end)"  # of a case: it is predicted like an activity
 DAY = date(1999, 9, 28)
 PACE_US = 20_000_000  # between the visits of msnbc, which tells no times
 SPREAD = 2_654_435_761  # Knuth's multiplicative hash: starts spread evenly over four hours, without a random number
@@ -33,7 +34,7 @@ def msnbc(path: Path, users: int = 0) -> pl.DataFrame:
 
 
 def event_log(path: Path) -> pl.DataFrame:
-    """The activities of each case (``user``) in the order of their times, those of one time as in the file.
+    """The activities of each case (``user``) in the order of their times, those of one time as in the file; then END.
 
     The fifth of the cases that began last is held out: fold HELD_OUT; the others are dealt into the other folds.
     """
@@ -44,11 +45,9 @@ def event_log(path: Path) -> pl.DataFrame:
     learned = begun.height * HELD_OUT // FOLDS
     fold = pl.when(pl.col("user") < learned).then(pl.col("user") % HELD_OUT).otherwise(HELD_OUT)
     cases = begun.select("case_id", pl.col("user").cast(pl.Int64), fold.cast(pl.Int64).alias("fold"))
-    return (
-        rows.join(cases, on="case_id", maintain_order="left")
-        .sort("user", "timestamp", maintain_order=True)
-        .select("user", "mini_app", "fold")
-    )
+    in_order = rows.join(cases, on="case_id", maintain_order="left").sort("user", "timestamp", maintain_order=True)
+    ends = cases.select("user", pl.lit(END).alias("mini_app"), "fold")
+    return pl.concat([in_order.select("user", "mini_app", "fold"), ends]).sort("user", maintain_order=True)
 
 
 def without_repeats(visits: pl.DataFrame) -> pl.DataFrame:

@@ -62,24 +62,38 @@ class _Fit:
         self._lesson = lesson
         self._weights = lesson.probabilities.astype(np.float32)  # (predictions, mini_apps), rows of any sum
         self._unled = np.ones(len(lesson))  # chance that each step was not led by an entity
+        self._common = np.ones((1 + len(STEPS), 1))  # factors of going back that all mini-apps have in common
 
     def improve(self, name: str) -> None:
-        """One round of proportional fitting of one kind of factors."""
-        factors = getattr(self.factors, name)
+        """One round of proportional fitting of one kind of factors, drawn to 1, or to what they have in common."""
+        factors, usual = getattr(self.factors, name), self._common if name == "revisits" else 1.0
         seen, expected = self._sums(name, factors.shape)
-        better = (seen + PRIORS[name]) / (expected / factors + PRIORS[name])
+        better = usual * (seen + PRIORS[name]) / (expected * usual / factors + PRIORS[name])
         _keep_unknown(name, better)
         self._multiply(name, better / factors)
         self.factors = replace(self.factors, **{name: better.astype(np.float32)})
 
     def improve_common(self) -> None:
-        """The same for the rows of going back as a whole: what all mini-apps have in common needs no prior."""
-        seen, expected = (each.sum(axis=1, keepdims=True) for each in self._sums("revisits", (1 + len(STEPS), -1)))
-        ratio = (seen + 1.0) / (expected + 1.0)
-        ratio[0] = 1.0
-        ratios = np.repeat(ratio, self.factors.revisits.shape[1], axis=1)
-        self._multiply("revisits", ratios)
-        self.factors = replace(self.factors, revisits=(self.factors.revisits * ratios).astype(np.float32))
+        """Staying and going back as such, then by how long ago: what all mini-apps have in common needs no prior."""
+        for groups in (np.minimum(np.arange(1 + len(STEPS)), 2), np.arange(1 + len(STEPS))):
+            ratios = self._common_ratios(groups)[:, None] * np.ones(self.factors.revisits.shape[1])
+            self._multiply("revisits", ratios)
+            self._common = self._common * ratios[:, :1]
+            self.factors = replace(self.factors, revisits=(self.factors.revisits * ratios).astype(np.float32))
+
+    def _common_ratios(self, groups: Ints) -> Floats:
+        """What groups of rows of STEPS are to be multiplied by, of each row; the first is left at 1."""
+        count = int(groups.max()) + 1
+        seen, expected = np.zeros(count), np.zeros(count)
+        for rows in self._pieces():
+            steps, unled = groups[self._lesson.situations.steps[rows]], self._unled[rows]
+            share = self._weights[rows] / self._weights[rows].sum(axis=1, keepdims=True)
+            expected += np.bincount(steps.ravel(), (share * unled[:, None]).ravel(), count)
+            taken = np.take_along_axis(steps, self._lesson.actions[rows, None], axis=1)[:, 0]
+            seen += np.bincount(taken, unled, count)
+        ratios = (seen + 1.0) / (expected + 1.0)
+        ratios[0] = 1.0
+        return np.asarray(ratios[groups], np.float64)
 
     def find_leads(self) -> None:
         """Where entities lead, given what the factors expect."""

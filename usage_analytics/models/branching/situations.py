@@ -40,7 +40,7 @@ def situations_of(sessions: CodedSessions, mini_apps: int) -> Situations:
     steps = np.zeros((len(predicted), mini_apps), np.int8)
     for position in range(mini_apps):
         here = sessions.codes == position + 1
-        latest = np.maximum.accumulate(np.where(here, events, -1))[predicted - 1] if len(predicted) else events
+        latest = np.maximum.accumulate(np.where(here, events, -1))[predicted - 1]
         opened = latest >= begins[predicted]
         steps[:, position] = np.where(opened, np.searchsorted(STEPS, predicted - latest, side="right"), 0)
     return Situations(
