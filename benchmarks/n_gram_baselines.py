@@ -6,6 +6,8 @@ its lower orders by continuation counts. All are `SequenceModel`s over the vocab
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -61,17 +63,16 @@ class NGrams:
         discount = _discount(level.counts)
         return (np.maximum(counts - discount, 0) + discount * kinds * shorter) / total
 
-    @property
+    @cached_property
     def _continuations(self) -> list[Floats]:
-        if not hasattr(self, "_continued"):
-            self._continued = []
-            for shorter, longer in zip(self._levels, self._levels[1:], strict=False):
-                length = len(self._continued)
-                parents = np.searchsorted(shorter.keys, longer.keys % self._base**length)
-                counts = np.zeros(shorter.counts.shape)
-                np.add.at(counts, parents, longer.counts > 0)
-                self._continued.append(counts)
-        return self._continued
+        return [self._continued(*levels, length) for length, levels in enumerate(pairwise(self._levels))]
+
+    def _continued(self, shorter: Level, longer: Level, length: int) -> Floats:
+        """After how many longer contexts each mini-app was seen: (contexts, mini_apps)."""
+        parents = np.searchsorted(shorter.keys, longer.keys % self._base**length)
+        counts = np.zeros(shorter.counts.shape)
+        np.add.at(counts, parents, longer.counts > 0)
+        return counts
 
     def _level(self, contexts: Ints, actions: Ints) -> Level:
         keys, places = np.unique(self._keys(contexts), return_inverse=True)

@@ -5,9 +5,9 @@
 
 msnbc: the users of every fifth line (index % 5 == 4) are held out; "repeats removed": a category that follows itself
 counts once. Event logs: the fifth of the cases that began last; that a case ends is an event too. All events of those
-held out but the first of each are predicted. Counts learn from all others, factors from one fifth that is not counted then; challengers (--neural) from
-three fifths, and are stopped early or calibrated by the fourth. No record tells users apart or entities, so factors
-are of going back and of what is open. CPU seconds are of all threads.
+held out but the first of each are predicted. Counts learn from all others, factors from one fifth that is then not
+counted; challengers (--neural) from three fifths, and are stopped early or calibrated by the fourth. No record tells
+users apart, or entities, so factors are of going back and of what is open. CPU seconds are of all threads.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -58,7 +59,7 @@ def records(data: Path, only: str | None) -> Iterator[tuple[str, Callable[[], pl
         yield "msnbc, with repeats", lambda: msnbc(archive)
     for name in LOGS:
         if only in (None, name):
-            yield name, lambda name=name: event_log(data / "event_logs" / f"{name}.csv")
+            yield name, partial(event_log, data / "event_logs" / f"{name}.csv")
 
 
 def measure(title: str, path: Path, visits: pl.DataFrame, orders: int, neural: bool) -> None:
@@ -69,7 +70,7 @@ def measure(title: str, path: Path, visits: pl.DataFrame, orders: int, neural: b
     fits: dict[str, Callable[[], SequenceModel]] = {"most frequent": lambda: NGrams("back-off", 0, seen, apps)}
     for order in range(1, orders + 1):
         for rule in ("back-off", "Witten-Bell", "Kneser-Ney"):
-            fits[f"{rule}, order {order}"] = lambda rule=rule, order=order: NGrams(rule, order, seen, apps)
+            fits[f"{rule}, order {order}"] = partial(NGrams, rule, order, seen, apps)
     fits["next-action model, counts alone"] = lambda: CountedSequences(NGramModel.fit(learned))
     fits["next-action model"] = lambda: factored(learned, path)
     if neural:

@@ -124,7 +124,8 @@ def visits_of(day: WalkedDay, users: int) -> Reals:
     opens[1:] = day.app[1:] != day.app[:-1]
     opens[day.starts[:-1]] = True
     user = np.repeat(day.user, np.diff(day.starts))[opens]
-    return np.bincount(user * len(WALKED) + day.app[opens], minlength=users * len(WALKED)).reshape(users, -1) * 1.0
+    cells = user * len(WALKED) + day.app[opens]
+    return np.bincount(cells, minlength=users * len(WALKED)).reshape(users, -1).astype(np.float64)
 
 
 def batches(day: WalkedDay, sessions: Ints, mini_apps: Sequence[str], classes: Ints) -> Iterator[SessionBatch]:
@@ -176,7 +177,7 @@ def report(counts: pl.DataFrame, visits: tuple[Reals, Reals], before: WalkedDay,
 def with_entities(factors: Factors, entities: int) -> Factors:
     """The same, knowing nothing of so many entities."""
     none = Factors.none(factors.revisits.shape[1], 0, entities)
-    return Factors(**{**vars(factors), "entities": none.entities, "leads": none.leads})
+    return Factors(**{**factors.arrays(), "entities": none.entities, "leads": none.leads})
 
 
 def print_ladder(

@@ -46,11 +46,14 @@ def learn_factors(lesson: Lesson, classes: int, entities: int, rounds: int = ROU
     fit = _Fit(lesson, none)
     for _ in range(rounds):
         fit.improve_common()
-        for name in PRIORS:
-            if getattr(fit.factors, name).shape[0] > 1:
+        for name in ("revisits", "after"):
+            fit.improve(name)
+        if classes:
+            for name in ("class_revisits", "classes"):
                 fit.improve(name)
-        if entities:
+        if entities:  # what is led is found first: as factors, it would have to differ with what is open
             fit.find_leads()
+            fit.improve("entities")
     return fit.factors
 
 

@@ -42,7 +42,7 @@ class FactoredModel:
         """Write both files of the model."""
         facts = {"mini_apps": self.mini_apps, "transitions": self.counts.transitions, "entities": self.known.entities}
         users = {_KEYS: self.known.user_classes.keys, _CLASSES: self.known.user_classes.classes}
-        write_arrays(folder / FACTORS_FILE, _KIND, facts, {**vars(self.factors), **users})
+        write_arrays(folder / FACTORS_FILE, _KIND, facts, {**self.factors.arrays(), **users})
         self.counts.save(folder / COUNTS_FILE)
 
     @classmethod

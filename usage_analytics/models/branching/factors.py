@@ -8,7 +8,7 @@ Source of the form: Della Pietra et al., Adaptive language modeling using minimu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,10 @@ class Factors:
             entities=ones(1 + entities, mini_apps),
             leads=np.zeros((1 + entities, mini_apps), np.float32),
         )
+
+    def arrays(self) -> dict[str, Reals]:
+        """All of them, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def of(self, situations: Situations) -> Reals:
         """What each probability is multiplied by: (predictions, mini_apps)."""

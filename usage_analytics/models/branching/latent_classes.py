@@ -18,7 +18,6 @@ from usage_analytics.models.branching.user_classes import NO_CLASS
 MOST_CLASSES = 24
 USERS_PER_CLASS = 25  # at least, on average
 LEAST_VISITS = 20  # of a user who is to have a class
-LEAST_CHANCE = 0.6  # that the class is the right one
 PRIOR_VISITS = 5.0  # of each class, as all users made them
 ROUNDS = 60
 SEED = 20260101
@@ -36,13 +35,11 @@ class LatentClasses:
         return len(self.shares)
 
     def of(self, visits: Floats) -> npt.NDArray[np.uint8]:
-        """The class of users, from 1 on, by their visits (users, mini_apps); NO_CLASS where it is not clear."""
+        """The likeliest class of users, from 1 on, by their visits (users, mini_apps); NO_CLASS where these are few."""
         if not len(self):
             return np.full(len(visits), NO_CLASS, np.uint8)
-        chances = self._chances(visits)
-        best = chances.argmax(axis=1)
-        clear = (chances.max(axis=1) >= LEAST_CHANCE) & (visits.sum(axis=1) >= LEAST_VISITS)
-        return np.where(clear, best + 1, NO_CLASS).astype(np.uint8)
+        enough = visits.sum(axis=1) >= LEAST_VISITS
+        return np.where(enough, self._chances(visits).argmax(axis=1) + 1, NO_CLASS).astype(np.uint8)
 
     def _chances(self, visits: Floats) -> Floats:
         logs = visits @ np.log(self.likes).T + np.log(self.shares)

@@ -34,25 +34,24 @@ def classes_now(warehouse: Warehouse, trading_day: date, classes: LatentClasses)
 
 
 def classified(classes: LatentClasses, visits: Iterable[pl.DataFrame]) -> UserClasses:
-    """Of rows user_id, mini_app, visits, a user's all in one piece: the users whose class is clear."""
+    """Of rows user_id, mini_app, visits, a user's all in one piece: the users who have a class."""
     keys, found = [NO_CLASSES.keys], [NO_CLASSES.classes]
     for some in visits if len(classes) else ():
         users, counted = visit_matrix(some, classes.mini_apps)
         of_users = classes.of(counted)
-        clear = np.flatnonzero(of_users != NO_CLASS)
-        keys.append(user_keys(users.take(pa.array(clear))))
-        found.append(of_users[clear])
+        known = np.flatnonzero(of_users != NO_CLASS)
+        keys.append(user_keys(users.take(pa.array(known))))
+        found.append(of_users[known])
     return UserClasses.gathered(np.concatenate(keys), np.concatenate(found))
 
 
 def visit_matrix(visits: pl.DataFrame, mini_apps: tuple[str, ...]) -> tuple[pa.StringArray, Floats]:
     """Users, and their visits (users, mini_apps); those to other mini-apps are left out."""
-    positions = {name: position for position, name in enumerate(mini_apps)}
     known = visits.filter(pl.col("mini_app").is_in(mini_apps))
-    users = known.get_column("user_id").unique(maintain_order=True)
+    users = known.get_column("user_id").unique().sort()
     rows = known.select(
-        pl.col("user_id").replace_strict(users, pl.int_range(len(users), eager=True), return_dtype=pl.Int64),
-        pl.col("mini_app").replace_strict(positions, return_dtype=pl.Int64),
+        pl.col("user_id").rank("dense").cast(pl.Int64) - 1,
+        pl.col("mini_app").cast(pl.Enum(mini_apps)).to_physical().cast(pl.Int64),
     )
     matrix = np.zeros((len(users), len(mini_apps)))
     np.add.at(matrix, (rows["user_id"].to_numpy(), rows["mini_app"].to_numpy()), known["visits"].to_numpy())

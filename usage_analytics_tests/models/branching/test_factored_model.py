@@ -61,7 +61,7 @@ def test_a_model_is_the_same_when_read_again(tmp_path: Path) -> None:
     again = FactoredModel.load(tmp_path / "model")
     assert again.mini_apps == model.mini_apps and again.known.entities == ("EQ-001",)
     assert again.known.user_classes.classes.tolist() == [1, 2]
-    for name, values in vars(model.factors).items():
+    for name, values in model.factors.arrays().items():
         np.testing.assert_array_equal(getattr(again.factors, name), values)
 
 

@@ -1,4 +1,4 @@
-"""Latent classes: planted ones are found again, users who are not clear have none, the same visits the same classes."""
+"""Latent classes: planted ones are found again, users of few visits have none, the same visits the same classes."""
 
 from __future__ import annotations
 
