@@ -11,17 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from usage_analytics.models.branching.context_levels import Floats, Ints
+from usage_analytics.models.branching.factor_kinds import Kind, common_revisits, kinds_of
 from usage_analytics.models.branching.factors import Factors, Reals
-from usage_analytics.models.branching.situations import NO_MINI_APP, STEPS, Situations
+from usage_analytics.models.branching.situations import STEPS, Situations
 
 MOST_CELLS = 64_000_000  # predictions times mini-apps: each takes 4 bytes twice
-PREDICTIONS_AT_ONCE = 2**16
+PREDICTIONS_AT_ONCE = 2**15
 ROUNDS = 6
 PRIORS = {"revisits": 50.0, "class_revisits": 20.0, "after": 20.0, "classes": 10.0, "entities": 30.0}
-GOING = ("after", "classes", "entities")  # of which the open mini-app has no part
 CHANCE_LEADS = 3.0  # steps that are not held for led
 LEAD_ROUNDS, FIRST_LEAD = 15, 0.05
 
@@ -62,41 +61,34 @@ class _Fit:
 
     def __init__(self, lesson: Lesson, factors: Factors) -> None:
         self.factors = factors
-        self._lesson = lesson
+        self._lesson, self._kinds = lesson, kinds_of(lesson.situations)
         self._weights = lesson.probabilities.astype(np.float32)  # (predictions, mini_apps), rows of any sum
         self._unled = np.ones(len(lesson))  # chance that each step was not led by an entity
         self._common = np.ones((1 + len(STEPS), 1))  # factors of going back that all mini-apps have in common
 
     def improve(self, name: str) -> None:
         """One round of proportional fitting of one kind of factors, drawn to 1, or to what they have in common."""
-        factors, usual = getattr(self.factors, name), self._common if name == "revisits" else 1.0
-        seen, expected = self._sums(name, factors.shape)
-        better = usual * (seen + PRIORS[name]) / (expected * usual / factors + PRIORS[name])
-        _keep_unknown(name, better)
-        self._multiply(name, better / factors)
+        kind, factors = self._kinds[name], getattr(self.factors, name).astype(np.float64)
+        usual, prior = self._common if name == "revisits" else 1.0, PRIORS[name]
+        seen, expected = self._sums(kind, factors.shape)
+        better = usual * (seen + prior) / (expected * usual / factors + prior)
+        better[0] = 1.0
+        if name == "class_revisits":
+            better[:, 0] = 1.0
+        self._multiply(kind, better / factors)
         self.factors = replace(self.factors, **{name: better.astype(np.float32)})
 
     def improve_common(self) -> None:
-        """Staying and going back as such, then by how long ago: what all mini-apps have in common needs no prior."""
-        for groups in (np.minimum(np.arange(1 + len(STEPS)), 2), np.arange(1 + len(STEPS))):
-            ratios = self._common_ratios(groups)[:, None] * np.ones(self.factors.revisits.shape[1])
-            self._multiply("revisits", ratios)
-            self._common = self._common * ratios[:, :1]
-            self.factors = replace(self.factors, revisits=(self.factors.revisits * ratios).astype(np.float32))
-
-    def _common_ratios(self, groups: Ints) -> Floats:
-        """What groups of rows of STEPS are to be multiplied by, of each row; the first is left at 1."""
-        count = int(groups.max()) + 1
-        seen, expected = np.zeros(count), np.zeros(count)
-        for rows in self._pieces():
-            steps, unled = groups[self._lesson.situations.steps[rows]], self._unled[rows]
-            share = self._weights[rows] / self._weights[rows].sum(axis=1, keepdims=True)
-            expected += np.bincount(steps.ravel(), (share * unled[:, None]).ravel(), count)
-            taken = np.take_along_axis(steps, self._lesson.actions[rows, None], axis=1)[:, 0]
-            seen += np.bincount(taken, unled, count)
-        ratios = (seen + 1.0) / (expected + 1.0)
-        ratios[0] = 1.0
-        return np.asarray(ratios[groups], np.float64)
+        """The same for staying and going back as such, then by how long ago: what is common needs no prior."""
+        for most_steps in (2, len(STEPS)):
+            kind = common_revisits(self._lesson.situations, most_steps)
+            seen, expected = self._sums(kind, (1, 1 + len(STEPS)))
+            ratios = (seen + 1.0) / (expected + 1.0)
+            ratios[0, 0] = 1.0
+            self._multiply(kind, ratios)
+            of_rows = ratios[0, np.minimum(np.arange(1 + len(STEPS)), most_steps)][:, None]
+            self._common = self._common * of_rows
+            self.factors = replace(self.factors, revisits=(self.factors.revisits * of_rows).astype(np.float32))
 
     def find_leads(self) -> None:
         """Where entities lead, given what the factors expect."""
@@ -119,54 +111,23 @@ class _Fit:
         taken = np.take_along_axis(self._weights, self._lesson.actions[:, None], axis=1)[:, 0]
         return np.asarray(taken / self._weights.sum(axis=1), np.float64)
 
-    def _sums(self, name: str, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+    def _sums(self, kind: Kind, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
         """How often each factor was seen and is expected, led steps left out."""
-        mini_apps = self._weights.shape[1]
-        width = len(STEPS) + 1 if name == "class_revisits" else mini_apps
-        seen, expected = np.zeros(shape[0] * width), np.zeros(shape[0] * width)
+        seen, expected = np.zeros(shape), np.zeros(shape)
+        kind.seen(self._lesson.actions, self._unled, seen)
         for rows in self._pieces():
-            cells = self._cells(name, rows)
             weights = self._weights[rows]
-            share = weights * (self._unled[rows, None] / weights.sum(axis=1, keepdims=True))
-            happened = self._lesson.actions[rows, None] == np.arange(mini_apps)
-            unled = happened * self._unled[rows, None]
-            if name in GOING:
-                stays = self._lesson.situations.current[rows, None] == np.arange(mini_apps)
-                share, unled = np.where(stays, 0.0, share), np.where(stays, 0.0, unled)
-            expected += np.bincount(cells.ravel(), share.ravel(), len(expected))
-            seen += np.bincount(cells.ravel(), unled.ravel(), len(seen))
-        return seen.reshape(shape[0], width), expected.reshape(shape[0], width)
+            unled = (self._unled[rows] / weights.sum(axis=1)).astype(np.float32)
+            kind.expected(weights * unled[:, None], rows, expected)
+        return seen, expected
 
-    def _multiply(self, name: str, ratios: Floats) -> None:
-        flat = ratios.astype(np.float32).ravel()
+    def _multiply(self, kind: Kind, ratios: Floats) -> None:
         for rows in self._pieces():
-            ratio = flat[self._cells(name, rows)]
-            if name in GOING:
-                current = self._lesson.situations.current[rows]
-                open_ = np.flatnonzero(current != NO_MINI_APP)
-                ratio[open_, current[open_]] = 1.0
-            self._weights[rows] *= ratio
-
-    def _cells(self, name: str, rows: slice) -> npt.NDArray[np.int32]:
-        """Which factor of a kind each prediction and mini-app has: (predictions, mini_apps)."""
-        here, mini_apps = self._lesson.situations[rows], self._weights.shape[1]
-        columns = np.arange(mini_apps, dtype=np.int32)
-        if name == "revisits":
-            return here.steps.astype(np.int32) * mini_apps + columns
-        if name == "class_revisits":
-            return here.user_classes[:, None].astype(np.int32) * (1 + len(STEPS)) + here.steps
-        groups = {"after": here.current + 1, "classes": here.user_classes, "entities": here.entities}[name]
-        return groups[:, None].astype(np.int32) * mini_apps + columns
+            self._weights[rows] *= kind.of(ratios, rows)
 
     def _pieces(self) -> Iterator[slice]:
         for first in range(0, len(self._lesson), PREDICTIONS_AT_ONCE):
             yield slice(first, min(first + PREDICTIONS_AT_ONCE, len(self._lesson)))
-
-
-def _keep_unknown(name: str, factors: Floats) -> None:
-    factors[0] = 1.0
-    if name == "class_revisits":
-        factors[:, 0] = 1.0
 
 
 def _shares_led(leads: Floats, entities: Ints, actions: Ints, expected: Floats) -> Floats:

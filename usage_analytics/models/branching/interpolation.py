@@ -13,7 +13,7 @@ import numpy as np
 
 from usage_analytics.models.branching.context_levels import ContextLevel, Flags, Floats, Ints, context_keys
 
-MOST_N_GRAMS = 4_000_000  # that were left out: further folds are not looked at
+MOST_N_GRAMS = 1_000_000  # that were left out: further folds are not looked at
 BUCKETS = 40  # by powers of two of a context's transitions
 PRIOR = 2.0  # transitions for which discounting's own weight stands
 STEPS = 30

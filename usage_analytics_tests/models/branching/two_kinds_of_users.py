@@ -36,15 +36,15 @@ def events_of(day: date, seed: int) -> list[dict[str, Any]]:
         likes = np.where(np.arange(len(APPS)) % 2 == user % 2, 4.0, 1.0)
         app = int(chance.integers(len(APPS)))
         for step in range(EVENTS):
-            entity = LEADING if chance.random() < 0.5 else "EQ-002"
+            entity = LEADING if chance.random() < 0.15 else "EQ-002"
             at = opens + timedelta(minutes=user, seconds=20 * step)
             rows.append({
                 "event_id": f"{user}-{step}", "event_time_us": int(at.timestamp() * 1e6), "trading_day": day,
                 "user_id": user_id(user), "mini_app": APPS[app], "action": "open", "entity": entity,
                 "latency_ms": 300.0 + 100 * app, "payload_bytes": 1e5 * (1 + app),
             })  # fmt: skip
-            weights = likes / likes.sum() * (0.7 if entity == LEADING else 1.0)
-            weights[APPS.index(LED_TO)] += 0.3 if entity == LEADING else 0.0
+            weights = likes / likes.sum() * (0.5 if entity == LEADING else 1.0)
+            weights[APPS.index(LED_TO)] += 0.5 if entity == LEADING else 0.0
             app = int(chance.choice(len(APPS), p=weights / weights.sum()))
     return rows
 
