@@ -22,7 +22,7 @@ PREDICTIONS_AT_ONCE = 2**15
 ROUNDS = 6
 PRIORS = {"revisits": 50.0, "class_revisits": 20.0, "after": 20.0, "classes": 10.0, "entities": 30.0}
 CHANCE_LEADS = 3.0  # steps that are not held for led
-LEAD_ROUNDS, FIRST_LEAD = 15, 0.05
+LEAD_ROUNDS = 15
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,9 @@ class _Fit:
         steps = np.bincount(entities, minlength=shape[0])[:, None]
         expected = self._likelihoods()
         leads = self.factors.leads.astype(np.float64)
-        if not leads.any():
-            leads[1:] = FIRST_LEAD / shape[1]
+        if not leads.any():  # to begin with, what is seen more often than expected
+            seen, usual = self._sums(self._kinds["entities"], shape)
+            leads = np.maximum(seen - usual, 0.0) / np.maximum(steps, 1)
         for _ in range(LEAD_ROUNDS):
             led = _shares_led(leads, entities, actions, expected)
             found = np.bincount(entities * shape[1] + actions, led, shape[0] * shape[1]).reshape(shape)
