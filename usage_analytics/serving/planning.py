@@ -76,7 +76,7 @@ def tables_of(
     prices: npt.NDArray[np.float64],
     entries_per_context: int = ENTRIES_PER_CONTEXT,
 ) -> PlanTables:
-    """A plan of the population alone: no users, and revisits make no difference.
+    """A plan of the population alone: no users, no entities, and revisits make no difference.
 
     contexts: those of `model.contexts(...)`, the empty one among them. ValueError on others, or on economics of other
     mini-apps.
@@ -97,15 +97,20 @@ def tables_of(
         payload_bytes=_cast("payload_bytes", economics.payload_bytes),
         context_keys=keys[order],
         context_starts=_cast("context_starts", np.arange(len(distinct) + 1) * width),
+        context_unlisted=_cast("context_unlisted", np.maximum(1.0 - probabilities.sum(axis=1, keepdims=True), 0.0)),
         transitions=_cast("transitions", transitions[order]),
         entry_positions=_cast("entry_positions", positions.ravel()),
         entry_probabilities=_cast("entry_probabilities", probabilities.ravel()),
         revisit_factors=_cast("revisit_factors", np.ones((len(STEPS), mini_apps))),
+        class_factors=_cast("class_factors", np.ones((1, mini_apps))),
+        class_revisits=_cast("class_revisits", np.ones((1, len(STEPS)))),
         user_keys=_cast("user_keys", []),
-        user_starts=_cast("user_starts", [0]),
-        user_positions=_cast("user_positions", []),
-        user_factors=_cast("user_factors", []),
-        user_other_factors=_cast("user_other_factors", []),
+        user_classes=_cast("user_classes", []),
+        entity_keys=_cast("entity_keys", []),
+        entity_starts=_cast("entity_starts", [0]),
+        entity_positions=_cast("entity_positions", []),
+        entity_factors=_cast("entity_factors", []),
+        entity_leads=_cast("entity_leads", []),
         prices=_cast("prices", prices),
     )
 
