@@ -32,8 +32,8 @@ class EntitiesInHand:
 
     def multiply(self, factors: Floats, rows: Ints) -> None:
         """Multiply (moments, mini_apps + 1) factors, in place, by those of what is in hand."""
-        owners, _, entries = self._listed.of(rows)
-        cells = owners * factors.shape[1] + self._positions.take(entries)
+        counts, entries = self._listed.of(rows)
+        cells = np.repeat(np.arange(len(rows)) * factors.shape[1], counts) + self._positions.take(entries)
         factors.ravel()[cells] *= self._factors.take(entries)
 
     def lead(self, positions: Ints, probabilities: Floats, rows: Ints) -> tuple[Ints, Floats]:
@@ -41,17 +41,28 @@ class EntitiesInHand:
 
         Where a moment has fewer of these than another, position mini_apps stands for none.
         """
-        owners, places, entries = self._leading.of(rows)
-        joining = np.full((int(places.max(initial=-1)) + 1, len(rows)), self._nowhere, dtype=np.int64)
-        leads = np.zeros(joining.shape, dtype=np.float32)
-        joining[places, owners] = self._led_to.take(entries)
-        leads[places, owners] = self._leads.take(entries)
+        counts, entries = self._leading.of(rows)
+        owners, led_to, leads = (
+            np.repeat(np.arange(len(rows)), counts),
+            self._led_to.take(entries),
+            self._leads.take(entries),
+        )
         probabilities *= self._not_led.take(rows)
-        for place in range(len(joining)):
-            same = positions == joining[place]
-            probabilities += np.where(same, leads[place], np.float32(0.0))
-            leads[place, same.any(axis=0)] = 0.0
-        return np.concatenate([positions, joining]), np.concatenate([probabilities, leads])
+        same = positions.take(owners, axis=1) == led_to
+        candidates, listed = np.nonzero(same)
+        probabilities[candidates, owners[listed]] += leads[listed]
+        others = np.flatnonzero(~same.any(axis=0))
+        joining, joined = self._side_by_side(owners[others], led_to[others], leads[others], len(rows))
+        return np.concatenate([positions, joining]), np.concatenate([probabilities, joined])
+
+    def _side_by_side(self, owners: Ints, led_to: Ints, leads: Floats, moments: int) -> tuple[Ints, Floats]:
+        """Of each moment, where it is led, as (candidates, moments); owners are rising."""
+        counts = np.bincount(owners, minlength=moments)
+        places = np.arange(len(owners)) - (np.cumsum(counts) - counts).take(owners)
+        joining = np.full((int(counts.max()), moments), self._nowhere, dtype=np.int64)
+        joined = np.zeros(joining.shape, dtype=np.float32)
+        joining[places, owners], joined[places, owners] = led_to, leads
+        return joining, joined
 
 
 class _Lists:
@@ -61,9 +72,8 @@ class _Lists:
         self._first, self._count = starts, np.append(np.diff(starts), 0)
         self.longest = int(self._count.max())
 
-    def of(self, rows: Ints) -> tuple[Ints, Ints, Ints]:
-        """Of all entries of some rows: which of these it is, its place in the list, and the entry."""
+    def of(self, rows: Ints) -> tuple[Ints, Ints]:
+        """How many entries each of some rows lists, and all of these entries."""
         counts = self._count.take(rows)
-        owners = np.repeat(np.arange(len(rows)), counts)
-        places = np.arange(len(owners)) - (np.cumsum(counts) - counts).take(owners)
-        return owners, places, places + self._first.take(rows).take(owners)
+        ends = np.cumsum(counts)
+        return counts, np.arange(int(ends[-1])) + np.repeat(self._first.take(rows) - ends + counts, counts)
