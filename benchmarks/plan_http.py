@@ -3,7 +3,8 @@
 A plan of the given size is made up, published into a temporary folder and served by one process of
 `usage-analytics serve`, which may be bound to one core. Requests leave at their times whether or not earlier ones were
 answered, and each latency counts from the time at which its request was due: a server that stalls cannot hide it. Three
-requests in four name a user that the plan knows; contexts are of the last three mini-apps.
+requests in four name a user that the plan knows, and each an entity that it knows; contexts are of the last three
+mini-apps.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import numpy as np
-from plan_tables import Size, made_up_tables
+from plan_tables import Size, entity_names, made_up_tables
 
 from usage_analytics.serving.plan_folder import PlanFolder
 from usage_analytics.serving.plan_tables import PlanTables
@@ -44,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         PlanFolder(Path(home) / "preload_plans").publish(tables)
         with served(Path(home)) as (server, port):
-            paths = requests_of(tables, 10_000)
+            paths = requests_of(tables, entity_names(Size.entities), 10_000)
             asyncio.run(load(port, paths, chosen.rate, WARM_UP_S))
             before = cpu_s(server)
             found = asyncio.run(load(port, paths, chosen.rate, chosen.seconds))
@@ -109,12 +110,13 @@ async def load(port: int, paths: list[str], rate: int, seconds: float) -> Found:
     return found
 
 
-def requests_of(tables: PlanTables, count: int) -> list[str]:
-    """Paths that ask for made-up contexts, three in four of them for a user that the plan knows."""
+def requests_of(tables: PlanTables, entities: list[str], count: int) -> list[str]:
+    """Paths that ask for made-up contexts and entities, three in four of them for a user that the plan knows."""
     drawn = random.Random(1)
     paths = []
     for number in range(count):
         asked = [("context", drawn.choice(tables.mini_apps)) for _ in range(3)]
+        asked.append(("entity", drawn.choice(entities)))
         if number % 4:
             asked.append(("user", f"{int(drawn.choice(tables.user_keys)):016x}{0:016x}"))
         paths.append(f"/next?{urlencode(asked)}")

@@ -7,18 +7,23 @@ import numpy as np
 import numpy.typing as npt
 
 from usage_analytics.serving.decisions import Budget
-from usage_analytics.serving.plan_tables import DTYPES, STEPS, PlanFacts, PlanTables, context_keys_of
+from usage_analytics.serving.plan_tables import DTYPES, STEPS, PlanFacts, PlanTables, context_keys_of, entity_key
+
+LED = 0.1  # of all steps with an entity in hand, at most so many go where it leads
+LEADING = 0.2  # of what an entity lists, so much it leads to
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much a plan holds; entries and factors are averages."""
+    """How much a plan holds; entries are averages."""
 
     mini_apps: int = 60
     contexts: int = 30_000
     users: int = 200_000
     most_entries: int = 10
-    factors: int = 8
+    classes: int = 64
+    entities: int = 20_000
+    entity_entries: int = 8
 
 
 def made_up_tables(size: Size, seed: int = 1) -> PlanTables:
@@ -27,24 +32,31 @@ def made_up_tables(size: Size, seed: int = 1) -> PlanTables:
     keys = _context_keys(size, draw)
     counts = draw.integers(size.most_entries // 2, size.most_entries + 1, len(keys))
     positions, probabilities = _entries(counts, size.mini_apps, draw)
-    listed = np.minimum(draw.poisson(size.factors, size.users), size.mini_apps)
-    shuffled = draw.permuted(np.tile(np.arange(size.mini_apps), (1_000, 1)), axis=1)
-    factors = int(listed.sum())
+    rest = 1.0 - np.bincount(np.repeat(np.arange(len(keys)), counts), probabilities)
+    listed = np.minimum(draw.poisson(size.entity_entries, size.entities), size.mini_apps)
+    entity_positions, leads = _entries(listed, size.mini_apps, draw)
+    leads *= LED * (draw.random(len(leads)) < LEADING)
+    class_factors = np.vstack([np.ones(size.mini_apps), draw.lognormal(0, 1, (size.classes - 1, size.mini_apps))])
     arrays: dict[str, npt.ArrayLike] = {
         "saved_ms": draw.lognormal(6, 1, size.mini_apps),
         "cost_ms": draw.lognormal(3, 1, size.mini_apps),
         "payload_bytes": draw.lognormal(13, 1, size.mini_apps),
         "context_keys": keys,
         "context_starts": np.append(0, np.cumsum(counts)),
+        "context_unlisted": np.outer(rest, class_factors.mean(axis=1)),
         "transitions": draw.integers(10, 10**6, len(keys)),
         "entry_positions": positions,
         "entry_probabilities": probabilities,
         "revisit_factors": draw.lognormal(0, 0.5, (len(STEPS), size.mini_apps)),
+        "class_factors": class_factors,
+        "class_revisits": np.vstack([np.ones(len(STEPS)), draw.lognormal(0, 0.2, (size.classes - 1, len(STEPS)))]),
         "user_keys": np.sort(draw.integers(0, 2**64, size.users, dtype=np.uint64)),
-        "user_starts": np.append(0, np.cumsum(listed)),
-        "user_positions": np.concatenate([shuffled[user % 1_000, :count] for user, count in enumerate(listed)] or [[]]),
-        "user_factors": draw.lognormal(0, 1, factors),
-        "user_other_factors": draw.lognormal(0, 0.2, size.users),
+        "user_classes": draw.integers(1, size.classes, size.users),
+        "entity_keys": np.sort(np.array([entity_key(name) for name in entity_names(size.entities)], np.uint64)),
+        "entity_starts": np.append(0, np.cumsum(listed)),
+        "entity_positions": entity_positions,
+        "entity_factors": draw.lognormal(0, 1, len(entity_positions)),
+        "entity_leads": leads,
         "prices": np.ones(36),
     }
     facts = PlanFacts(
@@ -53,6 +65,11 @@ def made_up_tables(size: Size, seed: int = 1) -> PlanTables:
     )  # fmt: skip
     names = tuple(f"mini_app_{number:05d}" for number in range(size.mini_apps))
     return PlanTables(facts, names, **{name: np.asarray(arrays[name]).astype(DTYPES[name]) for name in DTYPES})
+
+
+def entity_names(entities: int) -> list[str]:
+    """Of the entities of a made-up plan."""
+    return [f"instrument {number}" for number in range(entities)]
 
 
 def _context_keys(size: Size, draw: np.random.Generator) -> npt.NDArray[np.uint64]:
@@ -70,9 +87,9 @@ def _context_keys(size: Size, draw: np.random.Generator) -> npt.NDArray[np.uint6
 def _entries(
     counts: npt.NDArray[np.int64], mini_apps: int, draw: np.random.Generator
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Positions and falling probabilities, 0.9 together, of contexts that list so many mini-apps."""
+    """Positions and falling probabilities, 0.9 together, of lists of so many mini-apps."""
     owners = np.repeat(np.arange(len(counts)), counts)
     weights = draw.exponential(size=len(owners))
     weights = weights[np.lexsort((-weights, owners))]
-    positions = np.concatenate([draw.permutation(mini_apps)[:count] for count in counts])
+    positions = np.concatenate([np.zeros(0, np.int64), *(draw.permutation(mini_apps)[:count] for count in counts)])
     return positions, weights / np.bincount(owners, weights)[owners] * 0.9

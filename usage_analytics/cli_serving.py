@@ -13,12 +13,14 @@ plans_app = typer.Typer(help="The preload plans that there are; 'plans use NAME'
 def next_command(
     asked: Annotated[list[str], typer.Argument(metavar="USER|MINI-APP", help="A user's identifier, or mini-apps, "
                      "most recent last: 'quotes > charts', or one by one.")],
+    entity: Annotated[str | None, typer.Option(metavar="TEXT", help="What the user has in hand, as messages name "
+                      "it.")] = None,
 ) -> None:  # fmt: skip
     """Show what would be preloaded for a user or after mini-apps, and why."""
     from usage_analytics.reporting.preload_plans import print_look_up
     from usage_analytics.serving.lookup import look_up
 
-    print_look_up(look_up(load_settings(), asked), asked)
+    print_look_up(look_up(load_settings(), asked, entity or None), asked)
 
 
 @plans_app.callback(invoke_without_command=True)

@@ -25,9 +25,15 @@ from usage_analytics.errors import UserError
 from usage_analytics.serving.plan_folder import PlanFolder
 from usage_analytics.settings import PREFIX
 from usage_analytics_tests.integration.platform_under_test import clean_environment
-from usage_analytics_tests.serving.made_up_plans import MadeUp
+from usage_analytics_tests.serving.made_up_plans import IBM, MadeUp
 
-PLAN = MadeUp(entries={(): {"news": 0.5}}, saved_ms={"news": 400.0}, users={pseudonym(KEY, "joe"): {"news": 4.0}})
+PLAN = MadeUp(
+    entries={(): {"news": 0.5}},
+    saved_ms={"news": 400.0},
+    classes=[{"news": 4.0}],
+    users={pseudonym(KEY, "joe"): 1},
+    entities={IBM: {"news": (2.0, 0.0)}},
+)
 
 
 @pytest.fixture
@@ -46,7 +52,7 @@ def test_plans_are_listed_and_one_is_chosen(folder: PlanFolder) -> None:
     assert "There is no preload plan in" in run("plans")
     first = folder.publish(PLAN.tables()).name
     second = folder.publish(replace(PLAN, saved_ms={"news": 500.0}).tables()).name
-    assert f"{second} │ now │ 2026-11-23 23:05:00 │ 5 │ 1 │ 1 │ next_action_model" in run("plans")
+    assert f"{second} │ now │ 2026-11-23 23:05:00 │ 5 │ 1 │ 1 │ 1 │ 1 │ next_action_model" in run("plans")
     assert run("plans", "use", first) == f"{first} answers from now on"
     assert f"{first} │ now │" in run("plans")
     with pytest.raises(UserError, match="there is no plan 'none'"):
@@ -98,7 +104,8 @@ def test_a_process_serves_by_identifier_where_it_has_the_key(folder: PlanFolder,
     pytest.importorskip("uvicorn", reason="the [serving] extra is not installed")
     name = folder.publish(PLAN.tables()).name
     with served(memory_path, USAGE_ANALYTICS_PSEUDONYM_KEY=KEY.decode()) as address:
-        with urllib.request.urlopen(f"{address}/next?user=joe&context=quotes") as response:
+        with urllib.request.urlopen(f"{address}/next?user=joe&context=quotes&entity=IBM") as response:
             told = json.load(response)
-        assert (told["plan"], told["known_user"]) == (name, True)
-        assert [(item["mini_app"], item["user_factor"]) for item in told["items"]] == [("news", 4.0)]
+        assert (told["plan"], told["known_user"], told["known_entity"]) == (name, True, True)
+        told_of = [(item["mini_app"], item["user_factor"], item["entity_factor"]) for item in told["items"]]
+        assert told_of == [("news", 4.0, 2.0)]

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from usage_analytics.errors import UserError
 from usage_analytics.reporting.terminal import CONSOLE, print_table
 from usage_analytics.serving.lookup import LookUp
+from usage_analytics.serving.plan_answer import Context, Item
 from usage_analytics.serving.plan_folder import PlanFolder
-from usage_analytics.serving.preload_plan import Answer, Context, PreloadPlan
+from usage_analytics.serving.preload_plan import PreloadPlan
 
-ITEM_COLUMNS = (
-    "rank", "mini-app", "probability", "because after", "was seen, times", "revisits", "this user", "saves, ms",
-    "costs, ms", "worth, ms", "bytes",
-)  # fmt: skip
-PLAN_COLUMNS = ("plan", "answers", "made (UTC)", "mini-apps", "contexts", "users", "model")
+ITEM_COLUMNS = ("rank", "mini-app", "probability", "evidence", "saves, ms", "costs, ms", "worth, ms", "bytes")
+PLAN_COLUMNS = ("plan", "answers", "made (UTC)", "mini-apps", "contexts", "users", "classes", "entities", "model")
 
 
 def print_look_up(found: LookUp, asked: Sequence[str]) -> None:
@@ -20,28 +18,43 @@ def print_look_up(found: LookUp, asked: Sequence[str]) -> None:
     who = f"user {asked[0]}, last seen in " if found.seen_user else ""
     what = f"{who}{' > '.join(found.context)}"
     rows = [
-        (rank, item.mini_app, item.probability, shown(item.context), item.transitions, item.revisit_factor,
-         item.user_factor, item.saved_ms, item.cost_ms * found.answer.price, item.value_ms, int(item.payload_bytes))
+        (rank, item.mini_app, item.probability, evidence(item, found.entity), item.saved_ms,
+         item.cost_ms * found.answer.price, item.value_ms, int(item.payload_bytes))
         for rank, item in enumerate(found.answer.items, start=1)
     ]  # fmt: skip
     if rows:
         print_table(f"{what} (plan of {found.trading_day})", ITEM_COLUMNS, rows)
     else:
         CONSOLE.print(f"{what}: nothing is likely enough to preload")
-    for remark in remarks(found.answer, found.seen_user):
+    for remark in remarks(found):
         CONSOLE.print(remark)
 
 
-def remarks(answer: Answer, user_asked: bool) -> list[str]:
+def evidence(item: Item, entity: str | None) -> str:
+    """What speaks for an item, a line each: the context and its count, what makes a difference, what leads to it."""
+    factors = (
+        (item.revisit_factor, "as it was opened before"),
+        (item.user_factor, "for users like this one"),
+        (item.entity_factor, f"with {entity} in hand"),
+    )
+    told = [f"after {shown(item.context)}, seen {item.transitions:,} times"] if item.probability > item.led else []
+    told += [f"x {factor:.3g} {why}" for factor, why in factors if f"{factor:.3g}" != "1"]
+    told += [f"{entity} leads to it: {item.led:.3f}"] if item.led else []
+    return "\n".join(told)
+
+
+def remarks(found: LookUp) -> list[str]:
     """What the plan did not know of what was asked."""
-    found = []
-    if user_asked and not answer.known_user:
-        found.append("The plan knows nothing of this user's own: these are the population's numbers")
+    answer, told = found.answer, []
+    if found.seen_user and not answer.known_user:
+        told.append("The plan knows no class of this user: these are the population's numbers")
+    if found.entity is not None and not answer.known_entity:
+        told.append(f"The plan does not know {found.entity}, so having it in hand makes no difference")
     if answer.unknown_mini_apps:
-        found.append(f"The plan does not know {', '.join(dict.fromkeys(answer.unknown_mini_apps))}")
+        told.append(f"The plan does not know {', '.join(dict.fromkeys(answer.unknown_mini_apps))}")
     if not answer.whole_context:
-        found.append(f"The whole context was seen too seldom: the answer is that after {shown(answer.context)}")
-    return found
+        told.append(f"The whole context was seen too seldom: the answer is that after {shown(answer.context)}")
+    return told
 
 
 def print_plans(folder: PlanFolder) -> None:
@@ -57,7 +70,7 @@ def print_plans(folder: PlanFolder) -> None:
             rows.append(_plan_row(folder.open(name), answers))
         except UserError as error:
             damaged.append(str(error))
-            rows.append((name, answers, "damaged", None, None, None, None))
+            rows.append((name, answers, "damaged", *[None] * (len(PLAN_COLUMNS) - 3)))
     print_table(f"{len(names)} plans in {folder.path}", PLAN_COLUMNS, rows)
     for sentence in damaged:
         CONSOLE.print(sentence)
@@ -70,5 +83,8 @@ def shown(context: Context) -> str:
 
 def _plan_row(plan: PreloadPlan, answers: str | None) -> tuple[object, ...]:
     tables, made = plan.tables, plan.tables.facts.created_at
-    counts = (len(tables.mini_apps), len(tables.context_keys), len(tables.user_keys))
+    counts = (
+        len(tables.mini_apps), len(tables.context_keys), len(tables.user_keys), len(tables.class_factors) - 1,
+        len(tables.entity_keys),
+    )  # fmt: skip
     return plan.name, answers, f"{made:%Y-%m-%d %H:%M:%S}", *counts, tables.facts.model

@@ -20,7 +20,8 @@ from usage_analytics.serving.decisions import Budget
 from usage_analytics.serving.live_plan import LivePlan
 from usage_analytics.serving.lookup import context_of
 from usage_analytics.serving.openapi import document, page
-from usage_analytics.serving.preload_plan import Answer, Item, PreloadPlan
+from usage_analytics.serving.plan_answer import Answer, Item
+from usage_analytics.serving.preload_plan import PreloadPlan
 
 LOOK_EVERY_S = 1.0  # at the folder's current plan
 MOST_MINI_APPS = 1_000  # of a context
@@ -49,7 +50,8 @@ def application(live: LivePlan, pseudonym_key: bytes | None, now: Clock | None =
         context = context_of([given for given in query.getlist("context") if given], plan)
         if len(context) > MOST_MINI_APPS:
             raise UserError(f"context has at most {MOST_MINI_APPS} mini-apps, found {len(context)}")
-        return _json(answer_json(plan.next(pseudonym, context, _budget(request, plan), clock())))
+        entity = query.get("entity") or None
+        return _json(answer_json(plan.next(pseudonym, context, _budget(request, plan), clock(), entity)))
 
     async def plan(_: Request) -> Response:
         return _json(plan_json(_plan(live)))
@@ -91,7 +93,12 @@ def plan_json(plan: PreloadPlan) -> dict[str, Any]:
     """What a plan is, without its numbers."""
     tables = plan.tables
     facts = asdict(tables.facts)
-    counts = {"contexts": len(tables.context_keys), "users": len(tables.user_keys)}
+    counts = {
+        "contexts": len(tables.context_keys),
+        "users": len(tables.user_keys),
+        "user_classes": len(tables.class_factors) - 1,
+        "entities": len(tables.entity_keys),
+    }
     return {"plan": plan.name, **facts, "mini_apps": tables.mini_apps, **counts}
 
 

@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime
 from usage_analytics import parts
 from usage_analytics.enrichment.pseudonyms import pseudonym
 from usage_analytics.errors import UserError
-from usage_analytics.serving.preload_plan import Answer, PreloadPlan
+from usage_analytics.serving.plan_answer import Answer
+from usage_analytics.serving.preload_plan import PreloadPlan
 from usage_analytics.settings import Settings
 from usage_analytics.warehouse.transitions import recent_mini_apps
 
@@ -18,26 +19,30 @@ REMEDY = "(ask for a user, or for mini-apps such as 'quotes > charts')"
 
 @dataclass(frozen=True)
 class LookUp:
-    """A plan's answer after ``context`` (oldest mini-app first); ``seen_user``: it is the end of a user's past."""
+    """A plan's answer after ``context`` (oldest mini-app first); ``seen_user``: it is the end of a user's past.
+
+    entity: what the user was said to have in hand.
+    """
 
     trading_day: date
     context: tuple[str, ...]
     seen_user: bool
+    entity: str | None
     answer: Answer
 
 
-def look_up(settings: Settings, asked: Sequence[str]) -> LookUp:
+def look_up(settings: Settings, asked: Sequence[str], entity: str | None = None) -> LookUp:
     """The current plan's answer for mini-apps, most recent last, or for a user's identifier.
 
     ``asked``: one text, which is a mini-app, else mini-apps joined by '>', else a user; or several, each a mini-app.
-    Only a user is looked for in the warehouse.
+    Only a user is looked for in the warehouse. ``entity``: what the user has in hand, as messages name it.
     """
     plan, now = parts.plan_folder(settings).current(), datetime.now(UTC)
     day = plan.tables.facts.trading_day
     context = context_of(asked, plan)
     unknown = [name for name in context if name not in plan.tables.mini_apps]
     if not unknown:
-        return LookUp(day, context, False, plan.next(None, context, at=now))
+        return LookUp(day, context, False, entity, plan.next(None, context, at=now, entity=entity))
     if len(asked) > 1:
         raise UserError(f"{unknown[0]!r} is no mini-app of the plan of {day} {REMEDY}")
     user = pseudonym(parts.lake_key(settings), asked[0])
@@ -45,7 +50,7 @@ def look_up(settings: Settings, asked: Sequence[str]) -> LookUp:
     if not recent:
         raise UserError(f"{unknown[0]!r} is neither a user with events nor a mini-app of the plan of {day} {REMEDY}")
     began = (None, *recent) if len(recent) < REMEMBERED else recent
-    return LookUp(day, recent[-SHOWN:], True, plan.next(user, began, at=now))
+    return LookUp(day, recent[-SHOWN:], True, entity, plan.next(user, began, at=now, entity=entity))
 
 
 def context_of(asked: Sequence[str], plan: PreloadPlan) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from html import escape
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from usage_analytics.serving.preload_plan import Answer, Item
+from usage_analytics.serving.plan_answer import Answer, Item
 
 Schema = dict[str, Any]
 
@@ -14,6 +14,8 @@ PARAMETERS = (
      "the platform's pseudonym key. Without it, or if the plan does not know the user: the population's answer"),
     ("context", True, "string", "mini-apps opened in this user session, most recent last: given several times, or "
      "once with '>' between them. Those that the plan does not know are marked in the answer"),
+    ("entity", False, "string", "what the user has in hand, an instrument for one, as messages name it. Without it, or "
+     "if the plan does not know it, it makes no difference"),
     ("calls", False, "integer", "how many mini-apps may be preloaded at most; by default the plan's own budget"),
     ("bytes", False, "number", "how many bytes they may have together; by default the plan's own budget"),
 )  # fmt: skip
@@ -25,11 +27,14 @@ MEANINGS = {
     "whole_context": "whether it has all mini-apps that were asked, or as many as a plan's contexts have at most",
     "unknown_mini_apps": "those of the asked context that the plan does not know",
     "known_user": "whether the plan knows the user; else this is the population's answer",
+    "known_entity": "whether the plan knows what the user has in hand; false if nothing was said of it",
     "price": "what the time of day multiplies costs by",
     "mini_app": "what to preload",
     "probability": "that it is opened next",
     "revisit_factor": "how its visits in this user session changed that; 1: not at all",
-    "user_factor": "how this user's habits changed that; 1: not at all",
+    "user_factor": "how the habits of users like this one changed that; 1: not at all",
+    "entity_factor": "how what the user has in hand changed that; 1: not at all",
+    "led": "the share of the probability that comes from what the user has in hand, which leads there by itself",
     "saved_ms": "milliseconds of waiting that it saves if it is opened next",
     "cost_ms": "what it costs in any case at price 1, in milliseconds of waiting",
     "value_ms": "probability * saved_ms - price * cost_ms",

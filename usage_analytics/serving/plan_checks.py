@@ -10,7 +10,8 @@ from usage_analytics.models.branching.transition_counts import LONGEST_CONTEXT
 from usage_analytics.serving.plan_tables import DTYPES, STEPS, Array, PlanTables
 
 MOST_MINI_APPS = 2**16  # positions are 16 bits wide; keys of contexts then fit into 64 bits too
-ROUNDING = 1e-4  # by which the probabilities of a context, each of 32 bits, may exceed 1
+MOST_CLASSES = 2**8  # a user's is 8 bits wide
+ROUNDING = 1e-4  # by which sums of a context's probabilities, each of 32 bits, may be off
 
 
 def check_tables(tables: PlanTables) -> None:
@@ -18,27 +19,32 @@ def check_tables(tables: PlanTables) -> None:
     _check_shapes(tables)
     _check_facts(tables)
     _check_numbers(tables)
-    _check_keys("context_keys", tables.context_keys)
-    _check_keys("user_keys", tables.user_keys)
+    for name in ("context_keys", "user_keys", "entity_keys"):
+        _check_keys(name, getattr(tables, name))
     if not len(tables.context_keys) or tables.context_keys[0] != 0:
         raise ValueError("the plan lacks the empty context, which answers where nothing else is known")
     base = len(tables.mini_apps) + 1
     if int(tables.context_keys[-1]) >= (LONGEST_CONTEXT + 1) * base**LONGEST_CONTEXT:
         raise ValueError(f"context_keys holds a key of a longer context than {LONGEST_CONTEXT} mini-apps")
     _check_lists("context", tables.context_starts, tables.entry_positions, len(tables.mini_apps))
-    _check_lists("user", tables.user_starts, tables.user_positions, len(tables.mini_apps))
+    _check_lists("entity", tables.entity_starts, tables.entity_positions, len(tables.mini_apps))
     _check_entries(tables)
+    _check_classes(tables)
+    _check_entities(tables)
 
 
 def _check_shapes(tables: PlanTables) -> None:
-    mini_apps, contexts, users = len(tables.mini_apps), len(tables.context_keys), len(tables.user_keys)
-    entries, factors = len(tables.entry_positions), len(tables.user_positions)
+    mini_apps, contexts, classes = len(tables.mini_apps), len(tables.context_keys), len(tables.class_factors)
+    users, entities = len(tables.user_keys), len(tables.entity_keys)
+    entries, listed = (len(tables.entry_positions),), (len(tables.entity_positions),)
     shapes: dict[str, tuple[int, ...]] = {
         "saved_ms": (mini_apps,), "cost_ms": (mini_apps,), "payload_bytes": (mini_apps,),
-        "context_keys": (contexts,), "context_starts": (contexts + 1,), "transitions": (contexts,),
-        "entry_positions": (entries,), "entry_probabilities": (entries,), "revisit_factors": (len(STEPS), mini_apps),
-        "user_keys": (users,), "user_starts": (users + 1,), "user_positions": (factors,), "user_factors": (factors,),
-        "user_other_factors": (users,), "prices": (len(tables.prices),),
+        "context_keys": (contexts,), "context_starts": (contexts + 1,), "context_unlisted": (contexts, classes),
+        "transitions": (contexts,), "entry_positions": entries, "entry_probabilities": entries,
+        "revisit_factors": (len(STEPS), mini_apps), "class_factors": (classes, mini_apps),
+        "class_revisits": (classes, len(STEPS)), "user_keys": (users,), "user_classes": (users,),
+        "entity_keys": (entities,), "entity_starts": (entities + 1,), "entity_positions": listed,
+        "entity_factors": listed, "entity_leads": listed, "prices": (len(tables.prices),),
     }  # fmt: skip
     for name, dtype in DTYPES.items():
         array = getattr(tables, name)
@@ -58,6 +64,8 @@ def _check_facts(tables: PlanTables) -> None:
         raise ValueError(f"slot_minutes must be at least 1, not {facts.slot_minutes}")
     if not all(map(isfinite, (*facts.figures.values(), facts.budget.calls, facts.budget.bytes))):
         raise ValueError("a figure or the budget is not finite")
+    if not 0 < len(tables.class_factors) <= MOST_CLASSES:
+        raise ValueError(f"a plan has from 1 to {MOST_CLASSES} classes of users, not {len(tables.class_factors)}")
     ZoneInfo(facts.timezone)  # ZoneInfoNotFoundError, a KeyError, names it
 
 
@@ -80,21 +88,41 @@ def _check_lists(whose: str, starts: Array, positions: Array, mini_apps: int) ->
     if first != 0 or last != len(positions) or (starts[1:] < starts[:-1]).any():
         raise ValueError(f"{whose}_starts must rise from 0 to the {len(positions)} positions")
     if len(positions) and int(positions.max()) >= mini_apps:
-        raise ValueError(f"a {whose} lists position {int(positions.max())}, beyond the {mini_apps} mini-apps")
+        raise ValueError(f"one {whose} lists position {int(positions.max())}, beyond the {mini_apps} mini-apps")
     owners = _owners(starts)
     listed = np.sort(owners * mini_apps + positions)
     if (listed[1:] == listed[:-1]).any():
-        raise ValueError(f"a {whose} lists a mini-app twice")
+        raise ValueError(f"one {whose} lists a mini-app twice")
 
 
 def _check_entries(tables: PlanTables) -> None:
     owners, probabilities = _owners(tables.context_starts), tables.entry_probabilities
-    sums = np.bincount(owners, probabilities)
-    if len(sums) and sums.max() > 1.0 + ROUNDING:
+    sums = np.bincount(owners, probabilities, len(tables.context_keys))
+    if sums.max() > 1.0 + ROUNDING:
         raise ValueError(f"the probabilities of a context add up to {sums.max():.6g}, more than 1")
     rises = (probabilities[1:] > probabilities[:-1]) & (owners[1:] == owners[:-1])
     if rises.any():
         raise ValueError("the entries of a context must come likeliest first")
+    if (abs(tables.context_unlisted[:, 0] - np.maximum(1.0 - sums, 0.0)) > ROUNDING).any():
+        raise ValueError("context_unlisted of class 0 must be what a context's probabilities leave of 1")
+
+
+def _check_classes(tables: PlanTables) -> None:
+    classes, of_users = len(tables.class_factors), tables.user_classes
+    if (tables.class_factors[0] != 1.0).any() or (tables.class_revisits[0] != 1.0).any():
+        raise ValueError("the factors of class 0, of users who are not known, must be 1")
+    if len(of_users) and not 1 <= int(of_users.min()) <= int(of_users.max()) < classes:
+        raise ValueError(
+            f"the classes of users must lie between 1 and {classes - 1}, not {of_users.min()} and {of_users.max()}"
+        )
+
+
+def _check_entities(tables: PlanTables) -> None:
+    if not (tables.entity_factors > 0.0).all():
+        raise ValueError("entity_factors holds 0: a mini-app can be unlikely, not impossible")
+    leads = np.bincount(_owners(tables.entity_starts), tables.entity_leads, len(tables.entity_keys))
+    if (leads >= 1.0).any():
+        raise ValueError(f"the leads of an entity add up to {leads.max():.6g}, which must be less than 1")
 
 
 def _owners(starts: Array) -> npt.NDArray[np.int64]:

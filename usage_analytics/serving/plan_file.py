@@ -23,7 +23,7 @@ from usage_analytics.serving.plan_checks import check_tables
 from usage_analytics.serving.plan_tables import DTYPES, STEPS, PlanFacts, PlanTables
 
 FORMAT = "usage_analytics preload plan"
-FORMAT_VERSION = 1  # another one for any change of what the arrays or the facts mean
+FORMAT_VERSION = 2  # another one for any change of what the arrays or the facts mean
 BLANK = "0" * 64  # as long as every seal
 TAIL_BYTES = 10  # an Arrow file ends with the footer, the footer's length in four bytes, and six letters
 REMEDY = "make it again (materialize preload_plan), or use another one (usage-analytics plans)"
@@ -113,7 +113,10 @@ def _row(tables: PlanTables) -> pa.RecordBatch:
 def _tables(row: pa.RecordBatch, facts: PlanFacts) -> PlanTables:
     values = dict(zip(row.schema.names, (column.values for column in row.columns), strict=True))
     arrays: dict[str, Any] = {name: values[name].to_numpy(zero_copy_only=True) for name in DTYPES}
-    arrays["revisit_factors"] = arrays["revisit_factors"].reshape(len(STEPS), -1)
+    for name in ("revisit_factors", "class_factors"):
+        arrays[name] = arrays[name].reshape(-1, len(values["mini_apps"]))
+    arrays["class_revisits"] = arrays["class_revisits"].reshape(-1, len(STEPS))
+    arrays["context_unlisted"] = arrays["context_unlisted"].reshape(len(arrays["context_keys"]), -1)
     return PlanTables(facts=facts, mini_apps=tuple(values["mini_apps"].to_pylist()), **arrays)
 
 

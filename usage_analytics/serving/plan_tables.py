@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -42,8 +43,10 @@ class PlanTables:
     """One plan. A position is an index into `mini_apps`; a code is 1 + position, 0 the start of the user session.
 
     The entries of context i are entry_positions and entry_probabilities [context_starts[i]:context_starts[i + 1]],
-    likeliest first; what they leave of 1 is the probability of all mini-apps not listed. The factors of user i are
-    user_positions and user_factors [user_starts[i]:user_starts[i + 1]]. `DTYPES` says what each array is made of.
+    likeliest first; what they leave of 1 is the probability of all mini-apps not listed. Those of entity i are
+    entity_positions, entity_factors and entity_leads [entity_starts[i]:entity_starts[i + 1]]. Class 0 is that of users
+    who are not known: factors of 1. `DTYPES` says what each array is made of; docs/architecture.md, what a look-up
+    makes of them.
     """
 
     facts: PlanFacts
@@ -53,15 +56,20 @@ class PlanTables:
     payload_bytes: Array  # (mini_apps,)
     context_keys: Array  # (contexts,) rising; see `context_keys_of`
     context_starts: Array  # (contexts + 1,)
+    context_unlisted: Array  # (contexts, classes) sum over the mini-apps not listed: probability * class factor
     transitions: Array  # (contexts,) seen after the context: the evidence
     entry_positions: Array  # (entries,)
     entry_probabilities: Array  # (entries,)
     revisit_factors: Array  # (STEPS, mini_apps) by steps since the last visit in this user session
+    class_factors: Array  # (classes, mini_apps) how much likelier this class of users opens it
+    class_revisits: Array  # (classes, STEPS) how much likelier this class comes back after so many steps
     user_keys: Array  # (users,) rising; see `user_key`
-    user_starts: Array  # (users + 1,)
-    user_positions: Array  # (user entries,)
-    user_factors: Array  # (user entries,)
-    user_other_factors: Array  # (users,) of all mini-apps that are not listed for the user
+    user_classes: Array  # (users,) from 1 on
+    entity_keys: Array  # (entities,) rising; see `entity_key`
+    entity_starts: Array  # (entities + 1,)
+    entity_positions: Array  # (entity entries,)
+    entity_factors: Array  # (entity entries,) how much likelier it is opened with the entity in hand
+    entity_leads: Array  # (entity entries,) share of all steps that the entity itself leads there
     prices: Array  # (slots,) from `first_slot` on; before and after, the price is USUAL_PRICE
 
 
@@ -71,15 +79,20 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "payload_bytes": np.dtype("<f8"),
     "context_keys": np.dtype("<u8"),
     "context_starts": np.dtype("<u4"),
+    "context_unlisted": np.dtype("<f4"),
     "transitions": np.dtype("<i8"),
     "entry_positions": np.dtype("<u2"),
     "entry_probabilities": np.dtype("<f4"),
     "revisit_factors": np.dtype("<f4"),
+    "class_factors": np.dtype("<f4"),
+    "class_revisits": np.dtype("<f4"),
     "user_keys": np.dtype("<u8"),
-    "user_starts": np.dtype("<u4"),
-    "user_positions": np.dtype("<u2"),
-    "user_factors": np.dtype("<f2"),
-    "user_other_factors": np.dtype("<f4"),
+    "user_classes": np.dtype("<u1"),
+    "entity_keys": np.dtype("<u8"),
+    "entity_starts": np.dtype("<u4"),
+    "entity_positions": np.dtype("<u2"),
+    "entity_factors": np.dtype("<f4"),
+    "entity_leads": np.dtype("<f4"),
     "prices": np.dtype("<f8"),
 }
 assert tuple(DTYPES) == tuple(field.name for field in fields(PlanTables))[2:]
@@ -90,6 +103,13 @@ def user_key(pseudonym: str) -> int:
     if not PSEUDONYM.fullmatch(pseudonym):
         raise ValueError(f"a user is a pseudonym, 32 hexadecimal digits, not {pseudonym!r}")
     return int(pseudonym[:KEY_DIGITS], 16)
+
+
+def entity_key(text: str) -> int:
+    """The number under which a plan keeps what users have in hand, by its name in messages; ValueError if empty."""
+    if not text:
+        raise ValueError("an entity has a name, not an empty text")
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 def context_keys_of(codes: npt.NDArray[np.integer], mini_apps: int) -> npt.NDArray[np.uint64]:

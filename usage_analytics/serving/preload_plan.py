@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -15,42 +14,21 @@ import numpy as np
 from usage_analytics.models.branching.transition_counts import LONGEST_CONTEXT, SESSION_START, UNKNOWN
 from usage_analytics.serving.choosing import choose
 from usage_analytics.serving.decisions import Budget
-from usage_analytics.serving.plan_batch import Answers, BatchLookup, Codes, UserKeys
+from usage_analytics.serving.key_index import Keys
+from usage_analytics.serving.plan_answer import Answer, Context, Item
+from usage_analytics.serving.plan_batch import Answers, BatchLookup, Codes
 from usage_analytics.serving.plan_file import read_plan
-from usage_analytics.serving.plan_tables import STEPS, USUAL_PRICE, PlanTables, price_at, suffix_keys, user_key
+from usage_analytics.serving.plan_tables import (
+    STEPS,
+    USUAL_PRICE,
+    PlanTables,
+    entity_key,
+    price_at,
+    suffix_keys,
+    user_key,
+)
 
-_Candidate = tuple[int, float, float, float]  # position, probability, revisit factor, user's factor
-Context = tuple[str | None, ...]  # most recent last; None, first only: the start of the user session
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One mini-app to preload, and what speaks for it: value_ms = probability * saved_ms - price * cost_ms."""
-
-    mini_app: str
-    probability: float
-    context: Context  # that answered
-    transitions: int  # seen after it
-    revisit_factor: float  # 1: not visited in this user session, or it makes no difference
-    user_factor: float  # 1: this user opens it as often as others, or is not known
-    saved_ms: float
-    cost_ms: float
-    value_ms: float
-    payload_bytes: float
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What to preload, best first, and what was known of what was asked."""
-
-    plan: str
-    items: tuple[Item, ...]
-    context: Context  # the part of the asked one that answered, its end
-    transitions: int  # seen after it
-    whole_context: bool  # it has all mini-apps that were asked, or as many as a plan's contexts have at most
-    unknown_mini_apps: tuple[str, ...]
-    known_user: bool  # else it is the population's answer
-    price: float
+_Candidate = tuple[int, float, float, float, float, float]  # position, probability; of `Item`, the factors and `led`
 
 
 class PreloadPlan:
@@ -65,9 +43,11 @@ class PreloadPlan:
         self._saved, self._cost = tables.saved_ms.tolist(), tables.cost_ms.tolist()
         self._bytes = tables.payload_bytes.tolist()
         self._sizes = np.ceil(tables.payload_bytes).tolist()
-        self._revisit = tables.revisit_factors.tolist()
-        self._context_keys, self._user_keys = tables.context_keys.data, tables.user_keys.data
-        self._context_starts, self._user_starts = tables.context_starts.data, tables.user_starts.data
+        self._revisit, self._class_revisits = tables.revisit_factors.tolist(), tables.class_revisits.tolist()
+        self._context_keys, self._context_starts = tables.context_keys.data, tables.context_starts.data
+        self._unlisted, self._class_factors = tables.context_unlisted.data, tables.class_factors.data
+        self._user_keys, self._user_classes = tables.user_keys.data, tables.user_classes.data
+        self._entity_keys, self._entity_starts = tables.entity_keys.data, tables.entity_starts.data
 
     @classmethod
     def open(cls, path: str | Path) -> PreloadPlan:
@@ -81,21 +61,23 @@ class PreloadPlan:
         context: Sequence[str | None],
         budget: Budget | None = None,
         at: datetime | None = None,
+        entity: str | None = None,
     ) -> Answer:
         """What to preload for a user, a pseudonym or None, who opened these mini-apps in this user session.
 
         context: most recent last. Its end chooses the candidates, all of it their revisit factors. budget: the plan's
-        own by default. at: its time of day chooses the price; without it the usual one holds.
+        own by default. at: its time of day chooses the price; without it the usual one holds. entity: what the user
+        has in hand, as messages name it.
         What the plan does not know is left out and marked in the answer; what cannot be is a ValueError or TypeError.
         """
         codes = self._coded(context)
         place, order = self._longest_known(codes)
-        factors = self._factors_of(user)
+        user_class, in_hand = self._class_of(user), self._in_hand(entity)
         price = USUAL_PRICE if at is None else price_at(self.tables, at)
         answered, transitions = tuple(context[len(context) - order :]), int(self.tables.transitions[place])
-        candidates = self._candidates(place, codes, factors)
+        candidates = self._candidates(place, codes, user_class, in_hand)
         saved, cost = self._saved, self._cost
-        values = [probability * saved[app] - price * cost[app] for app, probability, _, _ in candidates]
+        values = [probability * saved[app] - price * cost[app] for app, probability, *_ in candidates]
         sizes = [self._sizes[candidate[0]] for candidate in candidates]
         items = tuple(
             self._item(candidates[chosen], values[chosen], answered, transitions)
@@ -103,24 +85,28 @@ class PreloadPlan:
         )
         whole = order == LONGEST_CONTEXT or _names(answered) == _names(context)
         unknown = tuple(name for name in context if name is not None and name not in self._codes)
-        return Answer(self.name, items, answered, transitions, whole, unknown, factors.known, price)
+        known = user_class > 0, in_hand.known
+        return Answer(self.name, items, answered, transitions, whole, unknown, *known, price)
 
     def next_many(
         self,
-        users: UserKeys,
+        users: Keys,
         contexts: Codes,
         budget: Budget | None = None,
         at: datetime | None = None,
+        entities: Keys | None = None,
     ) -> Answers:
         """As `next`, for many moments at once: users (moments,) of `user_key`, contexts (moments, length) of `encode`.
 
-        A key of no user, 0 for one, gets the population's answer.
+        entities: (moments,) of `entity_key`. A key of no user, 0 for one, gets the population's answer; a key of no
+        entity, 0 for one, makes no difference.
         """
         price = USUAL_PRICE if at is None else price_at(self.tables, at)
-        return self._batch.answers(users, contexts, self.tables.facts.budget if budget is None else budget, price)
+        limits = self.tables.facts.budget if budget is None else budget
+        return self._batch.answers(users, entities, contexts, limits, price)
 
     def knows(self, user: str) -> bool:
-        """Whether the plan has factors of this user, a pseudonym."""
+        """Whether the plan has a class of this user, a pseudonym."""
         return _place(self._user_keys, user_key(user)) is not None
 
     def encode(self, contexts: Sequence[Sequence[str | None]], length: int = LONGEST_CONTEXT) -> Codes:
@@ -150,58 +136,70 @@ class PreloadPlan:
                 return place, order
         return 0, 0  # every plan has the empty context, and its key is the smallest
 
-    def _factors_of(self, user: str | None) -> _UserFactors:
+    def _class_of(self, user: str | None) -> int:
         place = None if user is None else _place(self._user_keys, user_key(user))
-        if place is None:
-            return POPULATION
-        mine = slice(self._user_starts[place], self._user_starts[place + 1])
-        positions, factors = self.tables.user_positions[mine].tolist(), self.tables.user_factors[mine].tolist()
-        return _UserFactors(
-            True, dict(zip(positions, factors, strict=True)), float(self.tables.user_other_factors[place])
-        )
+        return 0 if place is None else int(self._user_classes[place])
 
-    def _candidates(self, place: int, codes: list[int], user: _UserFactors) -> list[_Candidate]:
+    def _in_hand(self, entity: str | None) -> _InHand:
+        place = None if entity is None else _place(self._entity_keys, entity_key(entity))
+        if place is None:
+            return NOTHING
+        entries = slice(self._entity_starts[place], self._entity_starts[place + 1])
+        positions = self.tables.entity_positions[entries].tolist()
+        factors, leads = self.tables.entity_factors[entries].tolist(), self.tables.entity_leads[entries].tolist()
+        return _InHand(True, dict(zip(positions, zip(factors, leads, strict=True), strict=True)), sum(leads))
+
+    def _candidates(self, place: int, codes: list[int], user_class: int, in_hand: _InHand) -> list[_Candidate]:
         # All that is listed shares the probability, the current mini-app too; it alone cannot be preloaded.
         entries = slice(self._context_starts[place], self._context_starts[place + 1])
         positions = self.tables.entry_positions[entries].tolist()
         probabilities = self.tables.entry_probabilities[entries].tolist()
-        revisits = self._revisits(codes)
-        found = [
-            (position, probability, revisits.get(position, 1.0), user.factors.get(position, user.other))
-            for position, probability in zip(positions, probabilities, strict=True)
-        ]
-        unlisted = max(1.0 - sum(probabilities), 0.0) * user.other
-        total = sum([probability * revisit * factor for _, probability, revisit, factor in found], unlisted)
-        if total == 0.0:
-            return []
         current = codes[0] - 1 if codes else UNKNOWN
-        return [
-            (position, probability * revisit * factor / total, revisit, factor)
-            for position, probability, revisit, factor in found
-            if position != current
+        revisits, liked, of_entity = self._revisits(codes, user_class), self._class_factors, in_hand.entries
+        total: float = self._unlisted[place, user_class]
+        weighed: list[_Candidate] = []
+        for position, probability in zip(positions, probabilities, strict=True):
+            revisit = revisits.get(position, 1.0)
+            if position == current:  # factors are of what is opened anew: to stay is neither liked nor led to
+                total += probability * revisit
+                continue
+            factor, (of_it, led) = liked[user_class, position], of_entity.get(position, (1.0, 0.0))
+            weight = probability * revisit * factor * of_it
+            total += weight
+            weighed.append((position, weight, revisit, factor, of_it, led))
+        share = (1.0 - in_hand.led) / total if total else 0.0
+        found = [
+            (position, weight * share + led, revisit, factor, of_it, led)
+            for position, weight, revisit, factor, of_it, led in weighed
         ]
+        if of_entity:
+            listed = {current, *positions}
+            found += [(at, led, 1.0, 1.0, 1.0, led) for at, (_, led) in of_entity.items() if at not in listed]
+        return found
 
-    def _revisits(self, codes: list[int]) -> dict[int, float]:
+    def _revisits(self, codes: list[int], user_class: int) -> dict[int, float]:
         factors: dict[int, float] = {}
+        of_class = self._class_revisits[user_class]
         for step, code in enumerate(codes, start=1):
             if code > SESSION_START and code - 1 not in factors:
-                factors[code - 1] = self._revisit[bisect_right(STEPS, step) - 1][code - 1]
+                row = bisect_right(STEPS, step) - 1
+                factors[code - 1] = self._revisit[row][code - 1] * of_class[row]
         return factors
 
     def _item(self, candidate: _Candidate, value: float, context: Context, transitions: int) -> Item:
-        position, probability, revisit, factor = candidate
+        position, probability, revisit, factor, of_it, led = candidate
         saved, cost, size = self._saved[position], self._cost[position], self._bytes[position]
         name = self.tables.mini_apps[position]
-        return Item(name, probability, context, transitions, revisit, factor, saved, cost, value, size)
+        return Item(name, probability, context, transitions, revisit, factor, of_it, led, saved, cost, value, size)
 
 
-class _UserFactors(NamedTuple):
+class _InHand(NamedTuple):
     known: bool
-    factors: Mapping[int, float]  # by position
-    other: float  # of all positions not listed
+    entries: Mapping[int, tuple[float, float]]  # factor and lead, by position
+    led: float  # all leads together
 
 
-POPULATION = _UserFactors(False, {}, 1.0)
+NOTHING = _InHand(False, {}, 0.0)
 
 
 def _names(context: Sequence[str | None]) -> int:

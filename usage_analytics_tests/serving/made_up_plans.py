@@ -10,10 +10,18 @@ import numpy as np
 from hypothesis import strategies as st
 
 from usage_analytics.serving.decisions import Budget
-from usage_analytics.serving.plan_tables import DTYPES, PlanFacts, PlanTables, context_keys_of, user_key
+from usage_analytics.serving.plan_tables import (
+    DTYPES,
+    PlanFacts,
+    PlanTables,
+    context_keys_of,
+    entity_key,
+    user_key,
+)
 
 MINI_APPS = ("blotter", "charts", "chat", "news", "quotes")
 MARY, JOE = "a1" * 16, "0f" * 16
+IBM, BUND = "IBM", "Bund 2.5% 2044 ü"
 DAY = date(2026, 11, 23)
 FIRST_STEPS = (1, 2, 3, 4, 5, 7, 10, 20)
 FACTS = PlanFacts(
@@ -34,7 +42,10 @@ class MadeUp:
     cost_ms: Mapping[str, float] = field(default_factory=dict)
     payload_bytes: Mapping[str, float] = field(default_factory=dict)
     revisit: Mapping[tuple[int, str], float] = field(default_factory=dict)  # by the first step of a row
-    users: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # "": all mini-apps not listed
+    classes: Sequence[Mapping[str, float]] = ()  # of users, from 1 on; "": mini-apps not named, and not listed
+    class_revisit: Mapping[tuple[int, int], float] = field(default_factory=dict)  # by class, and first step of a row
+    users: Mapping[str, int] = field(default_factory=dict)
+    entities: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)  # factor and lead
     prices: Sequence[float] = (1.0,) * 36
     facts: PlanFacts = FACTS
     mini_apps: tuple[str, ...] = MINI_APPS
@@ -49,23 +60,32 @@ class MadeUp:
 
         contexts = sorted(self.entries, key=key)
         ranked = [sorted(self.entries[each].items(), key=lambda entry: -entry[1]) for each in contexts]
-        users = sorted(self.users, key=user_key)
-        listed = [[(name, factor) for name, factor in self.users[user].items() if name] for user in users]
+        rest = np.array([max(0.0, 1.0 - sum(self.entries[each].values())) for each in contexts])
+        liked = ({}, *self.classes)
+        users, entities = sorted(self.users, key=user_key), sorted(self.entities, key=entity_key)
+        in_hand = [(place[name], *both) for each in entities for name, both in self.entities[each].items()]
         arrays = {
             "saved_ms": [self.saved_ms.get(name, 1.0) for name in place],
             "cost_ms": [self.cost_ms.get(name, 1.0) for name in place],
             "payload_bytes": [self.payload_bytes.get(name, 1000.0) for name in place],
             "context_keys": [key(each) for each in contexts],
             "context_starts": np.cumsum([0, *map(len, ranked)]),
+            "context_unlisted": np.outer(rest, [mine.get("", 1.0) for mine in liked]),
             "transitions": [self.transitions.get(each, 1) for each in contexts],
             "entry_positions": [place[name] for entries in ranked for name, _ in entries],
             "entry_probabilities": [probability for entries in ranked for _, probability in entries],
             "revisit_factors": [[self.revisit.get((step, name), 1.0) for name in place] for step in FIRST_STEPS],
+            "class_factors": [[mine.get(name, mine.get("", 1.0)) for name in place] for mine in liked],
+            "class_revisits": [
+                [self.class_revisit.get((row, step), 1.0) for step in FIRST_STEPS] for row in range(len(liked))
+            ],
             "user_keys": [user_key(user) for user in users],
-            "user_starts": np.cumsum([0, *map(len, listed)]),
-            "user_positions": [place[name] for factors in listed for name, _ in factors],
-            "user_factors": [factor for factors in listed for _, factor in factors],
-            "user_other_factors": [self.users[user].get("", 1.0) for user in users],
+            "user_classes": [self.users[user] for user in users],
+            "entity_keys": [entity_key(entity) for entity in entities],
+            "entity_starts": np.cumsum([0, *(len(self.entities[entity]) for entity in entities)]),
+            "entity_positions": [position for position, _, _ in in_hand],
+            "entity_factors": [factor for _, factor, _ in in_hand],
+            "entity_leads": [lead for _, _, lead in in_hand],
             "prices": self.prices,
         }
         cast = {name: np.array(arrays[name], dtype=dtype) for name, dtype in DTYPES.items()}
@@ -81,36 +101,53 @@ def expected_context(plan: MadeUp, context: Sequence[str | None]) -> Context:
     return ()
 
 
-def expected_probabilities(plan: MadeUp, user: str | None, context: Sequence[str | None]) -> dict[str, float]:
+def expected_probabilities(
+    plan: MadeUp, user: str | None, context: Sequence[str | None], entity: str | None = None
+) -> dict[str, float]:
     """Of each candidate, the probability that it is opened next."""
-    mine = plan.users.get(user or "", {})
+    of_class = plan.users.get(user or "", 0)
+    mine = plan.classes[of_class - 1] if of_class else {}
+    in_hand = plan.entities.get(entity or "", {})
+    current = context[-1] if context else None
     entries = plan.entries[expected_context(plan, context)]
     weights = {}
     for name, probability in entries.items():
-        revisit = 1.0
+        weight = probability
         if name in context:
             steps = list(reversed(context)).index(name) + 1
-            revisit = plan.revisit.get((max(step for step in FIRST_STEPS if step <= steps), name), 1.0)
-        weights[name] = probability * revisit * mine.get(name, mine.get("", 1.0))
+            row = max(step for step in FIRST_STEPS if step <= steps)
+            weight *= plan.revisit.get((row, name), 1.0) * plan.class_revisit.get((of_class, row), 1.0)
+        if name != current:
+            weight *= mine.get(name, mine.get("", 1.0)) * in_hand.get(name, (1.0, 0.0))[0]
+        weights[name] = weight
     total = sum(weights.values()) + max(0.0, 1.0 - sum(entries.values())) * mine.get("", 1.0)
-    current = context[-1] if context else None
-    return {name: weight / total for name, weight in weights.items() if name != current} if total > 0 else {}
-
-
-def expected_values(plan: MadeUp, user: str | None, context: Sequence[str | None]) -> dict[str, float]:
-    """Of each candidate, what its preload is worth at price 1, in milliseconds."""
+    left = 1.0 - sum(lead for _, lead in in_hand.values())
+    candidates = {*entries, *in_hand} - {current}
     return {
-        name: probability * plan.saved_ms.get(name, 1.0) - plan.cost_ms.get(name, 1.0)
-        for name, probability in expected_probabilities(plan, user, context).items()
+        name: (left * weights.get(name, 0.0) / total if total > 0 else 0.0) + in_hand.get(name, (1.0, 0.0))[1]
+        for name in candidates
     }
 
 
-# Whole 128ths and 16ths: arrays of 16 and 32 bits hold them as they are.
+def expected_values(
+    plan: MadeUp, user: str | None, context: Sequence[str | None], entity: str | None = None
+) -> dict[str, float]:
+    """Of each candidate, what its preload is worth at price 1, in milliseconds."""
+    return {
+        name: probability * plan.saved_ms.get(name, 1.0) - plan.cost_ms.get(name, 1.0)
+        for name, probability in expected_probabilities(plan, user, context, entity).items()
+    }
+
+
+# Whole 128ths and 16ths: arrays of 32 bits hold them as they are.
 FACTORS = st.integers(0, 64).map(lambda sixteenths: sixteenths / 16)
 CONTEXTS = st.lists(st.sampled_from(MINI_APPS), max_size=3).map(tuple)
 ASKED = st.tuples(
     st.sampled_from([(), (None,)]), st.lists(st.sampled_from((*MINI_APPS, "never seen")), max_size=25)
 ).map(lambda parts: (*parts[0], *parts[1]))
+USERS = st.sampled_from([None, MARY, JOE, "c3" * 16])
+ENTITIES = st.sampled_from([None, IBM, BUND, "never seen"])
+BUDGETS = st.builds(Budget, calls=st.integers(0, 6), bytes=st.integers(0, 5000).map(float))
 
 
 @st.composite
@@ -125,6 +162,10 @@ def made_up_plans(draw: st.DrawFn) -> MadeUp:
     def of_mini_apps(values: st.SearchStrategy[float]) -> dict[str, float]:
         return draw(st.dictionaries(st.sampled_from(MINI_APPS), values))
 
+    shares = st.integers(0, 25).map(lambda parts: parts / 128)
+    in_hand = st.dictionaries(st.sampled_from(MINI_APPS), st.tuples(FACTORS.filter(bool), shares))
+    classes = draw(st.lists(st.dictionaries(st.sampled_from(("", *MINI_APPS)), FACTORS), max_size=3))
+    of_classes = st.integers(1, max(len(classes), 1))
     starting = st.tuples(st.just(None), st.sampled_from(MINI_APPS))
     contexts = draw(st.lists(st.one_of(CONTEXTS, starting), max_size=8))
     return MadeUp(
@@ -133,7 +174,8 @@ def made_up_plans(draw: st.DrawFn) -> MadeUp:
         cost_ms=of_mini_apps(st.integers(0, 100).map(float)),
         payload_bytes=of_mini_apps(st.integers(0, 3000).map(float)),
         revisit=draw(st.dictionaries(st.tuples(st.sampled_from(FIRST_STEPS), st.sampled_from(MINI_APPS)), FACTORS)),
-        users=draw(
-            st.dictionaries(st.sampled_from([MARY, JOE]), st.dictionaries(st.sampled_from(("", *MINI_APPS)), FACTORS))
-        ),
+        classes=classes,
+        class_revisit=draw(st.dictionaries(st.tuples(of_classes, st.sampled_from(FIRST_STEPS)), FACTORS)),
+        users=draw(st.dictionaries(st.sampled_from([MARY, JOE]), of_classes)) if classes else {},
+        entities=draw(st.dictionaries(st.sampled_from([IBM, BUND]), in_hand)),
     )

@@ -29,7 +29,7 @@ from usage_analytics.serving.decisions import Budget
 from usage_analytics.serving.http import answer_json, application
 from usage_analytics.serving.live_plan import LivePlan
 from usage_analytics.serving.plan_folder import PlanFolder
-from usage_analytics_tests.serving.made_up_plans import MARY, MadeUp
+from usage_analytics_tests.serving.made_up_plans import IBM, MARY, MadeUp
 
 AT_NINE = datetime(2026, 11, 24, 14, 0, tzinfo=UTC)  # in New York
 JIM = "7d" * 16  # an identifier that looks like a pseudonym
@@ -37,7 +37,9 @@ PLAN = MadeUp(
     entries={(): {"news": 0.5, "charts": 0.25}, ("quotes",): {"charts": 0.5}, ("charts", "quotes"): {"chat": 0.75}},
     saved_ms={"charts": 500.0, "news": 400.0, "chat": 300.0},
     prices=[1.0] * 4 + [2.0] + [1.0] * 31,
-    users={MARY: {"charts": 2.0}, pseudonym(KEY, "joe"): {"news": 0.0}, pseudonym(KEY, JIM): {"charts": 0.0}},
+    classes=[{"charts": 2.0}, {"news": 0.0}, {"charts": 0.0}],
+    users={MARY: 1, pseudonym(KEY, "joe"): 2, pseudonym(KEY, JIM): 3},
+    entities={IBM: {"news": (1.0, 0.5)}},
 )
 
 
@@ -65,15 +67,22 @@ def asked(client: TestClient, **query: Any) -> Any:
 
 
 def test_an_answer_is_that_of_the_look_up(client: TestClient, folder: PlanFolder) -> None:
-    expected = folder.current().next(MARY, ("charts", "quotes"), at=AT_NINE)
+    expected = folder.current().next(MARY, ("charts", "quotes"), at=AT_NINE, entity=IBM)
     assert expected.items and expected.price == 2.0
-    told = asked(client, user=MARY, context=["charts", "quotes"])
+    told = asked(client, user=MARY, context=["charts", "quotes"], entity=IBM)
     assert told == json.loads(json.dumps(answer_json(expected)))
-    assert told["items"][0] | {"probability": 0.75} == {
-        "mini_app": "chat", "probability": 0.75, "context": ["charts", "quotes"], "transitions": 1,
-        "revisit_factor": 1.0, "user_factor": 1.0, "saved_ms": 300.0, "cost_ms": 1.0, "value_ms": 223.0,
-        "payload_bytes": 1000.0,
-    }  # fmt: skip
+    assert told["items"] == [
+        {
+            "mini_app": "news", "probability": 0.5, "context": ["charts", "quotes"], "transitions": 1,
+            "revisit_factor": 1.0, "user_factor": 1.0, "entity_factor": 1.0, "led": 0.5, "saved_ms": 400.0,
+            "cost_ms": 1.0, "value_ms": 198.0, "payload_bytes": 1000.0,
+        },
+        {
+            "mini_app": "chat", "probability": 0.375, "context": ["charts", "quotes"], "transitions": 1,
+            "revisit_factor": 1.0, "user_factor": 1.0, "entity_factor": 1.0, "led": 0.0, "saved_ms": 300.0,
+            "cost_ms": 1.0, "value_ms": 110.5, "payload_bytes": 1000.0,
+        },
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("context", ["charts > quotes", "charts>quotes", ["charts", "quotes"]])
@@ -97,7 +106,9 @@ def test_what_is_not_known_is_marked(client: TestClient) -> None:
     assert (told["known_user"], told["unknown_mini_apps"], told["context"]) == (False, ["bonds"], ["quotes"])
     assert not told["whole_context"]
     assert asked(client, user=MARY)["known_user"]
-    assert asked(client, user="", context="", price="ignored") == asked(client)
+    assert asked(client, entity=IBM)["known_entity"]
+    assert asked(client, entity="bond") == asked(client)
+    assert asked(client, user="", context="", entity="", price="ignored") == asked(client)
 
 
 def test_with_the_key_users_are_identifiers_and_without_it_pseudonyms(client: TestClient, folder: PlanFolder) -> None:
@@ -138,6 +149,7 @@ def test_the_facts_of_the_plan(client: TestClient, folder: PlanFolder) -> None:
         {"log_loss": 1.25},
     )
     assert (told["contexts"], told["users"], told["budget"]) == (3, 3, {"calls": 3, "bytes": 1e6})
+    assert (told["user_classes"], told["entities"]) == (3, 1)
     assert told["mini_apps"] == list(PLAN.mini_apps)
 
 
@@ -205,7 +217,7 @@ def test_the_openapi_document_describes_what_comes(client: TestClient) -> None:
     state = document["paths"]["/health"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     conforms(client.get("/health").json(), state, schemas)
     assert {each["name"] for each in document["paths"]["/next"]["get"]["parameters"]} == {
-        "user", "context", "calls", "bytes",
+        "user", "context", "entity", "calls", "bytes",
     }  # fmt: skip
     for path in document["paths"]:
         assert client.get(path).status_code == 200

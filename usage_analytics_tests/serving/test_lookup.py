@@ -14,7 +14,7 @@ from usage_analytics.enrichment.pseudonyms import pseudonym
 from usage_analytics.errors import UserError
 from usage_analytics.serving.lookup import look_up
 from usage_analytics.settings import PREFIX, Settings
-from usage_analytics_tests.serving.made_up_plans import MadeUp
+from usage_analytics_tests.serving.made_up_plans import IBM, MadeUp
 
 WINDOW, DAY, DAY_BEFORE = "2026-11-23T1000", date(2026, 11, 23), date(2026, 11, 20)
 MINUTE_US = 60 * 10**6
@@ -24,7 +24,9 @@ PLAN = MadeUp(
     mini_apps=(ODD, "charts", "news", "orders", "quotes"),
     saved_ms=dict.fromkeys((ODD, "charts", "news", "orders", "quotes"), 1000.0),
     revisit={(4, "charts"): 0.5},
-    users={pseudonym(KEY, "joe"): {"": 2.0}},
+    classes=[{"": 2.0}],
+    users={pseudonym(KEY, "joe"): 1},
+    entities={IBM: {"charts": (3.0, 0.0), "news": (1.0, 0.125)}},
 )
 
 
@@ -68,7 +70,7 @@ def test_what_was_opened_before_these_counts_as_revisits(settings: Settings) -> 
     assert (item.mini_app, item.revisit_factor) == ("charts", 0.5)
 
 
-def test_a_users_own_factors_take_part(settings: Settings) -> None:
+def test_the_factors_of_a_users_class_take_part(settings: Settings) -> None:
     load(settings, click(0, "quotes", user="joe"), click(0, "quotes"))
     joe, mary = look_up(settings, ["joe"]).answer, look_up(settings, ["mary"]).answer
     assert (joe.known_user, joe.items[0].user_factor) == (True, 2.0)
@@ -143,12 +145,27 @@ def test_the_command_says_why(settings: Settings, environment: dict[str, str]) -
     assert "user mary, last seen in bonds > quotes (plan of 2026-11-23)" in told
     for words in (
         "charts", "0.500", "1000.000", "499.000", "The plan does not know bonds",
-        "The plan knows nothing of this user's own: these are the population's numbers",
+        "The plan knows no class of this user: these are the population's numbers",
         "The whole context was seen too seldom: the answer is that after quotes",
     ):  # fmt: skip
         assert words in told, told
+    assert "after quotes, seen 1 times" in told
     abstaining = CliRunner().invoke(cli.app, ["next", "news"], env=environment, catch_exceptions=False)
     assert abstaining.stdout.startswith("news: nothing is likely enough to preload\n")
+
+
+def test_the_command_says_what_makes_a_difference(settings: Settings, environment: dict[str, str]) -> None:
+    load(settings, *(click(n, app, user="joe") for n, app in enumerate(("charts", "news", "orders", "quotes"))))
+    command = ["next", "joe", "--entity", IBM]
+    told = " ".join(CliRunner().invoke(cli.app, command, env=environment, catch_exceptions=False).stdout.split())
+    for words in (
+        "after quotes, seen 1 times", "x 0.5 as it was opened before", "x 2 for users like this one",
+        "x 3 with IBM in hand", "IBM leads to it: 0.125",
+    ):  # fmt: skip
+        assert told.count(words) == 1, told
+    other = CliRunner().invoke(cli.app, ["next", "quotes", "--entity", "DAX"], env=environment, catch_exceptions=False)
+    assert "The plan does not know DAX, so having it in hand makes no difference" in other.stdout
+    assert look_up(settings, ["quotes"], "DAX").answer.items == look_up(settings, ["quotes"]).answer.items
 
 
 def test_no_user_is_looked_up_under_another_key_than_the_lakes(settings: Settings) -> None:

@@ -13,12 +13,14 @@ from usage_analytics.serving import plan_file
 from usage_analytics.serving.plan_file import UnusablePlan, read_plan, write_plan
 from usage_analytics.serving.plan_tables import DTYPES, PlanTables
 from usage_analytics.serving.preload_plan import PreloadPlan
-from usage_analytics_tests.serving.made_up_plans import FACTS, MARY, MadeUp, made_up_plans
+from usage_analytics_tests.serving.made_up_plans import FACTS, IBM, MARY, MadeUp, made_up_plans
 
 PLAN = MadeUp(
     entries={(): {"news": 0.5}, ("quotes",): {"charts": 0.5, "news": 0.25}},
     saved_ms={"charts": 500.0, "news": 400.0},
-    users={MARY: {"charts": 2.0}},
+    classes=[{"charts": 2.0}],
+    users={MARY: 1},
+    entities={IBM: {"charts": (2.0, 0.25)}},
 )
 REMEDY = r"make it again \(materialize preload_plan\), or use another one \(usage-analytics plans\)"
 
@@ -53,9 +55,9 @@ def test_a_plan_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, p
 def test_a_look_up_from_the_file_is_that_from_memory_even_when_the_file_is_gone(path: Path) -> None:
     plan = PreloadPlan.open(path)
     path.unlink()
-    expected = PreloadPlan(PLAN.tables(), "a").next(MARY, ("quotes",))
-    assert plan.next(MARY, ("quotes",)) == expected
-    assert expected.items
+    expected = PreloadPlan(PLAN.tables(), "a").next(MARY, ("quotes",), entity=IBM)
+    assert plan.next(MARY, ("quotes",), entity=IBM) == expected
+    assert expected.items and expected.known_user and expected.known_entity
 
 
 def test_arrays_are_mapped_not_copied(path: Path) -> None:
@@ -136,27 +138,55 @@ def test_it_is_said_what_is_wrong(path: Path, memory_path: Path) -> None:
         read_plan(memory_path)
 
 
-def test_a_plan_of_another_version_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_of_an_older_version_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(plan_file, "FORMAT_VERSION", 2)
+        patched.setattr(plan_file, "FORMAT_VERSION", 1)
         write_plan(PLAN.tables(), path)
-    with pytest.raises(UserError, match=f"is a preload plan of format version 2, this is version 1 of .*: {REMEDY}"):
+    with pytest.raises(UserError, match=f"is a preload plan of format version 1, this is version 2 of .*: {REMEDY}"):
         PreloadPlan.open(path)
+
+
+def of_classes(count: int) -> dict[str, np.ndarray]:
+    widths = {"context_unlisted": (2, count), "class_factors": (count, 5), "class_revisits": (count, 8)}
+    return {name: np.ones(shape, "<f4") for name, shape in widths.items()}
+
+
+def in_hand(positions: list[int], factors: list[float], leads: list[float]) -> dict[str, np.ndarray]:
+    """Arrays of a plan's only entity."""
+    return {
+        "entity_starts": np.array([0, len(positions)], "<u4"),
+        "entity_positions": np.array(positions, "<u2"),
+        "entity_factors": np.array(factors, "<f4"),
+        "entity_leads": np.array(leads, "<f4"),
+    }
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"entry_positions": np.array([5, 1, 3], "<u2")}, "a context lists position 5, beyond the 5 mini-apps"),
-        ({"entry_positions": np.array([3, 1, 1], "<u2")}, "a context lists a mini-app twice"),
+        ({"entry_positions": np.array([5, 1, 3], "<u2")}, "one context lists position 5, beyond the 5 mini-apps"),
+        ({"entry_positions": np.array([3, 1, 1], "<u2")}, "one context lists a mini-app twice"),
         ({"entry_positions": np.array([3, 1, 3], "<i8")}, r"entry_positions must be uint16 of shape \(3,\), not int64"),
         ({"entry_probabilities": np.array([0.5, 0.7, 0.4], "<f4")}, "probabilities of a context add up to 1.1, more"),
         ({"entry_probabilities": np.array([0.5, 0.2, 0.4], "<f4")}, "must come likeliest first"),
         ({"entry_probabilities": np.array([0.5, np.nan, 0.4], "<f4")}, "entry_probabilities holds a number that is"),
         ({"entry_probabilities": np.array([0.5], "<f4")}, r"entry_probabilities must be float32 of shape \(3,\)"),
         ({"saved_ms": np.array([1.0, -1.0, 1.0, 1.0, 1.0])}, "saved_ms holds a number that is negative or not finite"),
-        ({"user_factors": np.array([np.inf], "<f2")}, "user_factors holds a number that is negative or not finite"),
-        ({"user_positions": np.array([7], "<u2")}, "a user lists position 7, beyond the 5 mini-apps"),
+        ({"context_unlisted": np.array([[0.5, 0.5], [0.5, 0.25]], "<f4")}, "of class 0 must be what a context's prob"),
+        ({"context_unlisted": np.array([[0.5], [0.25]], "<f4")}, r"context_unlisted must be float32 of shape \(2, 2\)"),
+        ({"class_factors": np.full((2, 5), np.inf, "<f4")}, "class_factors holds a number that is negative or not fin"),
+        ({"class_factors": np.full((2, 5), 0.5, "<f4")}, "factors of class 0, of users who are not known, must be 1"),
+        ({"class_revisits": np.full((2, 8), 0.5, "<f4")}, "factors of class 0, of users who are not known, must be 1"),
+        ({"user_classes": np.array([0], "<u1")}, "classes of users must lie between 1 and 1, not 0 and 0"),
+        ({"user_classes": np.array([2], "<u1")}, "classes of users must lie between 1 and 1, not 2 and 2"),
+        (of_classes(0), "a plan has from 1 to 256 classes of users, not 0"),
+        (of_classes(257), "a plan has from 1 to 256 classes of users, not 257"),
+        ({"entity_positions": np.array([7], "<u2")}, "one entity lists position 7, beyond the 5 mini-apps"),
+        (in_hand([1, 1], [1.0, 1.0], [0.0, 0.0]), "one entity lists a mini-app twice"),
+        (in_hand([1, 2], [1.0, 0.0], [0.0, 0.0]), "entity_factors holds 0: a mini-app can be unlikely, not impossible"),
+        (in_hand([1, 2], [1.0, np.nan], [0.0, 0.0]), "entity_factors holds a number that is negative or not finite"),
+        (in_hand([1, 2], [1.0, 1.0], [0.5, 0.5]), "the leads of an entity add up to 1, which must be less than 1"),
+        ({"entity_starts": np.array([0, 2], "<u4")}, "entity_starts must rise from 0 to the 1 positions"),
         ({"context_keys": np.array([0, 0], "<u8")}, "context_keys must rise from one to the next"),
         ({"context_keys": np.array([1, 222], "<u8")}, "lacks the empty context"),
         ({"context_keys": np.array([0, 4 * 6**3], "<u8")}, "a key of a longer context than 3 mini-apps"),

@@ -8,17 +8,20 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from usage_analytics.serving.decisions import Budget
-from usage_analytics.serving.plan_tables import user_key
 from usage_analytics.serving.preload_plan import PreloadPlan
 from usage_analytics_tests.serving.made_up_plans import (
     ASKED,
+    BUDGETS,
+    BUND,
+    ENTITIES,
     FACTS,
+    IBM,
     JOE,
     MARY,
     MINI_APPS,
+    USERS,
     MadeUp,
     expected_context,
     expected_probabilities,
@@ -26,8 +29,6 @@ from usage_analytics_tests.serving.made_up_plans import (
     made_up_plans,
 )
 
-USERS = st.sampled_from([None, MARY, JOE, "c3" * 16])
-BUDGETS = st.builds(Budget, calls=st.integers(0, 6), bytes=st.integers(0, 5000).map(float))
 AT_NINE = datetime(2026, 11, 24, 14, 0, tzinfo=UTC)  # in New York
 PLAN = MadeUp(
     entries={
@@ -42,7 +43,9 @@ PLAN = MadeUp(
     cost_ms=dict.fromkeys(MINI_APPS, 50.0),
     payload_bytes={"charts": 5000.0},
     revisit={(2, "charts"): 0.5, (5, "charts"): 2.0},
-    users={MARY: {"charts": 2.0, "": 0.5}},
+    classes=[{"charts": 2.0, "": 0.5}],
+    users={MARY: 1},
+    entities={IBM: {"charts": (0.5, 0.0)}},
 )
 
 
@@ -50,10 +53,14 @@ def opened(plan: MadeUp) -> PreloadPlan:
     return PreloadPlan(plan.tables(), "a plan")
 
 
-@given(made_up_plans(), USERS, ASKED, BUDGETS)
-def test_an_answer_follows_the_rule(plan: MadeUp, user: str | None, context: list[str | None], budget: Budget) -> None:
-    answer = opened(plan).next(user, context, budget)
-    probabilities = expected_probabilities(plan, user, context)
+@given(made_up_plans(), USERS, ASKED, ENTITIES, BUDGETS)
+def test_an_answer_follows_the_rule(
+    plan: MadeUp, user: str | None, context: list[str | None], entity: str | None, budget: Budget
+) -> None:
+    answer = opened(plan).next(user, context, budget, entity=entity)
+    probabilities = expected_probabilities(plan, user, context, entity)
+    in_hand = plan.entities.get(entity or "", {})
+    assert (answer.known_user, answer.known_entity) == (user in plan.users, entity in plan.entities)
     assert answer.context == expected_context(plan, context)
     assert len(answer.items) <= budget.calls
     assert sum(item.payload_bytes for item in answer.items) <= budget.bytes
@@ -63,39 +70,19 @@ def test_an_answer_follows_the_rule(plan: MadeUp, user: str | None, context: lis
         assert item.probability == pytest.approx(probabilities[item.mini_app])
         assert item.value_ms == pytest.approx(item.probability * item.saved_ms - item.cost_ms)
         assert item.value_ms > 0
+        assert item.led == in_hand.get(item.mini_app, (1.0, 0.0))[1]
     assert [item.value_ms for item in answer.items] == sorted((item.value_ms for item in answer.items), reverse=True)
 
 
-@given(made_up_plans(), USERS, ASKED)
+@given(made_up_plans(), USERS, ASKED, ENTITIES)
 def test_with_room_for_all_it_leaves_out_only_what_is_not_worth_it(
-    plan: MadeUp, user: str | None, context: list[str | None]
+    plan: MadeUp, user: str | None, context: list[str | None], entity: str | None
 ) -> None:
-    answer = opened(plan).next(user, context, Budget(len(MINI_APPS), 1e9))
-    values = expected_values(plan, user, context)
+    answer = opened(plan).next(user, context, Budget(len(MINI_APPS), 1e9), entity=entity)
+    values = expected_values(plan, user, context, entity)
     chosen = {item.mini_app for item in answer.items}
     assert {name for name, value in values.items() if value > 1e-9} <= chosen
     assert not chosen & {name for name, value in values.items() if value < -1e-9}
-
-
-@given(made_up_plans(), st.lists(st.tuples(USERS, ASKED), max_size=20), BUDGETS)
-def test_many_at_once_are_answered_as_one_by_one(
-    plan: MadeUp, asked: list[tuple[str | None, list[str | None]]], budget: Budget
-) -> None:
-    plans = opened(plan)
-    users = np.array([0 if user is None else user_key(user) for user, _ in asked], dtype=np.uint64)
-    answers = plans.next_many(users, plans.encode([context for _, context in asked], length=26), budget)
-    for row, (user, context) in enumerate(asked):
-        single = plans.next(user, context, budget)
-        assert answers.orders[row] == len(single.context)
-        assert answers.transitions[row] == single.transitions
-        assert answers.known_users[row] == single.known_user
-        probabilities = expected_probabilities(plan, user, context)
-        found = [MINI_APPS[position] for position in answers.positions[row] if position >= 0]
-        assert answers.probabilities[row][: len(found)] == pytest.approx([probabilities[name] for name in found])
-        assert sum(plan.payload_bytes.get(name, 1000.0) for name in found) <= budget.bytes
-        # Selections of equal value may differ; in 32 bits what is worth next to nothing may round to nothing.
-        total = sum(item.value_ms for item in single.items)
-        assert sum(answers.values_ms[row]) == pytest.approx(total, rel=1e-4, abs=1e-2)
 
 
 def test_the_longest_known_end_of_the_context_answers_and_it_is_named() -> None:
@@ -115,9 +102,9 @@ def test_the_longest_known_end_of_the_context_answers_and_it_is_named() -> None:
 
 def test_an_item_says_why() -> None:
     [item, *_] = opened(PLAN).next(MARY, ("charts", "news", "quotes")).items
-    # charts: 0.5 * 2 (its factor of 3 steps is not given) among news and quotes at 0.5 each, and 1/8 not listed
+    # charts: 0.5 * 2 (its factor of 3 steps is not given) among news and 1/8 not listed at 0.5 each, and quotes
     assert item.mini_app == "charts"
-    assert item.probability == pytest.approx(1.0 / (1.0 + (0.25 + 0.125 + 0.125) * 0.5))
+    assert item.probability == pytest.approx(1.0 / (1.0 + (0.25 + 0.125) * 0.5 + 0.125))
     assert (item.user_factor, item.revisit_factor, item.saved_ms, item.cost_ms) == (2.0, 1.0, 1000.0, 50.0)
     assert item.value_ms == pytest.approx(item.probability * 1000.0 - 50.0)
     assert item.payload_bytes == 5000.0
@@ -147,13 +134,18 @@ def test_what_the_plan_does_not_know_gets_the_populations_answer_and_is_marked()
     assert stranger.items == plan.next(None, ("quotes",)).items
     assert plan.next(MARY, ("quotes",)).known_user
     assert (plan.knows(MARY), plan.knows(JOE)) == (True, False)
+    unheard = plan.next(MARY, ("quotes",), entity=BUND)
+    assert not unheard.known_entity
+    assert unheard.items == plan.next(MARY, ("quotes",)).items
+    assert plan.next(MARY, ("quotes",), entity=IBM).known_entity
+    assert not plan.next(MARY, ("quotes",)).known_entity
     odd = plan.next(None, ("charts", "bonds", "quotes"))
     assert (odd.unknown_mini_apps, odd.context, odd.whole_context) == (("bonds",), ("quotes",), False)
     assert plan.next(None, ("charts", "bonds")).context == ()
 
 
 def test_a_user_is_known_by_half_a_pseudonym_and_no_other_user_is_taken_for_one() -> None:
-    plan = opened(MadeUp(users={MARY: {}, JOE: {}}))
+    plan = opened(MadeUp(classes=[{}], users={MARY: 1, JOE: 1}))
     for stranger in ("00" * 16, "a1" * 7 + "a2" + "a1" * 8, "ff" * 16):
         assert not plan.next(stranger, ()).known_user
 
@@ -192,38 +184,13 @@ def test_what_cannot_be_asked_is_refused() -> None:
         plan.next(None, ("quotes", None))
     with pytest.raises(ValueError, match="a user is a pseudonym, 32 hexadecimal digits, not 'mary'"):
         plan.next("mary", ())
+    with pytest.raises(ValueError, match="an entity has a name, not an empty text"):
+        plan.next(None, (), entity="")
     with pytest.raises(ValueError, match="an instant needs a time zone"):
         plan.next(None, (), at=datetime(2026, 11, 24, 9))
-
-
-@pytest.mark.parametrize(
-    ("users", "contexts", "message"),
-    [
-        (np.zeros(1, np.int64), np.zeros((1, 3), np.int64), "users must be uint64 and contexts whole numbers"),
-        (np.zeros(1, np.uint64), np.zeros((1, 3)), "users must be uint64 and contexts whole numbers"),
-        (np.zeros(2, np.uint64), np.zeros((1, 3), np.int64), r"are \(2,\) and \(1, 3\)"),
-        (np.zeros(1, np.uint64), np.zeros(1, np.int64), r"are \(1,\) and \(1,\)"),
-        (np.zeros(1, np.uint64), np.full((1, 3), 6), "hold the code 6, beyond the 5 mini-apps"),
-    ],
-)
-def test_arrays_that_do_not_fit_are_refused(users: np.ndarray, contexts: np.ndarray, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        opened(PLAN).next_many(users, contexts)
 
 
 def test_a_plan_without_candidates_abstains() -> None:
     plan = opened(MadeUp(facts=FACTS))
     assert plan.next(MARY, ("quotes",)).items == ()
     assert (plan.next_many(np.zeros(2, np.uint64), plan.encode([(), ("quotes",)])).positions == -1).all()
-
-
-def test_many_moments_are_answered_whatever_their_number() -> None:
-    plan = opened(PLAN)
-    rows = 20_001
-    answers = plan.next_many(
-        np.full(rows, user_key(MARY), np.uint64), np.full((rows, 1), MINI_APPS.index("quotes") + 1)
-    )
-    [first] = {tuple(row) for row in answers.positions.tolist()}
-    assert [MINI_APPS[position] for position in first if position >= 0] == [
-        item.mini_app for item in plan.next(MARY, ("quotes",)).items
-    ]
