@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from usage_analytics.errors import UserError
-from usage_analytics.models.branching.array_file import read_arrays, write_arrays
+from usage_analytics.models.branching.array_file import Arrays, read_arrays, write_arrays
 from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.context_levels import Floats
 from usage_analytics.models.branching.factor_learning import MOST_CELLS, Lesson, learn_factors
@@ -41,8 +41,9 @@ class FactoredModel:
     def save(self, folder: Path) -> None:
         """Write both files of the model."""
         facts = {"mini_apps": self.mini_apps, "transitions": self.counts.transitions, "entities": self.known.entities}
-        users = {_KEYS: self.known.user_classes.keys, _CLASSES: self.known.user_classes.classes}
-        write_arrays(folder / FACTORS_FILE, _KIND, facts, {**self.factors.arrays(), **users})
+        users = self.known.user_classes
+        arrays: Arrays = {**self.factors.arrays(), _KEYS: users.keys, _CLASSES: users.classes}
+        write_arrays(folder / FACTORS_FILE, _KIND, facts, arrays)
         self.counts.save(folder / COUNTS_FILE)
 
     @classmethod

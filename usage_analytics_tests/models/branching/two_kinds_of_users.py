@@ -24,7 +24,7 @@ EVENTS = 40
 
 def user_id(user: int) -> str:
     """Pseudonyms in all folds."""
-    return f"{user:02x}{user * 547 % 65536:04x}{'0' * 26}"
+    return f"{user:02x}{user * 547 % 65536:04x}{'0' * 9}1{'0' * 16}"
 
 
 def events_of(day: date, seed: int) -> list[dict[str, Any]]:
