@@ -12,50 +12,36 @@ hand. Each line adds to the one before it. CPU seconds are of all threads.
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
+from simulated_walks import (
+    ENTITIES,
+    FOLDS,
+    HELD_OUT,
+    Ints,
+    Reals,
+    WalkedDay,
+    batches,
+    counts_of,
+    visits_of,
+    walk,
+)
 
 from usage_analytics.models.branching.challengers.scoring import score
-from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.factored_model import FactoredModel, learn_from_sessions
 from usage_analytics.models.branching.factors import Factors
 from usage_analytics.models.branching.latent_classes import LatentClasses, learn_classes, no_classes
 from usage_analytics.models.branching.ngrams import NGramModel
 from usage_analytics.models.branching.sequence_model import CountedSequences, SequenceModel
-from usage_analytics.models.branching.user_sessions import NOTHING_KNOWN, SessionBatch
+from usage_analytics.models.branching.user_sessions import NOTHING_KNOWN
 from usage_analytics.reporting.terminal import print_table, progress
-from usage_analytics.simulation.catalogue import ASSET_CLASSES, INSTRUMENTS_PER_CLASS, MINI_APPS, WALKED
-from usage_analytics.simulation.events import WALKED_IN_ALL
-from usage_analytics.simulation.lanes import sessions_scale
-from usage_analytics.simulation.market_day import market_day
-from usage_analytics.simulation.navigation import LED_BY_INSTRUMENT, START, navigation
-from usage_analytics.simulation.population import Population, population
+from usage_analytics.simulation.catalogue import WALKED
+from usage_analytics.simulation.population import population
 from usage_analytics.simulation.scenario import NO_TROUBLE, Scenario, trading_days
-from usage_analytics.simulation.walks import Walks
 
 LAST = date(2026, 11, 20)
-FOLDS, HELD_OUT = 5, 4
-SESSIONS_AT_ONCE = 2_000
-SAMPLED_ENTITIES = len(ASSET_CLASSES) * INSTRUMENTS_PER_CLASS
-Ints = npt.NDArray[np.int64]
-Reals = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class WalkedDay:
-    """The events of a day's walks, by user session and step."""
-
-    user: Ints
-    starts: Ints  # (sessions + 1,)
-    app: Ints  # position in WALKED
-    instrument: Ints
-    likelihood: Reals  # with which each was drawn; NaN for the first of a session
 
 
 def main() -> None:
@@ -82,66 +68,6 @@ def main() -> None:
     report(pl.concat(counted), (earlier, visits), before, held_out)
 
 
-def walk(everyone: Population, day: date) -> WalkedDay:
-    """A day's walks, and how likely each step was."""
-    market, planted = market_day(everyone.scenario, day), navigation(everyone.scenario.seed)
-    walks = Walks(everyone, np.arange(len(everyone)), market, sessions_scale(everyone, day))
-    events = np.concatenate([walks.starting(minute) for minute in market.slices])
-    events = events[np.lexsort((events["step"], events["session"], events["user"]))]
-    places = np.full(len(MINI_APPS), -1)
-    places[WALKED_IN_ALL] = np.arange(len(WALKED))
-    app, step = places[events["app"]], events["step"].astype(np.int64)
-    user, instrument = events["user"].astype(np.int64), events["instrument"].astype(np.int64)
-    moved = np.flatnonzero(step > 0)
-    persona, in_hand = everyone.persona(day)[user[moved]], instrument[moved - 1]
-    before_last = np.where(step[moved] > 1, app[np.maximum(moved - 2, 0)], START)
-    likelihood = np.full(len(app), np.nan)
-    walked = planted.transitions[persona, in_hand // INSTRUMENTS_PER_CLASS, before_last, app[moved - 1], app[moved]]
-    led = planted.leads_to[in_hand] == app[moved]
-    likelihood[moved] = (1 - LED_BY_INSTRUMENT) * walked + LED_BY_INSTRUMENT * led
-    starts = np.append(np.flatnonzero(step == 0), len(app))
-    return WalkedDay(user[starts[:-1]], starts, app, instrument, likelihood)
-
-
-def counts_of(day: WalkedDay) -> pl.DataFrame:
-    """Rows as those of ``app_transitions``."""
-    lengths = np.diff(day.starts)
-    step = np.arange(len(day.app)) - np.repeat(day.starts[:-1], lengths)
-    names = pl.Series(WALKED)
-    columns = {"next": names[day.app], "fold": np.repeat(day.user % FOLDS, lengths)}
-    for back in (1, 2, 3):
-        known = pl.Series(step >= back)
-        columns[f"prev{back}"] = (
-            names[np.roll(day.app, back)].to_frame("name").select(pl.when(known).then(pl.col("name"))).to_series()
-        )
-    rows = pl.DataFrame(columns)
-    return rows.group_by(rows.columns).agg(pl.len().cast(pl.Int64).alias("transitions"))
-
-
-def visits_of(day: WalkedDay, users: int) -> Reals:
-    """How often each user came to each mini-app from another, or began with it: (users, mini_apps)."""
-    opens = np.ones(len(day.app), np.bool_)
-    opens[1:] = day.app[1:] != day.app[:-1]
-    opens[day.starts[:-1]] = True
-    user = np.repeat(day.user, np.diff(day.starts))[opens]
-    cells = user * len(WALKED) + day.app[opens]
-    return np.bincount(cells, minlength=users * len(WALKED)).reshape(users, -1).astype(np.float64)
-
-
-def batches(day: WalkedDay, sessions: Ints, mini_apps: Sequence[str], classes: Ints) -> Iterator[SessionBatch]:
-    """Some of a day's user sessions; ``classes``: of all users."""
-    codes = np.array([mini_apps.index(app) + 1 for app in WALKED])
-    for first in range(0, len(sessions), SESSIONS_AT_ONCE):
-        some = sessions[first : first + SESSIONS_AT_ONCE]
-        lengths = np.diff(day.starts)[some]
-        starts = np.append(0, np.cumsum(lengths))
-        events = np.repeat(day.starts[some] - starts[:-1], lengths) + np.arange(starts[-1])
-        users = day.user[some]
-        coded = CodedSessions(codes[day.app[events]], starts, day.instrument[events] + 1, classes[users])
-        names = pa.array([f"user-{user}" for user in users.tolist()])
-        yield SessionBatch(names, coded, np.zeros(len(events), np.int64))
-
-
 def report(counts: pl.DataFrame, visits: tuple[Reals, Reals], before: WalkedDay, held_out: WalkedDay) -> None:
     """Fit each step of the ladder, score it, print the table."""
     summed = counts.group_by("fold", "prev3", "prev2", "prev1", "next").agg(pl.col("transitions").sum())
@@ -159,7 +85,7 @@ def report(counts: pl.DataFrame, visits: tuple[Reals, Reals], before: WalkedDay,
         lesson = batches(before, learned, without.mini_apps, earlier if len(classes) else nobody)
         factors = learn_from_sessions(without, lesson, len(classes), entities)
         if not entities:
-            factors = with_entities(factors, SAMPLED_ENTITIES)
+            factors = with_entities(factors, ENTITIES)
         return FactoredModel(model, factors, NOTHING_KNOWN)
 
     rows: list[tuple[str, SequenceModel, Ints]] = [
@@ -168,7 +94,7 @@ def report(counts: pl.DataFrame, visits: tuple[Reals, Reals], before: WalkedDay,
         ("counts", CountedSequences(model), nobody),
         ("with going back", factored(no_classes(WALKED), 0), nobody),
         ("with users", factored(found, 0), now),
-        ("with entities", factored(found, SAMPLED_ENTITIES), now),
+        ("with entities", factored(found, ENTITIES), now),
     ]
     print_ladder(rows, held_out, tested, planted)
     print(f"classes of users: {len(found)}; {np.mean(now > 0):.1%} of the users have one")

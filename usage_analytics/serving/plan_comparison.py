@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import polars as pl
@@ -14,9 +15,11 @@ from usage_analytics.serving.economics import Economics
 from usage_analytics.serving.held_out import HeldOut
 from usage_analytics.serving.learned_economics import economics_of
 from usage_analytics.serving.planning import BUDGET, moments_of
-from usage_analytics.serving.policies import ExpectedValue, baselines, pair_counts
+from usage_analytics.serving.policies import ExpectedValue, PairRule, baselines, pair_counts, pair_shares
 from usage_analytics.serving.replay import best_threshold, compare
 from usage_analytics.warehouse.protocol import Warehouse
+
+BEST_OF_PAIRS, BEST_OF_MODEL = "best threshold of pairs", "best threshold of the model"
 
 
 def compare_on(warehouse: Warehouse, layout: Layout, trading_day: date) -> pl.DataFrame | None:
@@ -30,8 +33,18 @@ def compare_on(warehouse: Warehouse, layout: Layout, trading_day: date) -> pl.Da
 
 
 def compare_policies(model: FactoredModel, moments: HeldOut, economics: Economics, budget: Budget) -> pl.DataFrame:
-    """The rules of others, the best fixed threshold there can be on these very moments, and expected value."""
+    """The rules of others, the best fixed thresholds there can be on these very moments, and expected value.
+
+    One threshold is of the model's probabilities, one of shares of pairs, as others count them.
+    """
     pairs = pair_counts(model.counts.grams.filter(pl.col("prev1").is_not_null()), model.mini_apps)
-    threshold = best_threshold(moments, economics, budget)
-    policies = (*baselines(pairs, economics, budget), threshold, ExpectedValue(economics, budget))
+    of_model = best_threshold(moments, economics, budget)
+    shares = replace(moments, probabilities=pair_shares(pairs, moments.moments))
+    of_pairs = best_threshold(shares, economics, budget).least
+    policies = (
+        *baselines(pairs, economics, budget),
+        PairRule(BEST_OF_PAIRS, pairs, of_pairs, 1, economics, budget),
+        replace(of_model, name=BEST_OF_MODEL),
+        ExpectedValue(economics, budget),
+    )
     return compare(policies, moments, economics, budget)

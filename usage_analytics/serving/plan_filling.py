@@ -72,7 +72,7 @@ def population_probabilities(model: FactoredModel, contexts: Sequence[Context]) 
     probabilities, current = model.counts.probabilities(contexts), _current(model, contexts)
     going = model.factors.after[current + 1].astype(np.float64)
     _at_current(going, current, 1.0)
-    weighted = probabilities * going
+    weighted = probabilities ** float(model.factors.trust[0]) * going
     return np.asarray(weighted / weighted.sum(axis=1, keepdims=True), np.float64)
 
 

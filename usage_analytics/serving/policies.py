@@ -66,10 +66,7 @@ class Threshold:
     least: float
     economics: Economics
     budget: Budget
-
-    @property
-    def name(self) -> str:
-        return f"threshold {self.least:.3g}"
+    name: str = "fixed threshold"
 
     def preload(self, probabilities: Floats, moments: Moments) -> Flags:
         able = moments.without_current(probabilities)
@@ -92,9 +89,8 @@ class PairRule:
     budget: Budget
 
     def preload(self, probabilities: Floats, moments: Moments) -> Flags:
-        known = (moments.current != NONE)[:, None]
-        hits = np.where(known, self.pairs[moments.current], 0)
-        shares = moments.without_current(hits / np.maximum(hits.sum(axis=1, keepdims=True), 1))
+        hits = _hits(self.pairs, moments)
+        shares = moments.without_current(pair_shares(self.pairs, moments))
         wanted = (shares >= self.least_share) & (hits >= self.least_hits)
         return within_budget(shares, wanted, self.economics, self.budget)
 
@@ -132,6 +128,17 @@ def pair_counts(counts: pl.DataFrame, mini_apps: tuple[str, ...]) -> Ints:
         if before in position and after in position:
             pairs[position[before], position[after]] += transitions
     return pairs
+
+
+def pair_shares(pairs: Ints, moments: Moments) -> Floats:
+    """How often each mini-app came next, of all that followed the open one: (moments, mini_apps)."""
+    hits = _hits(pairs, moments)
+    return np.asarray(hits / np.maximum(hits.sum(axis=1, keepdims=True), 1), np.float64)
+
+
+def _hits(pairs: Ints, moments: Moments) -> Ints:
+    known = (moments.current != NONE)[:, None]
+    return np.where(known, pairs[moments.current], 0)
 
 
 def within_budget(scores: Floats, wanted: Flags, economics: Economics, budget: Budget) -> Flags:

@@ -52,6 +52,7 @@ def with_factors(counts: NGramModel, seed: int) -> FactoredModel:
     class_revisits = drawn(3, 1 + len(STEPS))
     class_revisits[:, 0] = 1.0
     factors = Factors(
+        trust=np.array([0.8], np.float32),
         revisits=drawn(1 + len(STEPS), apps),
         class_revisits=class_revisits,
         after=drawn(1 + apps, apps),

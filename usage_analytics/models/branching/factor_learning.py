@@ -23,6 +23,8 @@ ROUNDS = 6
 PRIORS = {"revisits": 50.0, "class_revisits": 20.0, "after": 20.0, "classes": 10.0, "entities": 30.0}
 CHANCE_LEADS = 3.0  # steps that are not held for led
 LEAD_ROUNDS = 15
+TRUST_PRIOR = 50.0  # how much evidence it takes to trust the counts otherwise than as they are
+LONGEST_TRUST_STEP = 0.3
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ def learn_factors(lesson: Lesson, classes: int, entities: int, rounds: int = ROU
         return none
     fit = _Fit(lesson, none)
     for _ in range(rounds):
+        fit.improve_trust()
         fit.improve_common()
         for name in ("revisits", "after"):
             fit.improve(name)
@@ -65,6 +68,21 @@ class _Fit:
         self._weights = lesson.probabilities.astype(np.float32)  # (predictions, mini_apps), rows of any sum
         self._unled = np.ones(len(lesson))  # chance that each step was not led by an entity
         self._common = np.ones((1 + len(STEPS), 1))  # factors of going back that all mini-apps have in common
+
+    def improve_trust(self) -> None:
+        """One of Newton's steps to the power of the counts that makes what was opened likeliest."""
+        slope, curve = TRUST_PRIOR * (1.0 - float(self.factors.trust[0])), TRUST_PRIOR
+        for rows in self._pieces():
+            logs, unled = self._logs(rows), self._unled[rows]
+            shares = self._weights[rows] / self._weights[rows].sum(axis=1, keepdims=True)
+            mean = (shares * logs).sum(axis=1)
+            taken = np.take_along_axis(logs, self._lesson.actions[rows, None], axis=1)[:, 0]
+            slope += float(unled @ (taken - mean))
+            curve += float(unled @ ((shares * logs**2).sum(axis=1) - mean**2))
+        step = np.float32(np.clip(slope / curve, -LONGEST_TRUST_STEP, LONGEST_TRUST_STEP))
+        for rows in self._pieces():
+            self._weights[rows] *= np.exp(step * self._logs(rows))
+        self.factors = replace(self.factors, trust=self.factors.trust + step)
 
     def improve(self, name: str) -> None:
         """One round of proportional fitting of one kind of factors, drawn to 1, or to what they have in common."""
@@ -107,6 +125,9 @@ class _Fit:
             leads[0] = 0.0
         self._unled = 1.0 - _shares_led(leads, entities, actions, expected)
         self.factors = replace(self.factors, leads=leads.astype(np.float32))
+
+    def _logs(self, rows: slice) -> Reals:
+        return np.log(self._lesson.probabilities[rows])
 
     def _likelihoods(self) -> Floats:
         taken = np.take_along_axis(self._weights, self._lesson.actions[:, None], axis=1)[:, 0]

@@ -25,6 +25,7 @@ class Factors:
     The mini-app that is open has the factors of going back alone: it is not gone to, it is stayed in.
     """
 
+    trust: Reals  # (1,) power to which the counts' probabilities are raised: what factors say too need not count twice
     revisits: Reals  # (1 + STEPS, mini_apps) by how long ago it was opened in this user session
     class_revisits: Reals  # (1 + classes, 1 + STEPS) the same by the user's class, whichever mini-app
     after: Reals  # (1 + mini_apps, mini_apps) by what is open: 1 + its position
@@ -40,6 +41,7 @@ class Factors:
             return np.ones(shape, np.float32)
 
         return cls(
+            trust=ones(1),
             revisits=ones(1 + len(STEPS), mini_apps),
             class_revisits=ones(1 + classes, 1 + len(STEPS)),
             after=ones(1 + mini_apps, mini_apps),
@@ -64,7 +66,7 @@ class Factors:
 
     def apply(self, probabilities: npt.NDArray[np.floating], situations: Situations) -> Reals:
         """The corrected probabilities: (predictions, mini_apps); rows sum to one."""
-        weighted = probabilities.astype(np.float32) * self.of(situations)
+        weighted = probabilities.astype(np.float32) ** self.trust * self.of(situations)
         weighted /= weighted.sum(axis=1, keepdims=True)
         leads = self.leads[situations.entities]
         weighted *= 1.0 - leads.sum(axis=1, keepdims=True)

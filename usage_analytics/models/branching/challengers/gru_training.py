@@ -33,8 +33,8 @@ STATE_FILE = "training.npz"
 class GruSettings:
     """What the trained weights depend on, beside the data."""
 
-    units: int = 64
-    rate: float = 5e-3  # Adam's; halved after each epoch without gain
+    units: int = 96
+    rate: float = 4e-3  # Adam's; halved after each epoch without gain
     epochs: int = 20  # at most
     patience: int = 3  # epochs without gain that end the training
     least_gain: float = 5e-4  # in validation log-loss, nats
