@@ -20,7 +20,7 @@ INSERT INTO friction_of_now
 SELECT trading_day, mini_app, action, events, timed, latency_us, errors, abandoned, repeats, 0, 0 FROM friction;
 DROP TABLE friction;
 ALTER TABLE friction_of_now RENAME TO friction;
-ALTER TABLE preload_plan ADD COLUMN value_ms DOUBLE;
-ALTER TABLE preload_plan ADD COLUMN saved_ms DOUBLE;
-ALTER TABLE preload_plan ADD COLUMN cost_ms DOUBLE;
-ALTER TABLE preload_plan ADD COLUMN payload_bytes DOUBLE;
+ALTER TABLE preload_plan ADD COLUMN IF NOT EXISTS value_ms DOUBLE;
+ALTER TABLE preload_plan ADD COLUMN IF NOT EXISTS saved_ms DOUBLE;
+ALTER TABLE preload_plan ADD COLUMN IF NOT EXISTS cost_ms DOUBLE;
+ALTER TABLE preload_plan ADD COLUMN IF NOT EXISTS payload_bytes DOUBLE;
