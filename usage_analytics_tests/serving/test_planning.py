@@ -14,7 +14,8 @@ from usage_analytics.models.branching.training import train
 from usage_analytics.serving.learned_economics import economics_of, equal_economics
 from usage_analytics.serving.plan_comparison import compare_on
 from usage_analytics.serving.plan_folder import PlanFolder
-from usage_analytics.serving.planning import BUDGET, make_plan
+from usage_analytics.serving.plan_scope import BUDGET
+from usage_analytics.serving.planning import make_plan
 from usage_analytics.trading_calendar import TradingClock
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 from usage_analytics_tests.models.branching.two_kinds_of_users import APPS, DAYS, LEADING, load_days, user_id
