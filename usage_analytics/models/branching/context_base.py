@@ -66,7 +66,8 @@ def challenged_base(challenger: SequenceModel, counts: NGramModel, contexts: Int
 
     def asked(some: Ints) -> Floats:
         found = counts.coded_probabilities(some)
-        sessions = _as_sessions(np.where(some > SESSION_START, theirs[some - 1], UNKNOWN), some > SESSION_START)
+        given = some > SESSION_START
+        sessions = _as_sessions(np.where(given, theirs[np.maximum(some - 1, 0)], UNKNOWN), given)
         last = np.cumsum(sessions.lengths() - 1) - 1
         answers = challenger.probabilities(sessions)[last][:, theirs[known] - 1]
         shares = answers / answers.sum(axis=1, keepdims=True)
