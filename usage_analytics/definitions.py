@@ -3,6 +3,8 @@
 usage_messages -> raw_messages -> usage_events -> loaded_events      one window per run     micro_batch_assets
                                                        |
     user_sessions, app_transitions -> next_action_model -> preload_plan   one trading day   trading_day_assets
+                                                   |           ^
+                                             next_action_challengers      only when asked for
 """
 
 import dagster as dg

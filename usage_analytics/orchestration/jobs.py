@@ -6,7 +6,7 @@ import dagster as dg
 
 from usage_analytics.orchestration.checks import unread_is_kept
 from usage_analytics.orchestration.micro_batch_assets import MICRO_BATCH_ASSETS, loaded_events, usage_events
-from usage_analytics.orchestration.trading_day_assets import TRADING_DAY_ASSETS
+from usage_analytics.orchestration.trading_day_assets import CLOSING_ASSETS
 
 
 def _job(name: str, selection: dg.AssetSelection, max_runtime_s: int, description: str) -> Any:
@@ -30,7 +30,7 @@ replay = _job(
     "Enriches and loads a window again from its raw chunks, as after a corrected mapping; needs no Kafka.",
 )  # fmt: skip
 trading_day_close = _job(
-    "trading_day_close", dg.AssetSelection.assets(*TRADING_DAY_ASSETS), 3_600,
+    "trading_day_close", dg.AssetSelection.assets(*CLOSING_ASSETS), 3_600,
     "Refreshes the marts, the model and the preload plan of one trading day.",
 )  # fmt: skip
 watch_retention = _job(

@@ -1,4 +1,4 @@
-"""The assets of a trading day: marts, the next-action model, the preload plan."""
+"""The assets of a trading day: marts, the next-action model and its challengers, the preload plan."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -88,8 +88,38 @@ def next_action_model(context: dg.AssetExecutionContext, platform: Platform) -> 
 
 
 @dg.asset(
+    partitions_def=TRADING_DAYS, group_name="models", kinds={"tensorflow", "python"}, owners=ANALYTICS_OWNERS,
+    deps=[next_action_model],
+)  # fmt: skip
+def next_action_challengers(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    """Whether a recurrent network or session-kNN takes the place of the counts in this day's plan and later ones.
+
+    Only one that beats them on this day, on log-loss and on net benefit, each beyond chance; it has learned from the
+    days before. No part of the close of a trading day, for training takes minutes: people or CI materialize it, then
+    preload_plan. The network is trained only where TensorFlow is installed (the [ai] extra).
+    """
+    from usage_analytics.reporting.contest_evidence import contest_told, whole_sessions_told
+    from usage_analytics.serving.model_contest import hold_contest
+
+    with told_plainly():
+        day, layout = trading_day_of(context.partition_key), parts.layout(platform.settings())
+        choice = hold_contest(platform.warehouse(), layout, day, context.log.info)
+    if choice is None:
+        why = "No earlier trading day has a model and user sessions, or this one has none to judge by."
+        return dg.MaterializeResult(metadata={"chosen": "no contest", "why": why})
+    return dg.MaterializeResult(
+        metadata={
+            "chosen": choice.name,
+            "as_served": dg.MetadataValue.md(contest_told(choice.evidence)),
+            "whole_sessions": dg.MetadataValue.md(whole_sessions_told(choice.evidence)),
+            "evidence": dg.MetadataValue.json(choice.evidence),
+        }
+    )
+
+
+@dg.asset(
     partitions_def=TRADING_DAYS, group_name="serving", kinds={"python", "table"}, owners=ANALYTICS_OWNERS,
-    deps=[next_action_model, "friction", "usage_series"], pool="warehouse",
+    deps=[next_action_model, next_action_challengers, "friction", "usage_series"], pool="warehouse",
 )  # fmt: skip
 def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Per context, what is worth preloading: one row is one mini-app, with what speaks for it and against it.
@@ -116,6 +146,7 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
             "contexts": plan.rows.get_column("context").n_unique(),
             "plan": published.name,
             "answers_now": published.current,
+            "probabilities_of": plan.base,
             "likeliest": dg.MetadataValue.md(likeliest(plan.rows)),
             "prices": dg.MetadataValue.md(prices_of(plan)),
             "on_this_day": dg.MetadataValue.md(compared),
@@ -123,4 +154,5 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
     )
 
 
-TRADING_DAY_ASSETS = [marts, next_action_model, preload_plan]
+TRADING_DAY_ASSETS = [marts, next_action_model, next_action_challengers, preload_plan]
+CLOSING_ASSETS = [marts, next_action_model, preload_plan]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date
 
 import polars as pl
 
 from usage_analytics.lake.layout import Layout
+from usage_analytics.reporting.markdown import table
 from usage_analytics.serving.plan_comparison import compare_on
 from usage_analytics.serving.planning import MadePlan
 from usage_analytics.warehouse.protocol import Warehouse
@@ -25,7 +25,7 @@ def likeliest(rows: pl.DataFrame, count: int = 10) -> str:
         (r["context"] or "(start)", r["mini_app"], f"{r['probability']:.3f}", f"{r['value_ms']:.0f}")
         for r in best.iter_rows(named=True)
     ]
-    return _markdown(("context", "next", "probability", "worth in ms"), lines)
+    return table(("context", "next", "probability", "worth in ms"), lines)
 
 
 def prices_of(plan: MadePlan) -> str:
@@ -38,7 +38,7 @@ def prices_of(plan: MadePlan) -> str:
     for slot, (price, moved) in enumerate(zip(plan.load.price, plan.load.moved_ahead, strict=True)):
         hour, minute = divmod(first + slot * minutes, 60)
         lines.append((f"{hour:02}:{minute:02}", f"{price:.2f}", f"{moved:.0%}"))
-    return _markdown(("from", "price", "made ahead"), lines)
+    return table(("from", "price", "made ahead"), lines)
 
 
 def comparison_on(warehouse: Warehouse, layout: Layout, trading_day: date) -> str:
@@ -47,15 +47,10 @@ def comparison_on(warehouse: Warehouse, layout: Layout, trading_day: date) -> st
     if compared is None:
         return "No earlier trading day has a model, or this one has no user session to judge it by."
     lines = [tuple(map(_short, row)) for row in compared.select(*TOLD).rows()]
-    return _markdown(tuple(TOLD.values()), lines)
+    return table(tuple(TOLD.values()), lines)
 
 
 def _short(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.3f}"
     return "" if value is None else str(value)
-
-
-def _markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -10,11 +10,13 @@ import polars as pl
 from usage_analytics.lake.layout import Layout
 from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.models.branching.training import model_before
+from usage_analytics.serving.chosen_base import as_served
 from usage_analytics.serving.decisions import Budget
 from usage_analytics.serving.economics import Economics
 from usage_analytics.serving.held_out import HeldOut
 from usage_analytics.serving.learned_economics import economics_of
-from usage_analytics.serving.planning import BUDGET, moments_of
+from usage_analytics.serving.plan_scope import BUDGET
+from usage_analytics.serving.planning import moments_of
 from usage_analytics.serving.policies import ExpectedValue, PairRule, baselines, pair_counts, pair_shares
 from usage_analytics.serving.replay import best_threshold, compare
 from usage_analytics.warehouse.protocol import Warehouse
@@ -24,9 +26,12 @@ BEST_OF_PAIRS, BEST_OF_MODEL = "best threshold of pairs", "best threshold of the
 
 def compare_on(warehouse: Warehouse, layout: Layout, trading_day: date) -> pl.DataFrame | None:
     """By the latest model of an earlier day and the costs known then; None without one, or with nothing to replay."""
-    model = model_before(layout, trading_day)
-    moments = moments_of(layout, trading_day, model) if model else None
-    if model is None or moments is None:
+    before = model_before(layout, trading_day)
+    if before is None:
+        return None
+    model = as_served(layout, before).model
+    moments = moments_of(layout, trading_day, model)
+    if moments is None:
         return None
     economics = economics_of(warehouse, trading_day - timedelta(days=1), model.mini_apps)
     return compare_policies(model, moments, economics, BUDGET)

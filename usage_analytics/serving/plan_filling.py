@@ -12,13 +12,13 @@ from usage_analytics.models.branching.factors import Factors
 from usage_analytics.models.branching.ngrams import NGramModel
 from usage_analytics.serving.economics import Economics
 from usage_analytics.serving.knapsack import EXACT_ITEMS
+from usage_analytics.serving.plan_scope import Context
 from usage_analytics.serving.plan_tables import DTYPES, PlanFacts, PlanTables, context_keys_of, entity_key
 
 ENTRIES_PER_CONTEXT = EXACT_ITEMS  # so that a look-up finds the best selection of what is listed
 CONTEXTS_AT_ONCE = 4096
 NEAR_ONE = 0.02  # factors of entities that hardly differ from 1 are not listed
 
-Context = tuple[str, ...]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -69,7 +69,8 @@ def population_probabilities(model: FactoredModel, contexts: Sequence[Context]) 
 
     Not yet in it: what was opened before these, the user, what is in hand.
     """
-    probabilities, current = model.counts.probabilities(contexts), _current(model, contexts)
+    probabilities = model.base.coded_probabilities(model.counts.encode(contexts))
+    current = _current(model, contexts)
     going = model.factors.after[current + 1].astype(np.float64)
     _at_current(going, current, 1.0)
     weighted = probabilities ** float(model.factors.trust[0]) * going

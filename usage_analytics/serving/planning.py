@@ -12,12 +12,13 @@ from usage_analytics.lake.layout import Layout
 from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.models.branching.training import MODEL, SESSIONS
 from usage_analytics.models.branching.user_sessions import FOLDS, read_sessions
-from usage_analytics.serving.decisions import Budget
+from usage_analytics.serving.chosen_base import as_served
 from usage_analytics.serving.economics import Economics
 from usage_analytics.serving.held_out import HeldOut
 from usage_analytics.serving.learned_economics import economics_of, load_plan, usual_prices
-from usage_analytics.serving.plan_filling import Context, tables_of
+from usage_analytics.serving.plan_filling import tables_of
 from usage_analytics.serving.plan_rows import plan_rows
+from usage_analytics.serving.plan_scope import BUDGET, contexts_of
 from usage_analytics.serving.plan_tables import PlanFacts, PlanTables
 from usage_analytics.serving.preload_plan import PreloadPlan
 from usage_analytics.serving.prewarming import LoadPlan
@@ -25,9 +26,7 @@ from usage_analytics.serving.session_moments import held_out_moments
 from usage_analytics.trading_calendar import TradingClock
 from usage_analytics.warehouse.protocol import Warehouse
 
-MINIMUM_TRANSITIONS = 10  # a context seen less often is answered by a shorter one
 LONGEST_TOLD = 2  # mini-apps of a context that has rows in the warehouse
-BUDGET = Budget(calls=3, bytes=16e6)
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class MadePlan:
     tables: PlanTables
     economics: Economics
     load: LoadPlan | None
+    base: str  # of the probabilities: the counts or a challenger, and why
 
 
 def make_plan(
@@ -46,9 +46,10 @@ def make_plan(
     """The plan of a trading day; `UserError` before it has a model."""
     folder = layout.model(MODEL, trading_day)
     try:
-        model = FactoredModel.load(folder)
+        served = as_served(layout, FactoredModel.load(folder))
     except (UserError, OSError) as error:
         raise UserError(f"preload_plan of {trading_day}: {error}; materialize next_action_model first") from None
+    model = served.model
     economics = economics_of(warehouse, trading_day, model.mini_apps)
     moments = moments_of(layout, trading_day, model)
     load = load_plan(warehouse, clock, trading_day, moments, economics, BUDGET) if moments else None
@@ -63,9 +64,9 @@ def make_plan(
         slot_minutes=clock.window_minutes,
     )
     prices = usual_prices(clock) if load is None else load.price
-    tables = tables_of(model, contexts_of(model, model.counts.max_order), economics, facts, prices)
-    rows = plan_rows(PreloadPlan(tables, trading_day.isoformat()), contexts_of(model, LONGEST_TOLD))
-    return MadePlan(rows, tables, economics, load)
+    tables = tables_of(model, contexts_of(model.counts, model.counts.max_order), economics, facts, prices)
+    rows = plan_rows(PreloadPlan(tables, trading_day.isoformat()), contexts_of(model.counts, LONGEST_TOLD))
+    return MadePlan(rows, tables, economics, load, served.told)
 
 
 def moments_of(layout: Layout, trading_day: date, model: FactoredModel) -> HeldOut | None:
@@ -75,8 +76,3 @@ def moments_of(layout: Layout, trading_day: date, model: FactoredModel) -> HeldO
         return held_out_moments(model, read_sessions([sessions], model.mini_apps, range(FOLDS), model.known))
     except ValueError:
         return None
-
-
-def contexts_of(model: FactoredModel, max_order: int) -> list[Context]:
-    """The contexts that a plan tells of, the empty one first."""
-    return [(), *(context for context in model.counts.contexts(max_order, MINIMUM_TRANSITIONS) if context)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from usage_analytics.models.branching.context_levels import Floats
 from usage_analytics.models.branching.sequence_model import SequenceModel
 from usage_analytics.models.branching.user_sessions import SessionBatch
 from usage_analytics.serving.held_out import NONE, HeldOut, Moments, Transitions
@@ -13,33 +14,53 @@ from usage_analytics.serving.held_out import NONE, HeldOut, Moments, Transitions
 MOST_CELLS = 32_000_000  # moments times mini-apps: each takes 8 bytes
 
 
+def moments_in(batch: SessionBatch, probabilities: Floats) -> HeldOut:
+    """Every event but the first of a user session is a moment at price 1, with what is expected there.
+
+    probabilities: (predictions, mini_apps), of the vocabulary that the sessions are coded by.
+    """
+    sessions = batch.sessions
+    events = np.delete(np.arange(len(sessions.codes)), sessions.starts[:-1])
+    return HeldOut(
+        probabilities,
+        Moments(np.maximum(sessions.codes[events - 1] - 1, NONE), np.ones(len(events))),
+        Transitions(
+            moment=np.arange(len(events)),
+            next=np.maximum(sessions.codes[events] - 1, NONE),
+            transitions=np.ones(len(events), np.int64),
+            dwell_ms=(batch.times_us[events] - batch.times_us[events - 1]) / 1e3,
+        ),
+    )
+
+
 def held_out_moments(model: SequenceModel, batches: Iterable[SessionBatch]) -> HeldOut:
     """Every event but the first of a user session is a moment, with what the model expects there, at price 1.
 
     The sessions are coded by the model's vocabulary; no more than MOST_CELLS are taken. ValueError when there is none.
     """
-    probabilities, current, following, dwell_ms = [], [], [], []
-    left = MOST_CELLS // len(model.mini_apps)
+    parts: list[HeldOut] = []
+    most = MOST_CELLS // len(model.mini_apps)
     for batch in batches:
-        sessions = batch.sessions
-        events = np.delete(np.arange(len(sessions.codes)), sessions.starts[:-1])[:left]
-        left -= len(events)
-        probabilities.append(model.probabilities(sessions)[: len(events)])
-        current.append(sessions.codes[events - 1] - 1)
-        following.append(sessions.codes[events] - 1)
-        dwell_ms.append((batch.times_us[events] - batch.times_us[events - 1]) / 1e3)
-        if left <= 0:
+        parts.append(moments_in(batch, model.probabilities(batch.sessions)))
+        if sum(len(part.moments) for part in parts) >= most:
             break
-    count = sum(map(len, following))
-    if not count:
+    if not any(len(part.moments) for part in parts):
         raise ValueError("no user session holds a second event: there is nothing to replay")
+    return _first_of(parts, most)
+
+
+def _first_of(parts: Sequence[HeldOut], most: int) -> HeldOut:
+    probabilities = np.concatenate([part.probabilities for part in parts])[:most]
     return HeldOut(
-        np.concatenate(probabilities),
-        Moments(np.maximum(np.concatenate(current), NONE), np.ones(count)),
+        probabilities,
+        Moments(
+            np.concatenate([part.moments.current for part in parts])[:most],
+            np.concatenate([part.moments.price for part in parts])[:most],
+        ),
         Transitions(
-            moment=np.arange(count),
-            next=np.maximum(np.concatenate(following), NONE),
-            transitions=np.ones(count, np.int64),
-            dwell_ms=np.concatenate(dwell_ms),
+            moment=np.arange(len(probabilities)),
+            next=np.concatenate([part.transitions.next for part in parts])[:most],
+            transitions=np.concatenate([part.transitions.transitions for part in parts])[:most],
+            dwell_ms=np.concatenate([part.transitions.dwell_ms for part in parts])[:most],
         ),
     )

@@ -32,7 +32,7 @@ for asset in usage_analytics.definitions.defs.resolve_all_asset_specs():
 """
 ASSETS = {
     "usage_messages", "raw_messages", "usage_events", "loaded_events",
-    "user_sessions", "app_transitions", "next_action_model", "preload_plan",
+    "user_sessions", "app_transitions", "next_action_model", "next_action_challengers", "preload_plan",
 }  # fmt: skip
 
 
@@ -110,6 +110,16 @@ def test_jobs_sensors_schedules_and_checks_are_there() -> None:
     assert repository.get_sensor_def("waiting_messages").default_status is dg.DefaultSensorStatus.RUNNING
     checks = {spec.name: spec.blocking for check in defs.asset_checks or () for spec in check.check_specs}
     assert checks["offsets_tile"] and checks["counts_reconcile"] and checks["plan_is_a_plan"]
+
+
+def test_challengers_are_trained_when_asked_for_not_at_the_close() -> None:
+    """Minutes of training; yet a plan that is made in one run with them comes after them."""
+    closed = {
+        key.to_user_string() for key in defs.resolve_job_def("trading_day_close").asset_layer.executable_asset_keys
+    }
+    assert {"next_action_model", "preload_plan"} <= closed and "next_action_challengers" not in closed
+    plan = next(spec for spec in asset_specs() if spec.key.to_user_string() == "preload_plan")
+    assert dg.AssetKey("next_action_challengers") in {dep.asset_key for dep in plan.deps}
 
 
 @pytest.mark.parametrize("job", ["micro_batch", "trading_day_close"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from usage_analytics.models.branching.coded_sessions import CodedSessions
+from usage_analytics.models.branching.context_base import challenged_base
 from usage_analytics.serving.decisions import Budget
 from usage_analytics.serving.learned_economics import equal_economics
 from usage_analytics.serving.plan_checks import check_tables
 from usage_analytics.serving.plan_filling import tables_of
 from usage_analytics.serving.preload_plan import PreloadPlan
+from usage_analytics_tests.serving.contest_world import LooksBack
 from usage_analytics_tests.serving.made_up_plans import FACTS
 from usage_analytics_tests.serving.small_models import APPS, ENTITIES, USERS, fit, with_factors, without_factors
 
@@ -56,6 +59,27 @@ def test_a_look_up_expects_what_the_model_does(
         if name != opened[-1]:
             assert told.get(name, 0.0) == pytest.approx(probability, rel=5e-2, abs=1e-3)
     assert answer.known_user == (user < 2) and answer.known_entity == (entity > 0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(sessions, walks, st.integers(0, 9), st.randoms())
+def test_a_plan_of_a_challenger_expects_what_was_judged(
+    learned: list[list[str]], opened: list[str], seed: int, chance: Random
+) -> None:
+    """However few contexts are listed, and from the start of the user session on."""
+    counted = with_factors(fit(*learned), seed)
+    known = counted.counts.contexts(max_order=3)
+    contexts = [(), *(each for each in known if len(each) == 1 or (each and chance.random() < 0.5))]
+    assume((opened[-1],) in contexts)
+    model = counted.with_base(challenged_base(LooksBack(3), counted.counts, counted.counts.encode(contexts)))
+    free = replace(equal_economics(model.mini_apps), cost_ms=np.zeros(len(model.mini_apps)))
+    codes = [model.mini_apps.index(name) + 1 if name in model.mini_apps else -1 for name in opened]
+    expected = model.probabilities(CodedSessions.of([[*codes, 1]]))[-1]
+    answer = PreloadPlan(tables_of(model, contexts, free, FACTS, PRICES), "a").next(None, opened, ALL)
+    told = {item.mini_app: item.probability for item in answer.items}
+    for name, probability in zip(model.mini_apps, expected.tolist(), strict=True):
+        if name != opened[-1]:
+            assert told.get(name, 0.0) == pytest.approx(probability, rel=5e-2, abs=1e-3)
 
 
 @settings(max_examples=50)

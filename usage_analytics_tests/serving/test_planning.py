@@ -6,15 +6,21 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
-from usage_analytics.models.branching.training import train
+from usage_analytics.models.branching.challengers.choice import Choice
+from usage_analytics.models.branching.context_base import ContextBase
+from usage_analytics.models.branching.factored_model import FactoredModel
+from usage_analytics.models.branching.training import MODEL, train
+from usage_analytics.serving.chosen_base import keep_choice
 from usage_analytics.serving.learned_economics import economics_of, equal_economics
 from usage_analytics.serving.plan_comparison import compare_on
 from usage_analytics.serving.plan_folder import PlanFolder
-from usage_analytics.serving.planning import BUDGET, make_plan
+from usage_analytics.serving.plan_scope import BUDGET, contexts_of
+from usage_analytics.serving.planning import make_plan
 from usage_analytics.trading_calendar import TradingClock
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 from usage_analytics_tests.models.branching.two_kinds_of_users import APPS, DAYS, LEADING, load_days, user_id
@@ -66,6 +72,36 @@ def test_users_of_two_kinds_get_two_answers(warehouse: DuckDBWarehouse, layout: 
         assert kind[most] > 1.2 and APPS.index(most) % 2 == liked
     answer = plan.current().next(None, ["quotes", "mail"], entity=LEADING)
     assert answer.known_entity and max(item.led for item in answer.items) > 0.1
+
+
+def always_chat(model: FactoredModel) -> ContextBase:
+    contexts = model.counts.encode(contexts_of(model.counts, 3))
+    row = np.where(np.array(model.mini_apps) == "chat", 0.93, 0.01)
+    return ContextBase(contexts, np.tile(row.astype(np.float32), (len(contexts), 1)))
+
+
+def test_what_a_contest_has_chosen_is_what_the_plan_expects(warehouse: DuckDBWarehouse, layout: Layout) -> None:
+    assert make_plan(warehouse, layout, DAY, TradingClock(), MADE_AT).base == "counts: no contest was held"
+    model = FactoredModel.load(layout.model(MODEL, DAY))
+    keep_choice(layout.model(MODEL, DAY), Choice("gru", {"chosen": "gru"}), model.mini_apps, always_chat(model))
+    made = make_plan(warehouse, layout, DAY, TradingClock(), MADE_AT)
+    assert made.base == "gru, by the contest of 2026-11-23"
+    elsewhere = made.rows.filter(~made.rows["context"].str.ends_with("chat"))
+    likeliest = elsewhere.sort("probability", descending=True).unique("context", keep="first")
+    assert set(likeliest["mini_app"]) == {"chat"} and likeliest["probability"].min() > 0.5
+
+
+def test_the_day_before_is_judged_by_what_its_plan_had(warehouse: DuckDBWarehouse, layout: Layout) -> None:
+    by_counts = compare_on(warehouse, layout, DAY)
+    before = FactoredModel.load(layout.model(MODEL, DAYS[0]))
+    keep_choice(layout.model(MODEL, DAYS[0]), Choice("gru", {"chosen": "gru"}), before.mini_apps, always_chat(before))
+    by_chat = compare_on(warehouse, layout, DAY)
+    assert by_counts is not None and by_chat is not None
+
+    def worth(compared: pl.DataFrame) -> float:
+        return float(compared.filter(compared["policy"] == "expected value")["net_ms_per_transition"][0])
+
+    assert worth(by_chat) < worth(by_counts)
 
 
 def test_economics_are_those_that_were_measured(warehouse: DuckDBWarehouse, layout: Layout) -> None:

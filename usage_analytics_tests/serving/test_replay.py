@@ -14,7 +14,7 @@ from usage_analytics.serving.decisions import Budget, Flags
 from usage_analytics.serving.economics import Economics, Floats
 from usage_analytics.serving.held_out import NONE, HeldOut, Moments, Transitions
 from usage_analytics.serving.policies import ExpectedValue, Nothing, Threshold, Top, baselines, pair_counts
-from usage_analytics.serving.replay import best_threshold, compare, replay
+from usage_analytics.serving.replay import best_threshold, compare, net_benefits, replay
 
 APPS = ("charts", "chat", "quotes")
 FIGURES = Economics(APPS, np.array([100.0, 200.0, 400.0]), np.array([10.0, 20.0, 30.0]), np.array([1.0, 2.0, 4.0]))
@@ -88,9 +88,8 @@ def test_the_comparison_has_a_row_per_policy_the_best_first() -> None:
     assert table.filter(table["policy"] == "nothing")["precision"].to_list() == [None]
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(0, 3), st.integers(0, 20))
-def test_no_threshold_nets_more_than_the_best_one(seed: int, calls: int, room: int) -> None:
+def drawn(seed: int) -> tuple[Economics, HeldOut]:
+    """Any economics and any four moments."""
     random = np.random.default_rng(seed)
     figures = Economics(APPS, random.uniform(0, 99, 3), random.uniform(0, 40, 3), random.uniform(0, 9, 3))
     probabilities = random.integers(0, 5, (4, 3)) / 10
@@ -98,7 +97,24 @@ def test_no_threshold_nets_more_than_the_best_one(seed: int, calls: int, room: i
     seen = Transitions(
         np.sort(random.integers(0, 4, 9)), random.integers(-1, 3, 9), random.integers(0, 9, 9), np.full(9, 60.0)
     )
-    held_out, budget = HeldOut(probabilities, moments, seen), Budget(calls, float(room))
+    return figures, HeldOut(probabilities, moments, seen)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 3), st.integers(0, 20))
+def test_moments_add_up_to_the_whole(seed: int, calls: int, room: int) -> None:
+    figures, held_out = drawn(seed)
+    policy, budget = ExpectedValue(figures, Budget(calls, float(room))), Budget(calls, float(room))
+    by_moment = net_benefits(policy, held_out, figures, budget)
+    outcome = replay(policy, held_out, figures, budget)
+    assert by_moment.shape == (4,)
+    assert by_moment.sum() == pytest.approx(outcome.saved_ms - outcome.cost_ms)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 3), st.integers(0, 20))
+def test_no_threshold_nets_more_than_the_best_one(seed: int, calls: int, room: int) -> None:
+    figures, held_out = drawn(seed)
+    budget = Budget(calls, float(room))
 
     def net(least: float) -> float:
         return replay(Threshold(least, figures, budget), held_out, figures, budget).net_ms_per_transition

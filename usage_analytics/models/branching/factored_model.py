@@ -1,4 +1,4 @@
-"""The next-action model as it is asked: counts of contexts, corrected by factors."""
+"""The next-action model as it is asked: what comes after contexts, by counts or another base, corrected by factors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from usage_analytics.models.branching.context_levels import Floats
 from usage_analytics.models.branching.factor_learning import MOST_CELLS, Lesson, learn_factors
 from usage_analytics.models.branching.factors import Factors
 from usage_analytics.models.branching.ngrams import NGramModel
-from usage_analytics.models.branching.sequence_model import CountedSequences
+from usage_analytics.models.branching.sequence_model import Base, CountedSequences
 from usage_analytics.models.branching.situations import situations_of, together
 from usage_analytics.models.branching.user_classes import UserClasses
 from usage_analytics.models.branching.user_sessions import Known, SessionBatch
@@ -25,18 +25,27 @@ _KEYS, _CLASSES = "user_keys", "user_classes"
 
 
 class FactoredModel:
-    """A `SequenceModel`: what is known of users and entities is coded by `known`."""
+    """A `SequenceModel`: what is known of users and entities is coded by `known`.
 
-    def __init__(self, counts: NGramModel, factors: Factors, known: Known) -> None:
+    Probabilities are those of the base, which is the counts themselves unless another is given; contexts, and the
+    evidence for each, are always those of the counts. The base is not saved.
+    """
+
+    def __init__(self, counts: NGramModel, factors: Factors, known: Known, base: Base | None = None) -> None:
         self.counts, self.factors, self.known = counts, factors, known
+        self.base: Base = counts if base is None else base
         self.mini_apps = counts.mini_apps
-        self._sequences = CountedSequences(counts)
+        self._sequences = CountedSequences(counts, self.base)
         self.reserved = self._sequences.reserved
 
     def probabilities(self, sessions: CodedSessions) -> Floats:
         """As `SequenceModel` says; the sessions are coded by `mini_apps` and `known`."""
         situations = situations_of(sessions, len(self.mini_apps))
         return self.factors.apply(self._sequences.probabilities(sessions), situations).astype(np.float64)
+
+    def with_base(self, base: Base) -> FactoredModel:
+        """The same, with another base."""
+        return FactoredModel(self.counts, self.factors, self.known, base)
 
     def save(self, folder: Path) -> None:
         """Write both files of the model."""

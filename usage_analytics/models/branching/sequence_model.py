@@ -32,24 +32,32 @@ class SequenceModel(Protocol):
         ...
 
 
+class Base(Protocol):
+    """What tells of contexts alone what comes next: the counts, or what stands in their place."""
+
+    def coded_probabilities(self, codes: Ints) -> Floats:
+        """Of contexts (rows, longest), coded nearest first as the counts do: (rows, mini_apps); rows sum to one."""
+        ...
+
+
 def reserve(predictions: int) -> float:
     """The probability kept for mini-apps never seen in so many: as if the next one were of them."""
     return 1.0 / (predictions + 1)
 
 
 class CountedSequences:
-    """The count model as a sequence model."""
+    """The count model as a sequence model; with another base, that base in the place of its counts."""
 
-    def __init__(self, model: NGramModel) -> None:
-        self._model = model
+    def __init__(self, model: NGramModel, base: Base | None = None) -> None:
+        self._base: Base = model if base is None else base
+        self._longest = max(model.max_order, 1)
         self.mini_apps = model.mini_apps
         self.reserved = reserve(model.transitions)
 
     def probabilities(self, sessions: CodedSessions) -> Floats:
         """As `SequenceModel` says; equal contexts are asked for once."""
-        contexts = sessions.contexts(max(self._model.max_order, 1))
-        distinct, rows = distinct_rows(contexts)
-        return self._model.coded_probabilities(distinct)[rows]
+        distinct, rows = distinct_rows(sessions.contexts(self._longest))
+        return self._base.coded_probabilities(distinct)[rows]
 
 
 def distinct_rows(rows: Ints) -> tuple[Ints, Ints]:

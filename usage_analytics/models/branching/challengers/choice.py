@@ -19,12 +19,12 @@ class Gain:
     """How much better than the counts, per prediction, and how far chance alone would move that."""
 
     mean: float
-    standard_error: float
+    standard_error: float | None  # none: a single user tells nothing of it
 
     @property
     def is_real(self) -> bool:
         """More than its standard error above nothing."""
-        return self.mean > self.standard_error
+        return self.standard_error is not None and self.mean > self.standard_error
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def choose_model(scores: Mapping[str, Scores]) -> Choice:
     if COUNTS not in scores:
         raise ValueError(f"there are no scores of {COUNTS!r}, which challengers are measured by: {sorted(scores)}")
     counts = scores[COUNTS]
-    evidence = {name: _figures(each) for name, each in scores.items()}
+    evidence = {name: figures_of(each) for name, each in scores.items()}
     winners = []
     for name in sorted(scores.keys() - {COUNTS}):
         verdict = _compare(name, scores[name], counts)
@@ -65,9 +65,23 @@ def paired_gain(challenger: Floats, counts: Floats, predictions: Ints) -> Gain:
     differences, total, users = challenger - counts, predictions.sum(), len(predictions)
     mean = float(differences.sum() / total)
     if users < 2:
-        return Gain(mean, float("inf"))
+        return Gain(mean, None)
     spread = ((differences - mean * predictions) ** 2).sum() * users / (users - 1)
     return Gain(mean, float(np.sqrt(spread) / total))
+
+
+def figures_of(scores: Scores) -> dict[str, Any]:
+    """What is told of a model by itself."""
+    return {
+        "predictions": scores.predictions,
+        "unknown_predictions": scores.unknown_predictions,
+        "users": len(scores.by_user.users),
+        "recall_at_1": scores.recall_at_1,
+        "recall_at_3": scores.recall_at_3,
+        "log_loss": scores.log_loss,
+        "calibration_error": scores.calibration_error,
+        "net_benefit_ms": scores.net_benefit_ms,
+    }
 
 
 def _compare(name: str, challenger: Scores, counts: Scores) -> dict[str, Any]:
@@ -100,16 +114,3 @@ def _benefits(challenger: Scores, counts: Scores) -> Gain | None:
     if ours.net_benefit_ms is None or theirs.net_benefit_ms is None:
         return Gain(challenger.net_benefit_ms - counts.net_benefit_ms, 0.0)
     return paired_gain(ours.net_benefit_ms, theirs.net_benefit_ms, ours.predictions)
-
-
-def _figures(scores: Scores) -> dict[str, Any]:
-    return {
-        "predictions": scores.predictions,
-        "unknown_predictions": scores.unknown_predictions,
-        "users": len(scores.by_user.users),
-        "recall_at_1": scores.recall_at_1,
-        "recall_at_3": scores.recall_at_3,
-        "log_loss": scores.log_loss,
-        "calibration_error": scores.calibration_error,
-        "net_benefit_ms": scores.net_benefit_ms,
-    }

@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from usage_analytics.errors import UserError
 from usage_analytics.models.branching.challengers.gru import GruModel, GruWeights
 from usage_analytics.models.branching.challengers.gru_network import GruNetwork
 from usage_analytics.models.branching.challengers.scoring import score
@@ -75,7 +76,7 @@ def train_gru(
     Keeps its state in `folder` every `checkpoint_steps` batches. Killed and called again with the same data and
     settings it goes on from there, and ends with the weights of a training that was never killed; called once more, it
     only reads them, without TensorFlow. `watch` is told after each batch. Memory is bounded by
-    `settings.batches.block`. `UserError` where a file is broken or a fold is empty.
+    `settings.batches.block`. `UserError` where a file is broken, a fold is empty, or TensorFlow is not installed.
     """
     data = _Data(paths, row_groups(paths), survey(paths, fit_folds), tuple(fit_folds), validation_fold)
     survey(paths, [validation_fold])  # refuses an empty one now, not after the first epoch
@@ -163,5 +164,14 @@ def _standing(state: TrainingState, data: _Data, settings: GruSettings) -> Stand
 def _identity(data: _Data, settings: GruSettings) -> str:
     """Differs where data, settings or TensorFlow do, and a kept state would be that of another training."""
     parts = [(group.path.name, group.number, group.rows, group.checksum) for group in data.groups]
-    told = (asdict(settings), data.learned.mini_apps, data.fit_folds, data.validation_fold, parts, version("keras"))
+    told = (asdict(settings), data.learned.mini_apps, data.fit_folds, data.validation_fold, parts, _keras_version())
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _keras_version() -> str:
+    try:
+        return version("keras")
+    except PackageNotFoundError as error:
+        raise UserError(
+            f"The recurrent network needs the ai extra (pip install 'usage_analytics[ai]'): {error}"
+        ) from None

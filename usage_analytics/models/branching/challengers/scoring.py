@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,9 @@ import numpy as np
 from usage_analytics.models.branching.context_levels import Floats, Ints
 from usage_analytics.models.branching.sequence_model import SequenceModel
 from usage_analytics.models.branching.user_sessions import SessionBatch
+
+# From sessions and the probabilities given for them, what acting on these brings at each prediction, in milliseconds.
+Worth = Callable[[SessionBatch, Floats], Floats]
 
 _CALIBRATION_BINS = 15  # as in models/branching/evaluation.py
 
@@ -38,12 +41,12 @@ class Scores:
     net_benefit_ms: float | None = None  # per prediction; none: not replayed
 
 
-def score(model: SequenceModel, batches: Iterable[SessionBatch]) -> Scores:
+def score(model: SequenceModel, batches: Iterable[SessionBatch], worth: Worth | None = None) -> Scores:
     """Predict every event but the first of each session. ValueError when there is nothing to predict.
 
-    Memory is bounded by one batch and the number of users.
+    Net benefits are those that `worth` tells. Memory is bounded by one batch and the number of users.
     """
-    sums = _Sums()
+    sums = _Sums(worth)
     for batch in batches:
         sums.add(model, batch)
     return sums.scores()
@@ -51,13 +54,14 @@ def score(model: SequenceModel, batches: Iterable[SessionBatch]) -> Scores:
 
 @dataclass
 class _Sums:
+    worth: Worth | None
     predictions: int = 0
     unknown: int = 0
     hits_at_1: int = 0
     hits_at_3: int = 0
     promised: Floats = field(default_factory=lambda: np.zeros(_CALIBRATION_BINS))
     kept: Floats = field(default_factory=lambda: np.zeros(_CALIBRATION_BINS))
-    users: dict[str, tuple[int, float]] = field(default_factory=dict)
+    users: dict[str, Floats] = field(default_factory=dict)  # predictions, losses, net benefits
 
     def add(self, model: SequenceModel, batch: SessionBatch) -> None:
         following = batch.sessions.following()
@@ -73,35 +77,32 @@ class _Sums:
         bins = np.minimum((confidences * _CALIBRATION_BINS).astype(np.int64), _CALIBRATION_BINS - 1)
         self.promised += np.bincount(bins, confidences, _CALIBRATION_BINS)
         self.kept += np.bincount(bins, places < 1, _CALIBRATION_BINS)
-        self._add_users(batch, -np.log(likelihoods))
+        benefits = np.zeros(len(following)) if self.worth is None else self.worth(batch, probabilities)
+        self._add_users(batch, (np.ones(len(following)), -np.log(likelihoods), benefits))
 
-    def _add_users(self, batch: SessionBatch, losses: Floats) -> None:
+    def _add_users(self, batch: SessionBatch, figures: Sequence[Floats]) -> None:
         encoded = batch.user_ids.dictionary_encode()
         users = encoded.indices.to_numpy()[batch.sessions.sessions_of_predictions()]
-        counts = np.bincount(users, minlength=len(encoded.dictionary)).tolist()
-        sums = np.bincount(users, losses, len(encoded.dictionary)).tolist()
-        for user, count, total in zip(encoded.dictionary.to_pylist(), counts, sums, strict=True):
-            before = self.users.get(user, (0, 0.0))
-            if count:
-                self.users[user] = before[0] + count, before[1] + total
+        sums = np.stack([np.bincount(users, figure, len(encoded.dictionary)) for figure in figures], axis=1)
+        for user, of_user in zip(encoded.dictionary.to_pylist(), sums, strict=True):
+            if of_user[0]:
+                self.users[user] = self.users.get(user, 0.0) + of_user
 
     def scores(self) -> Scores:
         if not self.predictions:
             raise ValueError("no user session holds a second event: there is nothing to predict")
         users = tuple(sorted(self.users))
-        by_user = UserTotals(
-            users,
-            np.array([self.users[user][0] for user in users], np.int64),
-            np.array([self.users[user][1] for user in users], np.float64),
-        )
+        predictions, losses, benefits = np.stack([self.users[user] for user in users], axis=1)
+        by_user = UserTotals(users, predictions.astype(np.int64), losses, benefits if self.worth else None)
         return Scores(
             predictions=self.predictions,
             unknown_predictions=self.unknown,
             recall_at_1=self.hits_at_1 / self.predictions,
             recall_at_3=self.hits_at_3 / self.predictions,
-            log_loss=float(by_user.log_loss.sum()) / self.predictions,
+            log_loss=float(losses.sum()) / self.predictions,
             calibration_error=float(np.abs(self.promised - self.kept).sum()) / self.predictions,
             by_user=by_user,
+            net_benefit_ms=float(benefits.sum()) / self.predictions if self.worth else None,
         )
 
 

@@ -95,6 +95,7 @@ def test_the_standard_error_is_what_other_users_would_have_moved() -> None:
 
 
 def test_one_user_proves_nothing() -> None:
+    assert paired_gain(np.array([5.0]), np.array([0.0]), np.array([3])).standard_error is None
     assert not paired_gain(np.array([5.0]), np.array([0.0]), np.array([3])).is_real
 
 

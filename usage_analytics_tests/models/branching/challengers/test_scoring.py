@@ -52,6 +52,18 @@ def test_figures_worked_out_by_hand() -> None:
     np.testing.assert_allclose(scores.by_user.log_loss, [-np.log(0.1), of_b])
 
 
+def test_net_benefits_are_those_of_each_users_predictions() -> None:
+    """Here acting is worth the code of what was opened, and as many tenths as the first guess is sure."""
+    batches = [batch_of(["b", "a", "b"], [[4, 1, 1, 4], [2, UNKNOWN], [3]]), batch_of(["b"], [[1, 3]])]
+    scores = score(
+        Always(0.5, 0.25, 0.15, 0.1), batches, lambda batch, rows: batch.sessions.following() + rows.max(axis=1) / 10
+    )
+    np.testing.assert_allclose(scores.by_user.net_benefit_ms, [-1 + 0.05, 1 + 1 + 4 + 3 + 4 * 0.05])
+    assert scores.net_benefit_ms == pytest.approx((8 + 5 * 0.05) / 5)
+    unasked = score(Always(0.5, 0.25, 0.15, 0.1), batches)
+    assert unasked.net_benefit_ms is None and unasked.by_user.net_benefit_ms is None
+
+
 def test_of_equal_probabilities_the_first_name_is_the_guess() -> None:
     scores = score(Always(0.25, 0.25, 0.25, 0.25), [batch_of(["a"], [[1, 1, 2, 3, 4]])])
     assert (scores.recall_at_1, scores.recall_at_3) == (0.25, 0.75)
