@@ -48,6 +48,8 @@ class PreloadPlan:
         self._unlisted, self._class_factors = tables.context_unlisted.data, tables.class_factors.data
         self._user_keys, self._user_classes = tables.user_keys.data, tables.user_classes.data
         self._entity_keys, self._entity_starts = tables.entity_keys.data, tables.entity_starts.data
+        self._entries = tables.entry_positions.data, tables.entry_probabilities.data
+        self._entity_entries = tables.entity_positions.data, tables.entity_factors.data, tables.entity_leads.data
 
     @classmethod
     def open(cls, path: str | Path) -> PreloadPlan:
@@ -144,16 +146,14 @@ class PreloadPlan:
         place = None if entity is None else _place(self._entity_keys, entity_key(entity))
         if place is None:
             return NOTHING
-        entries = slice(self._entity_starts[place], self._entity_starts[place + 1])
-        positions = self.tables.entity_positions[entries].tolist()
-        factors, leads = self.tables.entity_factors[entries].tolist(), self.tables.entity_leads[entries].tolist()
+        listed = slice(self._entity_starts[place], self._entity_starts[place + 1])
+        positions, factors, leads = [entries[listed].tolist() for entries in self._entity_entries]
         return _InHand(True, dict(zip(positions, zip(factors, leads, strict=True), strict=True)), sum(leads))
 
     def _candidates(self, place: int, codes: list[int], user_class: int, in_hand: _InHand) -> list[_Candidate]:
         # All that is listed shares the probability, the current mini-app too; it alone cannot be preloaded.
-        entries = slice(self._context_starts[place], self._context_starts[place + 1])
-        positions = self.tables.entry_positions[entries].tolist()
-        probabilities = self.tables.entry_probabilities[entries].tolist()
+        here = slice(self._context_starts[place], self._context_starts[place + 1])
+        positions, probabilities = [entries[here].tolist() for entries in self._entries]
         current = codes[0] - 1 if codes else UNKNOWN
         revisits, liked, of_entity = self._revisits(codes, user_class), self._class_factors, in_hand.entries
         total: float = self._unlisted[place, user_class]
@@ -172,9 +172,9 @@ class PreloadPlan:
             (position, weight * share + led, revisit, factor, of_it, led)
             for position, weight, revisit, factor, of_it, led in weighed
         ]
-        if of_entity:
+        if in_hand.led:
             listed = {current, *positions}
-            found += [(at, led, 1.0, 1.0, 1.0, led) for at, (_, led) in of_entity.items() if at not in listed]
+            found += [(at, led, 1.0, 1.0, 1.0, led) for at, (_, led) in of_entity.items() if led and at not in listed]
         return found
 
     def _revisits(self, codes: list[int], user_class: int) -> dict[int, float]:
