@@ -50,6 +50,16 @@ def test_enrichment() -> None:
         ("simulation.py", ("--messages", "3000"), ("messages a second", "CPU seconds per million", "largest process")),
         ("off_policy_coverage.py", ("--runs", "2"), ("| 300 users | SNIPS | 2 | 0 |", "| longer tails | DR, misled |")),
         ("simulation.py", ("--messages", "3000", "--to-files", "--processes", "1"), ("messages a second",)),
+        (
+            "planted_walks.py",
+            ("--users", "300", "--messages", "20000", "--days", "3"),
+            ("counts", "with users", "with entities", "the planted process"),
+        ),
+        (
+            "preload_policies.py",
+            ("--users", "300", "--messages", "20000", "--days", "3", "--spreads", "0.5"),
+            ("expected value", "Guess.js on 4G", "times the best threshold of pairs"),
+        ),
     ],
 )
 def test_others(name: str, arguments: tuple[str, ...], told: tuple[str, ...]) -> None:
@@ -59,11 +69,14 @@ def test_others(name: str, arguments: tuple[str, ...], told: tuple[str, ...]) ->
 
 
 @pytest.mark.slow
-def test_challengers(shared_data: Path) -> None:
-    if find_spec("tensorflow") is None:
-        pytest.skip("trains with TensorFlow: install the [ai] extra")
-    visits = shared_data / "msnbc" / "msnbc990928.zip"
-    command = [sys.executable, str(BENCHMARKS / "challengers.py"), str(visits), "--users", "3000", "--epochs", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    told = ("msnbc, repeats removed", "msnbc, repeats kept", "counts", "session-kNN", "GRU", "standard error")
+def test_next_actions(shared_data: Path) -> None:
+    neural = ("--neural",) if find_spec("tensorflow") else ()
+    command = [sys.executable, str(BENCHMARKS / "next_actions.py"), str(shared_data), "--only", "sepsis", *neural]
+    done = subprocess.run([*command, "--orders", "2"], capture_output=True, text=True, check=True)
+    told = (
+        "sepsis",
+        "Kneser-Ney, order 2",
+        "next-action model, counts alone",
+        *(("session-kNN", "GRU") if neural else ()),
+    )
     assert all(words in done.stdout for words in told), done.stdout

@@ -108,9 +108,9 @@ def lose_the_connection(pool: Pool, name: str, number: int, harm: Harm) -> None:
 def test_the_connection_is_lost_at_a_statement(name: str, new_pool: NewPool) -> None:
     from usage_analytics_tests.synapse_pool.faults import DROP_AFTER, DROP_BEFORE
 
-    for number in range(0, statements_in_all(new_pool, name), 7):
+    for number in range(0, statements_in_all(new_pool, name), 13):
         with new_pool() as pool:
-            lose_the_connection(pool, name, number, (DROP_BEFORE, DROP_AFTER)[number // 7 % 2])
+            lose_the_connection(pool, name, number, (DROP_BEFORE, DROP_AFTER)[number // 13 % 2])
 
 
 @pytest.mark.slow

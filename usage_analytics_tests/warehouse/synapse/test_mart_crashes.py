@@ -80,7 +80,7 @@ def lose_the_connection(pool: Pool, operation: Operation, number: int, harm: Har
         assert DAYS[1] in stale_days(warehouse)  # the other marts and the plan are still to be made
 
 
-@pytest.mark.parametrize(("operation", "each"), [(refreshed, 9), (planned, 3)])
+@pytest.mark.parametrize(("operation", "each"), [(refreshed, 21), (planned, 5)])
 def test_the_connection_is_lost_at_a_statement(tmp_path: Path, operation: Operation, each: int) -> None:
     from usage_analytics_tests.synapse_pool.faults import DROP_AFTER, DROP_BEFORE
 
