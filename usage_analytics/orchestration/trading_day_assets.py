@@ -134,11 +134,11 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
     with told_plainly():
         day, warehouse, layout = trading_day_of(context.partition_key), platform.warehouse(), parts.layout(settings)
         plan = make_plan(warehouse, layout, day, settings.clock, datetime.now(UTC))
-        with warehouse.writing() as session:
-            replace_plan(session, day, plan.rows)
         plans = parts.plan_folder(settings)
         published = plans.publish(plan.tables)
         plans.prune(PLANS_KEPT)
+        with warehouse.writing() as session:  # the last step: what is written there says that the day is done
+            replace_plan(session, day, plan.rows)
         compared = comparison_on(warehouse, layout, day)
     return dg.MaterializeResult(
         metadata={
@@ -146,6 +146,8 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
             "contexts": plan.rows.get_column("context").n_unique(),
             "plan": published.name,
             "answers_now": published.current,
+            "mini_apps": len(plan.economics.mini_apps),
+            "mini_apps_with_measured_waiting": len(plan.economics.mini_apps) - len(plan.economics.untimed),
             "probabilities_of": plan.base,
             "likeliest": dg.MetadataValue.md(likeliest(plan.rows)),
             "prices": dg.MetadataValue.md(prices_of(plan)),

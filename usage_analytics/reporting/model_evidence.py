@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from usage_analytics.models.branching.challengers.scoring import Scores
 from usage_analytics.models.branching.evaluation import Evaluation
+from usage_analytics.models.branching.scoring import Scores
 from usage_analytics.models.branching.training import Trained
 
 FIGURES = ("recall_at_1", "recall_at_3", "log_loss", "calibration_error")

@@ -63,10 +63,13 @@ class Economics:
 def opening_facts(friction: pl.DataFrame, action: str = OPENING) -> pl.DataFrame:
     """Per mini-app, the sums over its openings that `estimate_economics` takes, from rows of the mart ``friction``.
 
-    friction: mini_app, action, timed, latency_us, sized, payload_bytes; trading days add up.
+    friction: mini_app, action, timed, latency_us, sized, payload_bytes; trading days add up. Where no timed action of a
+    mini-app is called ``action``, each of its actions is taken for an opening.
     """
+    opens = (pl.col("action") == action).fill_null(False)
+    told = (opens & (pl.col("timed") > 0)).any().over("mini_app")
     return (
-        friction.filter(pl.col("action") == action)
+        friction.filter(opens | ~told)
         .group_by("mini_app")
         .agg(pl.col("timed").sum().alias("openings"), pl.col("latency_us", "sized", "payload_bytes").sum())
         .sort("mini_app")

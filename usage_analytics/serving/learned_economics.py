@@ -34,7 +34,7 @@ def economics_of(warehouse: Warehouse, trading_day: date, mini_apps: tuple[str, 
 def equal_economics(mini_apps: tuple[str, ...]) -> Economics:
     """Those of mini-apps of which nothing is known: a preload is worth it from MINIMUM_PROBABILITY on."""
     saved = np.full(len(mini_apps), SAVED_MS)
-    return Economics(mini_apps, saved, saved * MINIMUM_PROBABILITY, np.zeros(len(mini_apps)))
+    return Economics(mini_apps, saved, saved * MINIMUM_PROBABILITY, np.zeros(len(mini_apps)), mini_apps, mini_apps)
 
 
 def load_plan(

@@ -16,11 +16,11 @@ from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
 from usage_analytics.models.branching.challengers.choice import COUNTS, Choice, choose_model, figures_of
 from usage_analytics.models.branching.challengers.entrants import Watch, train_entrants
-from usage_analytics.models.branching.challengers.scoring import Worth, score
 from usage_analytics.models.branching.context_base import challenged_base, counted_base
 from usage_analytics.models.branching.context_levels import Floats, Ints
 from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.models.branching.ngrams import NGramModel
+from usage_analytics.models.branching.scoring import Worth, score
 from usage_analytics.models.branching.sequence_model import SequenceModel
 from usage_analytics.models.branching.training import MODEL, SESSIONS, model_before
 from usage_analytics.models.branching.user_sessions import FOLDS, NOTHING_KNOWN, Known, SessionBatch, read_sessions

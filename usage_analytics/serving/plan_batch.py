@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from usage_analytics.models.branching.situations import STEPS
 from usage_analytics.models.branching.transition_counts import LONGEST_CONTEXT, SESSION_START
 from usage_analytics.serving.choosing import NONE, choose_many
 from usage_analytics.serving.decisions import Budget
 from usage_analytics.serving.entities_in_hand import EntitiesInHand
 from usage_analytics.serving.key_index import KeyIndex, Keys
-from usage_analytics.serving.plan_tables import STEPS, PlanTables
+from usage_analytics.serving.plan_tables import PlanTables
 
 Codes = npt.NDArray[np.integer]
 Ints = npt.NDArray[np.int64]

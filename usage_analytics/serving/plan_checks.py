@@ -6,8 +6,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
+from usage_analytics.models.branching.situations import STEPS
 from usage_analytics.models.branching.transition_counts import LONGEST_CONTEXT
-from usage_analytics.serving.plan_tables import DTYPES, STEPS, Array, PlanTables
+from usage_analytics.serving.plan_tables import DTYPES, Array, PlanTables
 
 MOST_MINI_APPS = 2**16  # positions are 16 bits wide; keys of contexts then fit into 64 bits too
 MOST_CLASSES = 2**8  # a user's is 8 bits wide

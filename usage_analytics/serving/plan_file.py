@@ -18,9 +18,10 @@ import pyarrow as pa
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.files import naming
+from usage_analytics.models.branching.situations import STEPS
 from usage_analytics.serving.decisions import Budget
 from usage_analytics.serving.plan_checks import check_tables
-from usage_analytics.serving.plan_tables import DTYPES, STEPS, PlanFacts, PlanTables
+from usage_analytics.serving.plan_tables import DTYPES, PlanFacts, PlanTables
 
 FORMAT = "usage_analytics preload plan"
 FORMAT_VERSION = 2  # another one for any change of what the arrays or the facts mean

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time
@@ -16,10 +15,7 @@ import numpy.typing as npt
 from usage_analytics.models.branching.transition_counts import LONGEST_CONTEXT, SESSION_START
 from usage_analytics.serving.decisions import Budget
 
-STEPS = (1, 2, 3, 4, 5, 7, 10, 20)  # where each row of the revisit factors begins; the last has no end
 USUAL_PRICE = 1.0
-PSEUDONYM = re.compile(r"[0-9a-f]{32}")
-KEY_DIGITS = 16  # of a pseudonym's 32 hexadecimal digits: two of a million users share them once in 10^7 plans
 
 Array = npt.NDArray[Any]  # `DTYPES` says of what
 
@@ -96,13 +92,6 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "prices": np.dtype("<f8"),
 }
 assert tuple(DTYPES) == tuple(field.name for field in fields(PlanTables))[2:]
-
-
-def user_key(pseudonym: str) -> int:
-    """The number under which a plan keeps a user: the first 64 bits of the pseudonym. ValueError if it is none."""
-    if not PSEUDONYM.fullmatch(pseudonym):
-        raise ValueError(f"a user is a pseudonym, 32 hexadecimal digits, not {pseudonym!r}")
-    return int(pseudonym[:KEY_DIGITS], 16)
 
 
 def entity_key(text: str) -> int:

@@ -5,16 +5,13 @@ from datetime import date, datetime, time
 import polars as pl
 
 from usage_analytics.trading_calendar import TradingClock
+from usage_analytics.warehouse.last_days import first_of_last
 from usage_analytics.warehouse.protocol import Warehouse
 
 OF_DAYS = """
 SELECT u.trading_day, u.minute_us, CAST(SUM(u.events) AS BIGINT) AS events
 FROM usage_series AS u
-JOIN (
-    SELECT trading_day, ROW_NUMBER() OVER (ORDER BY trading_day DESC) AS number
-    FROM usage_series WHERE trading_day <= :until GROUP BY trading_day
-) AS d ON d.trading_day = u.trading_day
-WHERE d.number <= :trading_days
+WHERE u.trading_day >= :first AND u.trading_day <= :until
 GROUP BY u.trading_day, u.minute_us
 """
 MINUTE_US = 60_000_000
@@ -25,7 +22,8 @@ def minute_usage(warehouse: Warehouse, clock: TradingClock, until: date, trading
 
     Minutes before it are negative; those after the closing hour are there too.
     """
-    usage = warehouse.read(OF_DAYS, {"until": until, "trading_days": trading_days})
+    first = first_of_last(warehouse, until, trading_days)
+    usage = warehouse.read(OF_DAYS, {"first": first, "until": until})
     days = usage.get_column("trading_day").unique()
     opens = {day: _opening_us(clock, day) for day in days}
     opened_us = pl.col("trading_day").replace_strict(opens, return_dtype=pl.Int64)

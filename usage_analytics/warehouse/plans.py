@@ -11,7 +11,7 @@ from usage_analytics.warehouse.session import Session
 NAMES = PRELOAD_PLAN.column_names()[1:]
 FAULTY_CONTEXTS = """
 SELECT context FROM preload_plan WHERE trading_day = :day GROUP BY context
-HAVING SUM(CAST(probability AS DOUBLE)) > 1 + 1e-9
+HAVING SUM(CAST(probability AS DOUBLE)) > 1 + 1e-6
     OR MAX(
         CASE WHEN RIGHT(CONCAT(' > ', context), LENGTH(mini_app) + 3) = CONCAT(' > ', mini_app) THEN 1 ELSE 0 END
     ) = 1

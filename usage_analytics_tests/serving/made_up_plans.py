@@ -9,15 +9,9 @@ from datetime import UTC, date, datetime, time
 import numpy as np
 from hypothesis import strategies as st
 
+from usage_analytics.models.branching.user_classes import user_key
 from usage_analytics.serving.decisions import Budget
-from usage_analytics.serving.plan_tables import (
-    DTYPES,
-    PlanFacts,
-    PlanTables,
-    context_keys_of,
-    entity_key,
-    user_key,
-)
+from usage_analytics.serving.plan_tables import DTYPES, PlanFacts, PlanTables, context_keys_of, entity_key
 
 MINI_APPS = ("blotter", "charts", "chat", "news", "quotes")
 MARY, JOE = "a1" * 16, "0f" * 16

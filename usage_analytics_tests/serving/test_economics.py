@@ -107,7 +107,21 @@ def test_opening_facts_add_up_the_openings_of_the_friction_mart() -> None:
         }
     )
     assert opening_facts(friction).rows() == [("chat", 9, 1300, 3, 40)]
-    assert opening_facts(friction, action="start").is_empty()
+
+
+def test_mini_apps_that_name_no_opening_are_measured_by_all_their_actions() -> None:
+    """Actions are optional, and may be called otherwise; an opening that was never timed tells nothing either."""
+    friction = pl.DataFrame(
+        {
+            "mini_app": ["chat", "chat", "mail", "mail", "news", "news"],
+            "action": [None, "launch", "open", "click", "open", "click"],
+            "timed": [4, 5, 7, 9, 0, 3],
+            "latency_us": [400, 900, 70, 9, 0, 30],
+            "sized": [1, 2, 3, 9, 1, 2],
+            "payload_bytes": [10, 30, 50, 9, 5, 6],
+        }
+    )
+    assert opening_facts(friction).rows() == [("chat", 9, 1300, 3, 40), ("mail", 7, 70, 3, 50), ("news", 3, 30, 3, 11)]
 
 
 def test_economics_of_some_mini_apps_keep_what_is_unknown_of_them() -> None:

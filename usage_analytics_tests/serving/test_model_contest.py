@@ -16,8 +16,8 @@ from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
 from usage_analytics.models.branching.challengers.choice import COUNTS
 from usage_analytics.models.branching.challengers.entrants import GRU, NEIGHBOURS
-from usage_analytics.models.branching.challengers.scoring import score
 from usage_analytics.models.branching.factored_model import COUNTS_FILE
+from usage_analytics.models.branching.scoring import score
 from usage_analytics.models.branching.training import MODEL, SESSIONS, train
 from usage_analytics.models.branching.user_sessions import FOLDS, read_sessions
 from usage_analytics.reporting.contest_evidence import contest_told, whole_sessions_told

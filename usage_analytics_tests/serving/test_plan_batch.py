@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from usage_analytics.models.branching.user_classes import user_key
 from usage_analytics.serving.decisions import Budget
-from usage_analytics.serving.plan_tables import entity_key, user_key
+from usage_analytics.serving.plan_tables import entity_key
 from usage_analytics.serving.preload_plan import PreloadPlan
 from usage_analytics_tests.serving.made_up_plans import (
     ASKED,

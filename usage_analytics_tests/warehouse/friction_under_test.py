@@ -46,7 +46,7 @@ def friction_adds_up_over_the_last_trading_days(
     close_stale_days(warehouse)
     found = friction_of(warehouse, DAYS[2], 2)
     assert found.rows() == OF_LAST_TWO_DAYS and dict(found.schema) == SCHEMA
-    assert opening_facts(found).rows() == [("quotes", 2, 6_000, 2, 30)]
+    assert opening_facts(found).rows() == [("chat", 0, 0, 1, 5), ("quotes", 2, 6_000, 2, 30)]
     assert friction_of(warehouse, DAYS[2], 1).rows() == [CLICKED, ("quotes", "open", 1, 4_000, 1, 20)]
     before = friction_of(warehouse, date(2026, 11, 23), 9).rows()
     assert before == [("chat", None, 0, 0, 1, 5), ("quotes", "open", 2, 3_000, 2, 10**12 + 10)]

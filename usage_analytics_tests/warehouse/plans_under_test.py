@@ -30,6 +30,7 @@ def contexts_that_promise_too_much_or_what_is_open_are_faulty(warehouse: Warehou
     rows = [
         ("", 0, 1, "news", 0.6, 90), ("", 0, 2, "mail", 0.4, 90), ("news", 1, 1, "mail", 0.7, 20),
         ("news", 1, 2, "chat", 0.4, 20), ("mail > chat", 2, 1, "chat", 0.5, 30), ("chat", 1, None, None, None, 30),
+        ("quotes", 1, 1, "mail", 1.0, 20), ("quotes", 1, 2, "chat", 1e-8, 20),  # of 32 bits each
     ]  # fmt: skip
     plan = pl.DataFrame([(*row, *COSTS.values()) for row in rows], PLAN_SCHEMA, orient="row")
     with warehouse.session() as session:

@@ -40,18 +40,23 @@ def load(warehouse: Warehouse, make_chunk: MakeChunk, events: list[dict[str, Any
 
 def sampled_sessions_are_whole_and_in_order(warehouse: Warehouse, make_chunk: MakeChunk, folder: Any) -> None:
     """A repeated message counts once; what each event was about stays beside it; sessions end after half an hour."""
-    walk = [event(3, 0, "quotes", "EQ-1"), event(3, 1, "chart", "EQ-1"), event(3, 2, "news"), event(3, 40, "quotes")]
+    walk = [
+        event(3, 0, "quotes", "EQ-1"),
+        event(3, 1, "chart", "EQ-1"),
+        event(3, 2, "news", ""),
+        event(3, 40, "quotes"),
+    ]
     load(warehouse, make_chunk, [*reversed(walk), walk[1], event(9, 5, "mail", day=DAYS[1])])
     users = sampled_users(warehouse, DAYS[2], 1_000)
     assert users == UserSlice()
     path = folder / "sessions.parquet"
     write_sessions(sampled_sessions(warehouse, DAYS[2], users), path)
     assert common_entities(path, 10, 2) == ("EQ-1",)
-    known = Known(("EQ-1",))
+    known = Known(("", "EQ-1"))  # an empty text is nothing, whoever knows it
     [batch] = read_sessions([path], ("chart", "news", "quotes"), range(FOLDS), known)
     assert batch.sessions.codes.tolist() == [3, 1, 2, 3]
     assert batch.sessions.starts.tolist() == [0, 3, 4]
-    assert batch.sessions.entities.tolist() == [1, 1, 0, 0]
+    assert batch.sessions.entities.tolist() == [2, 2, 0, 0]
     assert batch.times_us.tolist() == [each["event_time_us"] for each in walk]
 
 

@@ -67,7 +67,12 @@ class FactoredModel:
         if (tuple(facts["mini_apps"]), facts["transitions"]) != (counts.mini_apps, counts.transitions):
             told = f"{FACTORS_FILE} belongs to other counts than {COUNTS_FILE}; make the model again"
             raise UserError(f"{folder}: {told}")
-        return cls(counts, Factors(**arrays), Known(tuple(facts["entities"]), users))
+        try:
+            factors = Factors(**arrays)
+        except TypeError:
+            told = "it holds other factors than this version of the platform knows; make the model again"
+            raise UserError(f"{folder / FACTORS_FILE}: {told}") from None
+        return cls(counts, factors, Known(tuple(facts["entities"]), users))
 
 
 def learn_from_sessions(counts: NGramModel, batches: Iterable[SessionBatch], classes: int, entities: int) -> Factors:

@@ -37,8 +37,3 @@ def common_entities(path: Path, most: int, least_events: int) -> tuple[str, ...]
             values, times = (counted.field(name).to_pylist() for name in ("values", "counts"))
             counts.update(dict(zip(values, times, strict=True)))
     return tuple(sorted(entity for entity, events in counts.most_common(most) if events >= least_events))
-
-
-def is_empty(path: Path) -> bool:
-    """Whether a file has no user session."""
-    return int(pq.read_metadata(path).num_rows) == 0

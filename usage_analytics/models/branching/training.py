@@ -10,11 +10,11 @@ import polars as pl
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
-from usage_analytics.models.branching.challengers.scoring import Scores, score
 from usage_analytics.models.branching.evaluation import Evaluation, evaluate, split_by_fold
 from usage_analytics.models.branching.factored_model import FactoredModel, learn_from_sessions
 from usage_analytics.models.branching.factors import Factors
 from usage_analytics.models.branching.ngrams import NGramModel
+from usage_analytics.models.branching.scoring import Scores, score
 from usage_analytics.models.branching.session_file import common_entities, write_sessions
 from usage_analytics.models.branching.user_knowledge import classes_before, classes_now
 from usage_analytics.models.branching.user_sessions import FOLDS, Known, read_sessions

@@ -13,17 +13,24 @@ from usage_analytics.models.branching.context_levels import Floats
 from usage_analytics.models.branching.latent_classes import LatentClasses, learn_classes
 from usage_analytics.models.branching.user_classes import NO_CLASS, NO_CLASSES, UserClasses, user_keys
 from usage_analytics.warehouse.protocol import Warehouse
+from usage_analytics.warehouse.session_sample import share_of_users
 from usage_analytics.warehouse.user_slices import UserSlice
-from usage_analytics.warehouse.user_visits import visits_by_slice, visits_of
+from usage_analytics.warehouse.user_visits import profile_rows, visits_by_slice, visits_of
 
+MOST_PROFILES = 1_000_000  # rows of `user_profiles`, one for each user, day and mini-app: they are held in memory
 PROFILE_DAYS = 20  # trading days by which users are told apart: who changes his ways changes his class
 
 
 def classes_before(
     warehouse: Warehouse, trading_day: date, users: UserSlice, mini_apps: tuple[str, ...]
 ) -> tuple[LatentClasses, UserClasses]:
-    """The classes that some users fall into by the trading days before one, and the class of each of these users."""
-    earlier = visits_of(warehouse, trading_day - timedelta(days=1), PROFILE_DAYS, users)
+    """The classes that some users fall into by the trading days before one, and the class of each of these users.
+
+    Where they are very many, of some of them.
+    """
+    until = trading_day - timedelta(days=1)
+    fewer = share_of_users(users, MOST_PROFILES, profile_rows(warehouse, until, PROFILE_DAYS))
+    earlier = visits_of(warehouse, until, PROFILE_DAYS, fewer)
     classes = learn_classes(visit_matrix(earlier, mini_apps)[1], mini_apps)
     return classes, classified(classes, [earlier])
 

@@ -38,6 +38,7 @@ STATISTICS = {
     FUNNEL_MATCHES.name: ("funnel", "step", "user_id"),
     FUNNEL_REACHED.name: ("funnel", "step", "user_id"),
 }  # fmt: skip
+ROWS_AT_ONCE = 100_000  # as Python has them, before they are columns
 MOST_PARAMETERS = 2_000  # the pool takes 2,098 in a statement
 POLARS = {int: pl.Int64, float: pl.Float64, str: pl.String, bool: pl.Boolean, Decimal: pl.Decimal(38, 0)}
 
@@ -70,8 +71,10 @@ class SynapseSession:
         described = found.cursor.description if found.cursor is not None else []
         kinds: list[tuple[Any, ...]] = [tuple(column) for column in described]
         schema: dict[str, Any] = {kind[0]: POLARS.get(kind[1], pl.Date) for kind in kinds}
-        rows = [tuple(row) for row in found]
-        return pl.DataFrame(rows, schema, orient="row")
+        parts = [pl.DataFrame(schema=schema)]
+        while rows := found.fetchmany(ROWS_AT_ONCE):
+            parts.append(pl.DataFrame([tuple(row) for row in rows], schema, orient="row"))
+        return pl.concat(parts)
 
     def run_natively(self, statement: str, values: Values = NO_VALUES) -> None:
         """A statement in the pool's own T-SQL."""

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from usage_analytics.errors import UserError
-from usage_analytics.models.branching.challengers.scoring import score
 from usage_analytics.models.branching.factored_model import (
     COUNTS_FILE,
     FACTORS_FILE,
@@ -17,6 +16,7 @@ from usage_analytics.models.branching.factored_model import (
 )
 from usage_analytics.models.branching.factors import Factors
 from usage_analytics.models.branching.ngrams import NGramModel
+from usage_analytics.models.branching.scoring import score
 from usage_analytics.models.branching.sequence_model import CountedSequences
 from usage_analytics.models.branching.user_classes import UserClasses
 from usage_analytics.models.branching.user_sessions import NOTHING_KNOWN, Known, read_sessions

@@ -9,8 +9,8 @@ import pytest
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
-from usage_analytics.models.branching.challengers.scoring import score
 from usage_analytics.models.branching.factored_model import COUNTS_FILE, FactoredModel
+from usage_analytics.models.branching.scoring import score
 from usage_analytics.models.branching.sequence_model import CountedSequences
 from usage_analytics.models.branching.training import SESSIONS, model_before, train
 from usage_analytics.models.branching.user_sessions import FOLDS, read_sessions

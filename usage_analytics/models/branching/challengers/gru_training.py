@@ -12,7 +12,6 @@ from pathlib import Path
 from usage_analytics.errors import UserError
 from usage_analytics.models.branching.challengers.gru import GruModel, GruWeights
 from usage_analytics.models.branching.challengers.gru_network import GruNetwork
-from usage_analytics.models.branching.challengers.scoring import score
 from usage_analytics.models.branching.challengers.training_batches import (
     BatchSettings,
     TrainingBatch,
@@ -24,6 +23,7 @@ from usage_analytics.models.branching.challengers.training_state import (
     read_state,
     write_state,
 )
+from usage_analytics.models.branching.scoring import score
 from usage_analytics.models.branching.sequence_model import reserve
 from usage_analytics.models.branching.user_sessions import RowGroup, Survey, read_sessions, row_groups, survey
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from usage_analytics.models.branching.challengers.choice import COUNTS, choose_model, paired_gain
-from usage_analytics.models.branching.challengers.scoring import Scores, UserTotals
+from usage_analytics.models.branching.scoring import Scores, UserTotals
 
 RANDOM = np.random.default_rng(11)
 PREDICTIONS = RANDOM.integers(1, 30, 400)

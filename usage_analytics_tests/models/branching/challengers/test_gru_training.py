@@ -20,10 +20,10 @@ from usage_analytics.models.branching.challengers.gru_training import (
     TrainedGru,
     train_gru,
 )
-from usage_analytics.models.branching.challengers.scoring import score
 from usage_analytics.models.branching.challengers.training_batches import BatchSettings
 from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.ngrams import NGramModel
+from usage_analytics.models.branching.scoring import score
 from usage_analytics.models.branching.sequence_model import CountedSequences
 from usage_analytics.models.branching.transition_counts import UNKNOWN
 from usage_analytics.models.branching.user_sessions import read_sessions

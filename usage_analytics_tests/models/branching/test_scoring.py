@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_analytics.models.branching.challengers.scoring import Scores, score
 from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.context_levels import Floats
 from usage_analytics.models.branching.evaluation import evaluate
 from usage_analytics.models.branching.ngrams import NGramModel
+from usage_analytics.models.branching.scoring import Scores, score
 from usage_analytics.models.branching.sequence_model import CountedSequences, reserve
 from usage_analytics.models.branching.transition_counts import UNKNOWN
 from usage_analytics.models.branching.user_sessions import read_sessions
