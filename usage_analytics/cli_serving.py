@@ -1,5 +1,6 @@
 """The commands about preload plans: `usage-analytics next`, `plans` and `serve`."""
 
+import socket
 from typing import Annotated
 
 import typer
@@ -11,8 +12,9 @@ plans_app = typer.Typer(help="The preload plans that there are; 'plans use NAME'
 
 
 def next_command(
-    asked: Annotated[list[str], typer.Argument(metavar="USER|MINI-APP", help="A user's identifier, or mini-apps, "
-                     "most recent last: 'quotes > charts', or one by one.")],
+    asked: Annotated[list[str], typer.Argument(metavar="USER|MINI-APP", help="A user's identifier or pseudonym, or the "
+                     "mini-apps that were opened in a user session, all of them, most recent last: "
+                     "'quotes > charts', or one by one.")],
     entity: Annotated[str | None, typer.Option(metavar="TEXT", help="What the user has in hand, as messages name "
                       "it.")] = None,
 ) -> None:  # fmt: skip
@@ -60,8 +62,18 @@ def serve_command(
         from usage_analytics.serving.live_plan import LivePlan
     except ModuleNotFoundError as error:
         raise UserError(f"'serve' needs {error.name}: pip install 'usage_analytics[serving]'") from None
+    _refuse_taken(host, port)
     live = LivePlan(parts.plan_folder(settings))
     live.refresh()
     answers = f"plan {live.plan.name}" if live.plan else f"no plan yet: {live.trouble}"
     print(f"http://{host}:{port}/ ({answers})", flush=True)
     serve(live, parts.lake_key_at_hand(settings), host, port)
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UserError(f"nobody can listen at {host}:{port} ({error.strerror}): choose another --port") from None

@@ -46,6 +46,8 @@ def evidence(item: Item, entity: str | None) -> str:
 def remarks(found: LookUp) -> list[str]:
     """What the plan did not know of what was asked."""
     answer, told = found.answer, []
+    if not found.seen_user and found.context:
+        told.append("Taken for all that was opened in this user session; rows of preload_plan tell averages over all")
     if found.seen_user and not answer.known_user:
         told.append("The plan knows no class of this user: these are the population's numbers")
     if found.entity is not None and not answer.known_entity:

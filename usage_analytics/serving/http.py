@@ -25,6 +25,7 @@ from usage_analytics.serving.preload_plan import PreloadPlan
 
 LOOK_EVERY_S = 1.0  # at the folder's current plan
 MOST_MINI_APPS = 1_000  # of a context
+PARAMETERS = frozenset({"user", "context", "entity", "calls", "bytes"})
 
 ITEM_FIELDS, ANSWER_FIELDS = ([field.name for field in fields(each)] for each in (Item, Answer))
 
@@ -45,6 +46,8 @@ def application(live: LivePlan, pseudonym_key: bytes | None, now: Clock | None =
 
     async def next_(request: Request) -> Response:
         plan, query = _plan(live), request.query_params
+        for unknown in sorted(query.keys() - PARAMETERS):
+            raise UserError(f"{unknown!r} is no parameter of /next; they are {', '.join(sorted(PARAMETERS))}")
         user = query.get("user") or None
         pseudonym = None if user is None else pseudonym_of(user, pseudonym_key, plan)
         context = context_of([given for given in query.getlist("context") if given], plan)

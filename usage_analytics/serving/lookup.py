@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from usage_analytics import parts
 from usage_analytics.enrichment.pseudonyms import pseudonym
 from usage_analytics.errors import UserError
+from usage_analytics.models.branching.user_classes import PSEUDONYM
 from usage_analytics.serving.plan_answer import Answer
 from usage_analytics.serving.preload_plan import PreloadPlan
 from usage_analytics.settings import Settings
@@ -32,7 +33,7 @@ class LookUp:
 
 
 def look_up(settings: Settings, asked: Sequence[str], entity: str | None = None) -> LookUp:
-    """The current plan's answer for mini-apps, most recent last, or for a user's identifier.
+    """The current plan's answer for mini-apps, most recent last, or for a user's identifier or pseudonym.
 
     ``asked``: one text, which is a mini-app, else mini-apps joined by '>', else a user; or several, each a mini-app.
     Only a user is looked for in the warehouse. ``entity``: what the user has in hand, as messages name it.
@@ -45,8 +46,11 @@ def look_up(settings: Settings, asked: Sequence[str], entity: str | None = None)
         return LookUp(day, context, False, entity, plan.next(None, context, at=now, entity=entity))
     if len(asked) > 1:
         raise UserError(f"{unknown[0]!r} is no mini-app of the plan of {day} {REMEDY}")
-    user = pseudonym(parts.lake_key(settings), asked[0])
-    recent = tuple(recent_mini_apps(parts.warehouse(settings), user, REMEMBERED))
+    warehouse, user = parts.warehouse(settings), pseudonym(parts.lake_key(settings), asked[0])
+    recent = tuple(recent_mini_apps(warehouse, user, REMEMBERED))
+    if not recent and PSEUDONYM.fullmatch(asked[0]):  # as the warehouse shows users
+        user = asked[0]
+        recent = tuple(recent_mini_apps(warehouse, user, REMEMBERED))
     if not recent:
         raise UserError(f"{unknown[0]!r} is neither a user with events nor a mini-app of the plan of {day} {REMEDY}")
     began = (None, *recent) if len(recent) < REMEMBERED else recent

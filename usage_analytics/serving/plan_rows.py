@@ -1,4 +1,8 @@
-"""The preload plan as rows of the warehouse: per context, what is worth preloading for a user who is not known."""
+"""The preload plan as rows of the warehouse: per context, what is worth preloading for anybody, on average.
+
+A look-up knows more: all that was opened in the user session, the user, what is in hand. Rows tell what followed these
+mini-apps whatever came before them, so their probabilities are what happened.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from usage_analytics.serving.choosing import NONE
-from usage_analytics.serving.preload_plan import PreloadPlan
+from usage_analytics.models.branching.factored_model import FactoredModel
+from usage_analytics.serving.decisions import Budget, choose_many, expected_values
+from usage_analytics.serving.economics import Economics
+from usage_analytics.serving.held_out import NONE, Moments
+from usage_analytics.serving.plan_tables import USUAL_PRICE
 
 SEPARATOR = " > "
 PLAN_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -25,31 +32,38 @@ PLAN_SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
-def plan_rows(plan: PreloadPlan, contexts: Sequence[tuple[str, ...]]) -> pl.DataFrame:
-    """What the plan answers at the usual price: columns of PLAN_SCHEMA, in the order of `contexts`, then rank.
+def plan_rows(
+    model: FactoredModel, contexts: Sequence[tuple[str, ...]], economics: Economics, budget: Budget
+) -> pl.DataFrame:
+    """What is worth most within the budget at the usual price: PLAN_SCHEMA, in the order of `contexts`, then rank.
 
     Probabilities are out of all next actions, staying included, so those of a context sum to less than one. A context
     after which nothing is worth preloading has one row with null rank and mini_app: the plan abstains there. Names that
     read like a context are left out.
     """
     named = [context for context in contexts if all(map(_can_be_named, context))]
-    tables, answers = plan.tables, plan.next_many(np.zeros(len(named), np.uint64), plan.encode(named))
+    position = {name: place for place, name in enumerate(model.mini_apps)}
+    current = np.array([position[context[-1]] if context else NONE for context in named], np.int64)
+    probabilities = model.base.coded_probabilities(model.counts.encode(named))
+    able = Moments(current, np.full(len(named), USUAL_PRICE)).without_current(probabilities)
+    able[:, [not _can_be_named(name) for name in model.mini_apps]] = 0.0
+    chosen = choose_many(able, economics, budget, np.full(len(named), USUAL_PRICE))
+    values = expected_values(able, economics, USUAL_PRICE)
+    seen = model.counts.evidence(named)[1].tolist()
     rows: list[tuple[object, ...]] = []
     for row, context in enumerate(named):
         head = (SEPARATOR.join(context), len(context))
-        evidence = int(answers.transitions[row])
-        items = [
-            (int(position), float(answers.probabilities[row, place]), float(answers.values_ms[row, place]))
-            for place, position in enumerate(answers.positions[row])
-            if position != NONE and _can_be_named(tables.mini_apps[position])
-        ]
-        for rank, (position, probability, value) in enumerate(items, start=1):
-            costs = (tables.saved_ms[position], tables.cost_ms[position], tables.payload_bytes[position])
-            name = tables.mini_apps[position]
-            rows.append((*head, rank, name, probability, evidence, value, *map(float, costs)))
-        if not items:
-            rows.append((*head, None, None, None, evidence, None, None, None, None))
+        places = sorted(np.flatnonzero(chosen[row]).tolist(), key=lambda place: -values[row, place])
+        for rank, place in enumerate(places, start=1):
+            figures = (values[row, place], *(each[place] for each in _costs(economics)))
+            rows.append((*head, rank, model.mini_apps[place], able[row, place], seen[row], *map(float, figures)))
+        if not places:
+            rows.append((*head, None, None, None, seen[row], None, None, None, None))
     return pl.DataFrame(rows, schema=PLAN_SCHEMA, orient="row")
+
+
+def _costs(economics: Economics) -> tuple[np.ndarray, ...]:
+    return economics.saved_ms, economics.cost_ms, economics.payload_bytes
 
 
 def _can_be_named(mini_app: str) -> bool:

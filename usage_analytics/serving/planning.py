@@ -20,7 +20,6 @@ from usage_analytics.serving.plan_filling import tables_of
 from usage_analytics.serving.plan_rows import plan_rows
 from usage_analytics.serving.plan_scope import BUDGET, contexts_of
 from usage_analytics.serving.plan_tables import PlanFacts, PlanTables
-from usage_analytics.serving.preload_plan import PreloadPlan
 from usage_analytics.serving.prewarming import LoadPlan
 from usage_analytics.serving.session_moments import held_out_moments
 from usage_analytics.trading_calendar import TradingClock
@@ -65,7 +64,7 @@ def make_plan(
     )
     prices = usual_prices(clock) if load is None else load.price
     tables = tables_of(model, contexts_of(model.counts, model.counts.max_order), economics, facts, prices)
-    rows = plan_rows(PreloadPlan(tables, trading_day.isoformat()), contexts_of(model.counts, LONGEST_TOLD))
+    rows = plan_rows(model, contexts_of(model.counts, LONGEST_TOLD), economics, BUDGET)
     return MadePlan(rows, tables, economics, load, served.told)
 
 

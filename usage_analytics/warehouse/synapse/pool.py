@@ -67,12 +67,12 @@ class SynapsePool:
 
         `UserError` where the pool cannot be reached; `TransientError` where it may be later, or the connection is lost.
         """
-        # The pool refuses DDL and COPY within a transaction, and rows by the list in VALUES.
-        engine = create_engine(
-            f"mssql+pyodbc:///?odbc_connect={quote_plus(self.odbc)}", poolclass=NullPool,
-            isolation_level="AUTOCOMMIT", ignore_no_transaction_on_rollback=True, use_insertmanyvalues=False,
-        )  # fmt: skip
         try:
+            # The pool refuses DDL and COPY within a transaction, and rows by the list in VALUES.
+            engine = create_engine(
+                f"mssql+pyodbc:///?odbc_connect={quote_plus(self.odbc)}", poolclass=NullPool,
+                isolation_level="AUTOCOMMIT", ignore_no_transaction_on_rollback=True, use_insertmanyvalues=False,
+            )  # fmt: skip
             connection = engine.connect()
         except ImportError as error:
             raise UserError(f"Synapse needs the azure extra (pip install 'usage_analytics[azure]'): {error}") from None
