@@ -71,6 +71,8 @@ def serve_command(
 
 
 def _refuse_taken(host: str, port: int) -> None:
+    if not host:
+        raise UserError("--host is empty, which would be every address of this machine: name one, or 0.0.0.0 for all")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -74,6 +74,16 @@ def test_serve_without_its_extra_says_what_to_install(folder: PlanFolder, monkey
         run("serve")
 
 
+def test_a_port_that_is_taken_is_told_at_once(folder: PlanFolder) -> None:
+    pytest.importorskip("uvicorn", reason="the [serving] extra is not installed")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"nobody can listen at 127\.0\.0\.1:{port} \(.*\): choose another --port"):
+            run("serve", "--port", str(port))
+
+
 @contextmanager
 def served(home: Path, **settings: str) -> Iterator[str]:
     """A process that serves the plans of a home folder; its address."""

@@ -51,9 +51,14 @@ class Layout:
         return self.root / "models" / model / f"trading_day={trading_day.isoformat()}"
 
     def model_days(self, model: str) -> list[date]:
-        """Trading days that have a folder for the model, oldest first."""
-        folders = (self.root / "models" / model).glob("trading_day=*")
-        return sorted(date.fromisoformat(folder.name.removeprefix("trading_day=")) for folder in folders)
+        """Trading days that have a folder for the model, oldest first; other folders there are passed over."""
+        days = []
+        for folder in (self.root / "models" / model).glob("trading_day=*"):
+            try:
+                days.append(date.fromisoformat(folder.name.removeprefix("trading_day=")))
+            except ValueError:
+                continue
+        return sorted(days)
 
 
 def _windows(folder: Path) -> list[str]:

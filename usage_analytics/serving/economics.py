@@ -110,6 +110,12 @@ def estimate_economics(
     )
 
 
+def estimate_payloads(facts: pl.DataFrame, mini_apps: tuple[str, ...]) -> Floats:
+    """What a preload of each transfers, (mini_apps,), as in `estimate_economics`; 0 where nothing was sized."""
+    _, _, sized, total_bytes = _measured(facts, mini_apps)
+    return _shrunk(total_bytes, sized)
+
+
 def _measured(facts: pl.DataFrame, mini_apps: tuple[str, ...]) -> list[Floats]:
     missing = [name for name in ("mini_app", *_FACTS) if name not in facts.columns]
     if missing:

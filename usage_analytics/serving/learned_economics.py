@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
 
 from usage_analytics.serving.decisions import Budget
-from usage_analytics.serving.economics import Economics, Floats, estimate_economics, opening_facts
+from usage_analytics.serving.economics import Economics, Floats, estimate_economics, estimate_payloads, opening_facts
 from usage_analytics.serving.held_out import HeldOut
 from usage_analytics.serving.plan_tables import USUAL_PRICE
 from usage_analytics.serving.prewarming import LoadPlan, plan_load
@@ -24,10 +25,10 @@ MINIMUM_PROBABILITY, SAVED_MS = 0.05, 1_000.0
 
 
 def economics_of(warehouse: Warehouse, trading_day: date, mini_apps: tuple[str, ...]) -> Economics:
-    """Those measured over the last trading days; equal ones where no opening carries a latency."""
+    """Those measured over the last trading days; but for payloads equal ones where no opening carries a latency."""
     facts = opening_facts(friction_of(warehouse, trading_day, MEASURED_DAYS))
     if not facts.get_column("openings").sum():
-        return equal_economics(mini_apps)
+        return replace(equal_economics(mini_apps), payload_bytes=estimate_payloads(facts, mini_apps))
     return estimate_economics(facts, mini_apps)
 
 

@@ -4,7 +4,7 @@ from datetime import date
 
 import polars as pl
 
-from usage_analytics.tables import REPEATED_EVENTS
+from usage_analytics.tables import APP_TRANSITIONS, REPEATED_EVENTS
 from usage_analytics.warehouse.marts import FOLDS, MartRules, sql
 from usage_analytics.warehouse.protocol import Warehouse
 from usage_analytics.warehouse.refreshing import find_repeated, make_session_events
@@ -22,10 +22,16 @@ COUNTS_BY_PROPERTY = f"""
 SELECT fold, prev3, prev2, prev1, next, CAST(SUM(transitions) AS BIGINT) AS transitions
 FROM ({sql("app_transitions")}) AS counted GROUP BY fold, prev3, prev2, prev1, next
 """
+MADE = "SELECT version FROM mart_ledger WHERE mart = :mart AND trading_day = :day"
 RECENT = """
 SELECT mini_app FROM session_events
 WHERE session_number = (SELECT MAX(session_number) FROM session_events) ORDER BY position
 """
+
+
+def is_counted(warehouse: Warehouse, day: date) -> bool:
+    """Whether `app_transitions` has been made of a trading day."""
+    return not warehouse.read(MADE, {"mart": APP_TRANSITIONS.name, "day": day}).is_empty()
 
 
 def transition_counts(warehouse: Warehouse, until: date | None = None) -> pl.DataFrame:

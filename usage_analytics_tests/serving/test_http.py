@@ -108,7 +108,7 @@ def test_what_is_not_known_is_marked(client: TestClient) -> None:
     assert asked(client, user=MARY)["known_user"]
     assert asked(client, entity=IBM)["known_entity"]
     assert asked(client, entity="bond") == asked(client)
-    assert asked(client, user="", context="", entity="", price="ignored") == asked(client)
+    assert asked(client, user="", context="", entity="") == asked(client)
 
 
 def test_with_the_key_users_are_identifiers_and_without_it_pseudonyms(client: TestClient, folder: PlanFolder) -> None:
@@ -132,6 +132,7 @@ def test_with_the_key_users_are_identifiers_and_without_it_pseudonyms(client: Te
         ({"bytes": "nan"}, "bytes is a number from 0 on, found 'nan'"),
         ({"bytes": "inf"}, "bytes is a number from 0 on, found 'inf'"),
         ({"bytes": ""}, "bytes is a number from 0 on, found ''"),
+        ({"contxt": "quotes"}, "'contxt' is no parameter of /next; they are bytes, calls, context, entity, user"),
         ({"context": ["quotes"] * 1001}, "context has at most 1000 mini-apps, found 1001"),
     ],
 )

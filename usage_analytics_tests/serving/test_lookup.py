@@ -64,6 +64,12 @@ def test_the_last_three_of_the_newest_session_are_the_context(settings: Settings
     assert [(item.mini_app, item.context) for item in answer.answer.items] == [("charts", ("quotes",))]
 
 
+def test_a_user_is_found_by_the_pseudonym_that_the_warehouse_shows(settings: Settings) -> None:
+    load(settings, click(9, "quotes"))
+    [(shown,)] = parts.warehouse(settings).read("SELECT DISTINCT user_id FROM usage_events").rows()
+    assert look_up(settings, [shown]) == look_up(settings, ["mary"])
+
+
 def test_what_was_opened_before_these_counts_as_revisits(settings: Settings) -> None:
     load(settings, *(click(n, app) for n, app in enumerate(("charts", "news", "orders", "quotes"))))
     [item] = look_up(settings, ["mary"]).answer.items

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from closing import refresh
+from fakes import TOPIC, enriched_chunk
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
@@ -23,7 +25,15 @@ from usage_analytics.serving.plan_scope import BUDGET, contexts_of
 from usage_analytics.serving.planning import make_plan
 from usage_analytics.trading_calendar import TradingClock
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
-from usage_analytics_tests.models.branching.two_kinds_of_users import APPS, DAYS, LEADING, load_days, user_id
+from usage_analytics_tests.models.branching.two_kinds_of_users import (
+    APPS,
+    DAYS,
+    LEADING,
+    WINDOWS,
+    events_of,
+    load_days,
+    user_id,
+)
 
 DAY, MADE_AT = DAYS[1], datetime(2026, 11, 23, 23, tzinfo=UTC)
 
@@ -113,6 +123,16 @@ def test_economics_are_those_that_were_measured(warehouse: DuckDBWarehouse, layo
 def test_before_anything_was_measured_all_mini_apps_are_alike(warehouse: DuckDBWarehouse) -> None:
     found = economics_of(warehouse, date(2026, 11, 2), APPS)
     assert found.saved_ms.tolist() == equal_economics(APPS).saved_ms.tolist()
+
+
+def test_payloads_count_where_no_latency_was_measured(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
+    """So that the budget of bytes holds."""
+    events = [{**event, "latency_ms": None} for event in events_of(DAYS[0], seed=1)]
+    warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, events)])
+    refresh(warehouse, DAYS[0], "friction")
+    found = economics_of(warehouse, DAYS[0], APPS)
+    assert found.payload_bytes == pytest.approx(1e5 * (1 + np.arange(len(APPS))), rel=0.1)
+    assert found.saved_ms.tolist() == equal_economics(APPS).saved_ms.tolist() and found.untimed == APPS
 
 
 def test_prices_rise_where_the_back_end_is_busy(warehouse: DuckDBWarehouse, layout: Layout) -> None:

@@ -19,6 +19,10 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 FORMAT_VERSION = 1
 _ABOUT = "about"
+_BROKEN = (
+    OSError, ValueError, KeyError, EOFError, AttributeError, NotImplementedError, RuntimeError, zipfile.BadZipFile,
+    zlib.error,
+)  # fmt: skip
 
 
 def write_arrays(path: Path, kind: str, facts: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -44,7 +48,7 @@ def read_arrays(path: Path, kind: str) -> tuple[dict[str, Any], Arrays]:
         facts = json.loads(str(arrays.pop(_ABOUT)))
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except _BROKEN as error:
         raise UserError(f"{path} is broken or is no {kind}: {error}") from None
     found = facts.pop("kind", None), facts.pop("format_version", None)
     if found != (kind, FORMAT_VERSION):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -49,29 +50,33 @@ class FactoredModel:
 
     def save(self, folder: Path) -> None:
         """Write both files of the model."""
-        facts = {"mini_apps": self.mini_apps, "transitions": self.counts.transitions, "entities": self.known.entities}
+        self.counts.save(folder / COUNTS_FILE)
+        facts = {
+            "mini_apps": self.mini_apps,
+            "entities": self.known.entities,
+            "counts": hashlib.sha256((folder / COUNTS_FILE).read_bytes()).hexdigest(),
+        }
         users = self.known.user_classes
         arrays: Arrays = {**self.factors.arrays(), _KEYS: users.keys, _CLASSES: users.classes}
         write_arrays(folder / FACTORS_FILE, _KIND, facts, arrays)
-        self.counts.save(folder / COUNTS_FILE)
 
     @classmethod
     def load(cls, folder: Path) -> FactoredModel:
         """Read what `save` wrote. FileNotFoundError; `UserError` naming a file that is broken or of another model."""
-        try:
-            counts = NGramModel.load(folder / COUNTS_FILE)
-        except ValueError as error:
-            raise UserError(str(error)) from None
         facts, arrays = read_arrays(folder / FACTORS_FILE, _KIND)
-        users = UserClasses(arrays.pop(_KEYS), arrays.pop(_CLASSES))
-        if (tuple(facts["mini_apps"]), facts["transitions"]) != (counts.mini_apps, counts.transitions):
-            told = f"{FACTORS_FILE} belongs to other counts than {COUNTS_FILE}; make the model again"
+        content = (folder / COUNTS_FILE).read_bytes()
+        if hashlib.sha256(content).hexdigest() != facts.get("counts"):
+            told = f"{COUNTS_FILE} is damaged, or of another model than {FACTORS_FILE}; make the model again"
             raise UserError(f"{folder}: {told}")
         try:
+            users = UserClasses(arrays.pop(_KEYS), arrays.pop(_CLASSES))
             factors = Factors(**arrays)
-        except TypeError:
+            counts = NGramModel.load(folder / COUNTS_FILE)
+        except (TypeError, KeyError):
             told = "it holds other factors than this version of the platform knows; make the model again"
             raise UserError(f"{folder / FACTORS_FILE}: {told}") from None
+        except ValueError as error:
+            raise UserError(str(error)) from None
         return cls(counts, factors, Known(tuple(facts["entities"]), users))
 
 

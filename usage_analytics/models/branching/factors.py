@@ -8,6 +8,7 @@ Source of the form: Della Pietra et al., Adaptive language modeling using minimu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -53,6 +54,19 @@ class Factors:
     def arrays(self) -> dict[str, Reals]:
         """All of them, by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def widened(self, mini_apps: Sequence[str], wider: Sequence[str]) -> Factors:
+        """The same for another vocabulary: new mini-apps have factors that change nothing, those gone are left out."""
+        held = {name: place for place, name in enumerate(mini_apps)}
+        known = np.array([place for place, name in enumerate(wider) if name in held], np.int64)
+        theirs = np.array([held[wider[place]] for place in known], np.int64)
+        found = Factors.none(len(wider), len(self.classes) - 1, len(self.entities) - 1)
+        for name in ("revisits", "classes", "entities", "leads"):
+            getattr(found, name)[:, known] = getattr(self, name)[:, theirs]
+        found.after[np.ix_(np.append(0, known + 1), known)] = self.after[np.ix_(np.append(0, theirs + 1), theirs)]
+        found.class_revisits[:] = self.class_revisits
+        found.trust[:] = self.trust
+        return found
 
     def of(self, situations: Situations) -> Reals:
         """What each probability is multiplied by: (predictions, mini_apps)."""

@@ -28,6 +28,14 @@ def write_sessions(sessions: pl.DataFrame, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def events_in(path: Path) -> int:
+    """How many events a file has; 0 where there is none."""
+    if not path.exists():
+        return 0
+    lengths = pc.list_value_length(pq.read_table(path, columns=["mini_apps"]).column(0))
+    return int(pc.sum(lengths).as_py() or 0)
+
+
 def common_entities(path: Path, most: int, least_events: int) -> tuple[str, ...]:
     """The entities of a file with so many events or more, the commonest ones; in order."""
     counts: Counter[str] = Counter()

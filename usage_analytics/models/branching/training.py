@@ -15,17 +15,19 @@ from usage_analytics.models.branching.factored_model import FactoredModel, learn
 from usage_analytics.models.branching.factors import Factors
 from usage_analytics.models.branching.ngrams import NGramModel
 from usage_analytics.models.branching.scoring import Scores, score
-from usage_analytics.models.branching.session_file import common_entities, write_sessions
+from usage_analytics.models.branching.session_file import common_entities, events_in, write_sessions
 from usage_analytics.models.branching.user_knowledge import classes_before, classes_now
 from usage_analytics.models.branching.user_sessions import FOLDS, Known, read_sessions
 from usage_analytics.warehouse.protocol import Warehouse
 from usage_analytics.warehouse.session_sample import sampled_sessions, sampled_users
-from usage_analytics.warehouse.transitions import transition_counts
+from usage_analytics.warehouse.transitions import is_counted, transition_counts
 from usage_analytics.warehouse.user_slices import UserSlice
 
 MODEL, SESSIONS = "next_action_model", "sessions.parquet"
 HELD_OUT_FOLD = 4
 SAMPLED_EVENTS = 2_000_000
+THIN = 10  # times fewer sampled events than before: a half day is none, a day that has hardly begun is one
+MOST_MINI_APPS = 2_000  # memory and time grow with their square
 MOST_ENTITIES, LEAST_EVENTS = 4_096, 200  # entities that factors are learned for, and events of each
 
 
@@ -44,13 +46,19 @@ def train(warehouse: Warehouse, layout: Layout, trading_day: date) -> Trained:
     counts = transition_counts(warehouse, until=trading_day)
     if counts.is_empty():
         raise UserError(f"next_action_model of {trading_day}: no transitions up to that day, nothing to learn from")
+    _refuse_too_many(counts.get_column("next").unique().sort().to_list())
+    if not is_counted(warehouse, trading_day):
+        raise UserError(f"next_action_model of {trading_day}: materialize app_transitions of that day first")
     folder = layout.model(MODEL, trading_day)
     users = sampled_users(warehouse, trading_day, SAMPLED_EVENTS)
     sessions = folder / SESSIONS
     write_sessions(sampled_sessions(warehouse, trading_day, users), sessions)
-    model = _fit(warehouse, counts, trading_day, users, sessions)
-    model.save(folder)
     before = model_before(layout, trading_day)
+    if before is not None and _is_thin(layout, before, sessions):
+        model = _as_before(before, NGramModel.fit(counts, trading_day=trading_day))
+    else:
+        model = _fit(warehouse, counts, trading_day, users, sessions)
+    model.save(folder)
     return Trained(folder, model, judge(counts), judge_on(before, sessions) if before else None)
 
 
@@ -87,6 +95,17 @@ def judge_on(model: FactoredModel, sessions: Path) -> Scores | None:
         return None
 
 
+def _is_thin(layout: Layout, before: FactoredModel, sessions: Path) -> bool:
+    """Whether a day has so little beside the one that a model was made of that it would unlearn what that knew."""
+    day = before.counts.trading_day
+    return day is not None and events_in(sessions) * THIN < events_in(layout.model(MODEL, day) / SESSIONS)
+
+
+def _as_before(before: FactoredModel, counts: NGramModel) -> FactoredModel:
+    """New counts with the factors, entities and classes of users of an earlier model."""
+    return FactoredModel(counts, before.factors.widened(before.mini_apps, counts.mini_apps), before.known)
+
+
 def _fit(
     warehouse: Warehouse, counts: pl.DataFrame, trading_day: date, users: UserSlice, sessions: Path
 ) -> FactoredModel:
@@ -101,3 +120,10 @@ def _fit(
         without = NGramModel.fit(rest, trading_day=trading_day, also=model.mini_apps)
         factors = learn_from_sessions(without, uncounted, len(classes), len(entities))
     return FactoredModel(model, factors, Known(entities, classes_now(warehouse, trading_day, classes)))
+
+
+def _refuse_too_many(mini_apps: list[str]) -> None:
+    if len(mini_apps) > MOST_MINI_APPS:
+        told = f"{len(mini_apps):,} mini-apps, such as {mini_apps[0]!r} and {mini_apps[-1]!r}"
+        why = f"the model takes {MOST_MINI_APPS:,} at most; does the mapping take something else for mini_app?"
+        raise UserError(f"next_action_model: {told}: {why}")

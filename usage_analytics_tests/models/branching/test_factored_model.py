@@ -71,7 +71,9 @@ def test_files_of_two_models_are_not_taken_for_one(tmp_path: Path) -> None:
         path = write_sessions(tmp_path / f"{name}.parquet", sessions)
         model_of(sessions, path).save(tmp_path / name)
     (tmp_path / "one" / COUNTS_FILE).write_bytes((tmp_path / "other" / COUNTS_FILE).read_bytes())
-    with pytest.raises(UserError, match=r"factors\.npz belongs to other counts than model\.parquet; make the model"):
+    with pytest.raises(
+        UserError, match=r"model\.parquet is damaged, or of another model than factors\.npz; make the model"
+    ):
         FactoredModel.load(tmp_path / "one")
 
 
@@ -81,7 +83,7 @@ def test_a_broken_file_is_named(tmp_path: Path, file: str) -> None:
     model_of(sessions, write_sessions(tmp_path / "sessions.parquet", sessions)).save(tmp_path / "model")
     broken = tmp_path / "model" / file
     broken.write_bytes(broken.read_bytes()[:100])
-    with pytest.raises(UserError, match=rf"{file} is broken"):
+    with pytest.raises(UserError, match=rf"{file} is (broken|damaged)"):
         FactoredModel.load(tmp_path / "model")
     broken.unlink()
     with pytest.raises(FileNotFoundError):

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
+from closing import refresh
+from fakes import TOPIC, enriched_chunk
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
+from usage_analytics.models.branching import training
 from usage_analytics.models.branching.factored_model import COUNTS_FILE, FactoredModel
 from usage_analytics.models.branching.scoring import score
 from usage_analytics.models.branching.sequence_model import CountedSequences
 from usage_analytics.models.branching.training import SESSIONS, model_before, train
 from usage_analytics.models.branching.user_sessions import FOLDS, read_sessions
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
-from usage_analytics_tests.models.branching.two_kinds_of_users import DAYS, LEADING, LED_TO, USERS, load_days
+from usage_analytics_tests.models.branching.two_kinds_of_users import (
+    DAYS,
+    LEADING,
+    LED_TO,
+    MARTS,
+    USERS,
+    events_of,
+    load_days,
+)
+
+NEXT_DAY = date(2026, 11, 24)
 
 
 @pytest.fixture
@@ -77,3 +91,43 @@ def test_without_transitions_it_is_said(warehouse: DuckDBWarehouse, memory_path:
         train(warehouse, layout, DAYS[0])
     load_days(warehouse, memory_path, DAYS[:1])
     assert train(warehouse, layout, DAYS[0]).model.counts.transitions > 0
+
+
+def test_a_day_that_has_hardly_begun_unlearns_nothing(
+    warehouse: DuckDBWarehouse, memory_path: Path, layout: Layout
+) -> None:
+    load_days(warehouse, memory_path)
+    second = [train(warehouse, layout, day) for day in DAYS][-1].model
+    event = {**events_of(DAYS[1], seed=9)[0], "trading_day": NEXT_DAY, "mini_app": "brand new", "event_id": "late"}
+    chunk = enriched_chunk(memory_path, "2026-11-24T1000", 0, 900_000, [event])
+    warehouse.load_window(TOPIC, "2026-11-24T1000", [chunk])
+    refresh(warehouse, NEXT_DAY, *MARTS)
+    third = train(warehouse, layout, NEXT_DAY).model
+    assert "brand new" in third.mini_apps
+    assert third.known.entities == second.known.entities
+    places = [third.mini_apps.index(name) for name in second.mini_apps]
+    for name in ("leads", "classes", "revisits"):
+        np.testing.assert_array_equal(getattr(third.factors, name)[:, places], getattr(second.factors, name))
+    assert third.factors.classes[:, third.mini_apps.index("brand new")].tolist() == [1.0] * len(third.factors.classes)
+
+
+def test_a_day_without_marts_is_refused(warehouse: DuckDBWarehouse, memory_path: Path, layout: Layout) -> None:
+    load_days(warehouse, memory_path)
+    with pytest.raises(UserError, match="2026-11-24: materialize app_transitions of that day first"):
+        train(warehouse, layout, NEXT_DAY)
+
+
+def test_too_many_mini_apps_are_taken_for_a_wrong_mapping(
+    warehouse: DuckDBWarehouse, memory_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "MOST_MINI_APPS", 7)
+    load_days(warehouse, memory_path, DAYS[:1])
+    with pytest.raises(UserError, match=r"8 mini-apps, such as 'blotter' and 'quotes': the model takes 7 at most;"):
+        train(warehouse, layout, DAYS[0])
+
+
+def test_a_folder_that_is_no_days_is_passed_over(warehouse: DuckDBWarehouse, memory_path: Path, layout: Layout) -> None:
+    load_days(warehouse, memory_path)
+    folder = train(warehouse, layout, DAYS[0]).folder
+    folder.rename(folder.with_name(f"{folder.name}.bak"))
+    assert model_before(layout, DAYS[1]) is None
