@@ -194,7 +194,7 @@ VALUES = st.recursive(
 NAMES = st.sampled_from(["event_id", "event_time", "user", "mini_app", "latency_ms", "properties", "action", "other"])
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.dictionaries(NAMES, VALUES, max_size=4), st.booleans(), st.booleans()), min_size=1, max_size=8
@@ -210,7 +210,7 @@ def test_any_json_is_judged_alike(changes: list[tuple[dict[str, Any], bool, bool
     assert_the_same(CONTRACT, *values)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(st.lists(st.binary(max_size=40), max_size=10), st.integers(0, 200))
 def test_any_bytes_are_judged_alike(values: list[bytes], place: int) -> None:
     whole = message()

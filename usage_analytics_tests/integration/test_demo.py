@@ -26,6 +26,7 @@ def test_it_runs_again_with_the_embedded_broker(
         assert shown.endswith("/usage-analytics evaluate\n")
 
 
+@pytest.mark.slow
 @pytest.mark.apache_kafka
 def test_it_runs_again_on_a_cluster_in_topics_of_its_own(
     apache: ApacheKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

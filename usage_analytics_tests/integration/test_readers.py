@@ -55,9 +55,12 @@ def topic_of_large_messages(servers: str) -> str:
     return topic
 
 
-def topic_on(servers: str, partitions: int = 1, **settings: str) -> str:
+def topic_on(servers: str, partitions: int = 1) -> str:
+    """A topic that keeps messages however old they claim to be."""
     topic = f"read-{uuid.uuid4().hex[:8]}"
-    create_topic({"bootstrap.servers": servers}, topic, partitions)
+    admin = AdminClient({"bootstrap.servers": servers})
+    admin.create_topics([NewTopic(topic, partitions, -1, config={"retention.ms": "-1"})])[topic].result(30)
+    create_topic({"bootstrap.servers": servers}, topic, partitions)  # waits until it has its leaders
     return topic
 
 
