@@ -22,8 +22,8 @@ demo: $(VENV)/.installed ## Run one trading day through the whole chain, in a fo
 ui: $(VENV)/.installed ## Open the Dagster UI on what the demo left (PORT=3001: on another port)
 	$(BIN)/usage-analytics ui --home $(DEMO_HOME) --port $(PORT)
 
-test: $(VENV)/.installed-tsql ## Check style and types, run the everyday tests (5 to 10 minutes)
-	@echo "5 to 10 minutes on 2 cores, two tests at a time. $(TESTS_NEED)"
+test: $(VENV)/.installed-tsql ## Check style and types, run the everyday tests (about 10 minutes)
+	@echo "About 10 minutes on 2 cores, two tests at a time. $(TESTS_NEED)"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
