@@ -14,7 +14,7 @@ from usage_analytics.ingestion.draining import Address, compiled
 from usage_analytics.ingestion.kafka_source import KafkaSource
 
 TOPIC, PARTITIONS, NOBODY = b"clicks", 4, -1
-PRODUCE, FETCH, VERSION = 0, 1, 3
+PRODUCE, VERSION = 0, 3
 CASTAGNOLI = 0x82F63B78
 Header = tuple[bytes, bytes | None]
 
@@ -39,13 +39,6 @@ class MockCluster:
 
     def set_down(self, broker: int) -> None:
         assert self._rdkafka.rd_kafka_mock_broker_set_down(self._address, broker) == 0
-
-    def refuse_fetches(self, code: int, times: int) -> None:
-        """Answer the next fetches by an error of Kafka's."""
-        codes = (ctypes.c_int(code),) * times
-        self._rdkafka.rd_kafka_mock_push_request_errors(
-            self._address, ctypes.c_int16(FETCH), ctypes.c_size_t(times), *codes
-        )
 
     def append(self, batch: bytes) -> None:
         """Send a batch of Kafka partition 0 as it is: no client would send a broken one."""

@@ -107,8 +107,6 @@ class DrainReader:
         while found.position < end:
             if self._drain.drain(ctypes.byref(self._kafka), queue, end, BATCH_BYTES, timeout_ms, memory.columns):
                 raise MemoryError(NO_MEMORY)
-            if found.error == confluent_kafka.KafkaError.OFFSET_NOT_AVAILABLE:
-                found.error = 0  # a broker that has only just become leader (KIP-207): it is asked again
             if found.error:
                 if found.rows:
                     yield _batch(found, memory)

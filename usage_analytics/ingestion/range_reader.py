@@ -135,8 +135,6 @@ class ConsumerReader:
             return message.offset() + 1
         if error.code() == KafkaError._PARTITION_EOF:
             return message.offset()  # past trailing transaction markers, which no message announces
-        if error.code() == KafkaError.OFFSET_NOT_AVAILABLE:
-            return position  # a broker that has only just become leader (KIP-207): it is asked again
         place, wild = (message.partition(), position), message.offset() >= end
         raise undeliverable(self._servers, self._topic, *place, error.code(), error.str(), wild=wild)
 

@@ -3,13 +3,10 @@
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka import KafkaError
 from mock_cluster import NOBODY, MockCluster
 
 from usage_analytics.errors import UserError
-from usage_analytics.ingestion.draining import DrainReader
 from usage_analytics.ingestion.planning import Watermarks
-from usage_analytics.ingestion.range_reader import ConsumerReader
 from usage_analytics.ingestion.shares import Share
 
 SILENT = (
@@ -46,14 +43,3 @@ def test_where_none_can_be_asked_that_is_an_error(cluster: MockCluster) -> None:
     with_its_leader_down(cluster)
     with cluster.source() as source, pytest.raises(UserError, match="did not answer within 1 s"):
         source.held(lambda number: number == 1)
-
-
-@pytest.mark.parametrize("by", [ConsumerReader, DrainReader])
-def test_a_broker_that_has_only_just_become_leader_is_asked_again(by: type, cluster: MockCluster) -> None:
-    """It does not know yet up to where all replicas have what it has, and says so."""
-    cluster.refuse_fetches(KafkaError.OFFSET_NOT_AVAILABLE, 2)
-    with cluster.source() as source:
-        reader = source._reader if by is DrainReader else source._one_by_one
-        if not isinstance(reader, by):
-            pytest.skip("the compiled part is not there")
-        assert [batch.num_rows for batch in reader.read(0, 0, 1, 10)] == [1]
