@@ -58,31 +58,11 @@ class Grouped:
 
 
 class Revisited:
-    """Factors by how many steps ago, and the mini-app."""
+    """Factors by how many steps ago, and by the mini-app or a group of predictions."""
 
-    def __init__(self, steps: Rows) -> None:
-        self._steps = steps
-
-    def of(self, factors: npt.NDArray[np.floating], rows: slice) -> Reals:
-        return np.asarray(factors.astype(np.float32).ravel()[self._cells(rows)])
-
-    def expected(self, shares: Reals, rows: slice, into: Floats) -> None:
-        into += np.bincount(self._cells(rows).ravel(), shares.ravel(), into.size).reshape(into.shape)
-
-    def seen(self, actions: Ints, weights: Floats, into: Floats) -> None:
-        steps = np.take_along_axis(self._steps, actions[:, None], axis=1)[:, 0].astype(np.int64)
-        into += np.bincount(steps * into.shape[1] + actions, weights, into.size).reshape(into.shape)
-
-    def _cells(self, rows: slice) -> Ints:
-        mini_apps = self._steps.shape[1]
-        return self._steps[rows].astype(np.int64) * mini_apps + np.arange(mini_apps)
-
-
-class RevisitedBy:
-    """Factors by a group of predictions and how many steps ago, whichever mini-app."""
-
-    def __init__(self, groups: Ints, steps: Rows) -> None:
-        self._groups, self._steps = groups, steps
+    def __init__(self, steps: Rows, stride: int, offsets: Ints) -> None:
+        """A prediction's factor of a mini-app lies at steps * stride + offset; offsets: of each, or what broadcasts."""
+        self._steps, self._stride, self._offsets = steps, stride, np.broadcast_to(offsets, steps.shape)
 
     def of(self, factors: npt.NDArray[np.floating], rows: slice) -> Reals:
         return np.asarray(factors.astype(np.float32).ravel()[self._cells(rows)])
@@ -91,26 +71,36 @@ class RevisitedBy:
         into += np.bincount(self._cells(rows).ravel(), shares.ravel(), into.size).reshape(into.shape)
 
     def seen(self, actions: Ints, weights: Floats, into: Floats) -> None:
-        steps = np.take_along_axis(self._steps, actions[:, None], axis=1)[:, 0].astype(np.int64)
-        cells = self._groups * into.shape[1] + steps
+        taken = np.arange(len(actions)), actions
+        cells = self._steps[taken].astype(np.int64) * self._stride + self._offsets[taken]
         into += np.bincount(cells, weights, into.size).reshape(into.shape)
 
     def _cells(self, rows: slice) -> Ints:
-        return self._groups[rows, None] * (1 + len(STEPS)) + self._steps[rows]
+        return self._steps[rows].astype(np.int64) * self._stride + self._offsets[rows]
+
+
+def revisited(steps: Rows) -> Revisited:
+    """Factors of shape (1 + STEPS, mini_apps)."""
+    return Revisited(steps, steps.shape[1], np.arange(steps.shape[1]))
+
+
+def revisited_by(groups: Ints, steps: Rows) -> Revisited:
+    """Factors of shape (groups, 1 + STEPS), whichever mini-app."""
+    return Revisited(steps, 1, groups[:, None] * (1 + len(STEPS)))
 
 
 def kinds_of(situations: Situations) -> dict[str, Kind]:
     """The kinds that `Factors` has, by name; leads are none."""
     current, steps = situations.current, situations.steps
     return {
-        "revisits": Revisited(steps),
-        "class_revisits": RevisitedBy(situations.user_classes, steps),
+        "revisits": revisited(steps),
+        "class_revisits": revisited_by(situations.user_classes, steps),
         "after": Grouped(current + 1, current),
         "classes": Grouped(situations.user_classes, current),
         "entities": Grouped(situations.entities, current),
     }
 
 
-def common_revisits(situations: Situations, most_steps: int) -> RevisitedBy:
+def common_revisits(situations: Situations, most_steps: int) -> Revisited:
     """Going back as all mini-apps and classes have it in common; rows of STEPS from ``most_steps`` on are one."""
-    return RevisitedBy(np.zeros(len(situations), np.int64), np.minimum(situations.steps, np.int8(most_steps)))
+    return revisited_by(np.zeros(len(situations), np.int64), np.minimum(situations.steps, np.int8(most_steps)))
