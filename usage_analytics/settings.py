@@ -166,7 +166,8 @@ def pseudonym_key(settings: Settings) -> bytes:
     if settings.bootstrap_servers is not None:
         raise UserError(f"{PREFIX}PSEUDONYM_KEY is not set; user identifiers are not stored without a secret key")
     path = _development_key(settings)
-    create_exclusive(path, secrets.token_hex(32).encode(), mode=0o600)
+    if not path.exists():  # a key that is there needs no room on a full disk
+        create_exclusive(path, secrets.token_hex(32).encode(), mode=0o600)
     return path.read_bytes()
 
 
