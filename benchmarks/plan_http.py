@@ -27,8 +27,8 @@ from urllib.parse import urlencode
 import numpy as np
 from plan_tables import Size, entity_names, made_up_tables
 
+from usage_analytics.serving.plan.tables import PlanTables
 from usage_analytics.serving.plan_folder import PlanFolder
-from usage_analytics.serving.plan_tables import PlanTables
 
 CONNECTIONS = 64
 WARM_UP_S = 2.0

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from plan_tables import Size, entity_names, made_up_tables
 
+from usage_analytics.serving.decisions.expected_value import USUAL_PRICE
 from usage_analytics.serving.plan_folder import PlanFolder
-from usage_analytics.serving.plan_tables import USUAL_PRICE
 from usage_analytics.serving.preload_plan import PreloadPlan
 
 OPENINGS, ROUNDS = 20, 5

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from usage_analytics.models.branching.situations import STEPS
-from usage_analytics.serving.decisions import Budget
-from usage_analytics.serving.plan_tables import DTYPES, PlanFacts, PlanTables, context_keys_of, entity_key
+from usage_analytics.serving.decisions.expected_value import Budget
+from usage_analytics.serving.plan.tables import DTYPES, PlanFacts, PlanTables, context_keys_of, entity_key
 
 LED = 0.1  # of all steps with an entity in hand, at most so many go where it leads
 LEADING = 0.2  # of what an entity lists, so much it leads to

@@ -24,11 +24,11 @@ from usage_analytics.models.branching.latent_classes import learn_classes
 from usage_analytics.models.branching.ngrams import NGramModel
 from usage_analytics.models.branching.user_sessions import NOTHING_KNOWN
 from usage_analytics.reporting.terminal import print_table, progress
-from usage_analytics.serving.economics import Economics, estimate_economics
-from usage_analytics.serving.held_out import HeldOut
-from usage_analytics.serving.plan_comparison import BEST_OF_MODEL, BEST_OF_PAIRS, compare_policies
-from usage_analytics.serving.plan_scope import BUDGET
-from usage_analytics.serving.session_moments import held_out_moments
+from usage_analytics.serving.decisions.economics import Economics, estimate_economics
+from usage_analytics.serving.decisions.held_out import HeldOut
+from usage_analytics.serving.judging.plan_comparison import BEST_OF_MODEL, BEST_OF_PAIRS, compare_policies
+from usage_analytics.serving.judging.session_moments import held_out_moments
+from usage_analytics.serving.plan.scope import BUDGET
 from usage_analytics.simulation.catalogue import MINI_APPS, WALKED
 from usage_analytics.simulation.events import app_traits
 from usage_analytics.simulation.population import Population, population

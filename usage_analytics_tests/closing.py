@@ -6,7 +6,7 @@ from datetime import date
 
 import polars as pl
 
-from usage_analytics.serving.plan_rows import PLAN_SCHEMA
+from usage_analytics.serving.plan.rows import PLAN_SCHEMA
 from usage_analytics.tables import MARTS
 from usage_analytics.warehouse import plans, refreshing
 from usage_analytics.warehouse.marts import MartRules

@@ -99,7 +99,7 @@ def next_action_challengers(context: dg.AssetExecutionContext, platform: Platfor
     preload_plan. The network is trained only where TensorFlow is installed (the [ai] extra).
     """
     from usage_analytics.reporting.contest_evidence import contest_told, whole_sessions_told
-    from usage_analytics.serving.model_contest import hold_contest
+    from usage_analytics.serving.judging.model_contest import hold_contest
 
     with told_plainly():
         day, layout = trading_day_of(context.partition_key), parts.layout(platform.settings())

@@ -8,7 +8,7 @@ import polars as pl
 
 from usage_analytics.lake.layout import Layout
 from usage_analytics.reporting.markdown import table
-from usage_analytics.serving.plan_comparison import compare_on
+from usage_analytics.serving.judging.plan_comparison import compare_on
 from usage_analytics.serving.planning import MadePlan
 from usage_analytics.warehouse.protocol import Warehouse
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from usage_analytics.errors import UserError
 from usage_analytics.reporting.terminal import CONSOLE, print_table
 from usage_analytics.serving.lookup import LookUp
-from usage_analytics.serving.plan_answer import Context, Item
+from usage_analytics.serving.plan.answer import Context, Item
 from usage_analytics.serving.plan_folder import PlanFolder
 from usage_analytics.serving.preload_plan import PreloadPlan
 

@@ -16,11 +16,11 @@ from starlette.routing import Route
 
 from usage_analytics.errors import UserError
 from usage_analytics.serving.askers import pseudonym_of
-from usage_analytics.serving.decisions import Budget
+from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.live_plan import LivePlan
 from usage_analytics.serving.lookup import context_of
 from usage_analytics.serving.openapi import document, page
-from usage_analytics.serving.plan_answer import Answer, Item
+from usage_analytics.serving.plan.answer import Answer, Item
 from usage_analytics.serving.preload_plan import PreloadPlan
 
 LOOK_EVERY_S = 1.0  # at the folder's current plan

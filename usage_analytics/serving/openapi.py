@@ -5,7 +5,7 @@ from html import escape
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from usage_analytics.serving.plan_answer import Answer, Item
+from usage_analytics.serving.plan.answer import Answer, Item
 
 Schema = dict[str, Any]
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from usage_analytics.errors import UserError
 from usage_analytics.lake.files import IN_PROGRESS, make_folder, publish, remove, temporary_beside
 from usage_analytics.locks import one_at_a_time
-from usage_analytics.serving.plan_file import UnusablePlan, read_plan, write_plan
-from usage_analytics.serving.plan_tables import PlanTables
+from usage_analytics.serving.plan.file import UnusablePlan, read_plan, write_plan
+from usage_analytics.serving.plan.tables import PlanTables
 from usage_analytics.serving.preload_plan import PreloadPlan
 
 CURRENT, LOCK, SUFFIX = "CURRENT", "plans.lock", ".plan"

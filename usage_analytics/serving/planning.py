@@ -10,18 +10,16 @@ import polars as pl
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
 from usage_analytics.models.branching.factored_model import FactoredModel
-from usage_analytics.models.branching.training import MODEL, SESSIONS
-from usage_analytics.models.branching.user_sessions import FOLDS, read_sessions
-from usage_analytics.serving.chosen_base import as_served
-from usage_analytics.serving.economics import Economics
-from usage_analytics.serving.held_out import HeldOut
-from usage_analytics.serving.learned_economics import economics_of, load_plan, usual_prices
-from usage_analytics.serving.plan_filling import tables_of
-from usage_analytics.serving.plan_rows import plan_rows
-from usage_analytics.serving.plan_scope import BUDGET, contexts_of
-from usage_analytics.serving.plan_tables import PlanFacts, PlanTables
-from usage_analytics.serving.prewarming import LoadPlan
-from usage_analytics.serving.session_moments import held_out_moments
+from usage_analytics.models.branching.training import MODEL
+from usage_analytics.serving.decisions.economics import Economics
+from usage_analytics.serving.decisions.learned_economics import economics_of, load_plan, usual_prices
+from usage_analytics.serving.decisions.prewarming import LoadPlan
+from usage_analytics.serving.judging.session_moments import moments_of
+from usage_analytics.serving.plan.chosen_base import as_served
+from usage_analytics.serving.plan.filling import tables_of
+from usage_analytics.serving.plan.rows import plan_rows
+from usage_analytics.serving.plan.scope import BUDGET, contexts_of
+from usage_analytics.serving.plan.tables import PlanFacts, PlanTables
 from usage_analytics.trading_calendar import TradingClock
 from usage_analytics.warehouse.protocol import Warehouse
 
@@ -66,12 +64,3 @@ def make_plan(
     tables = tables_of(model, contexts_of(model.counts, model.counts.max_order), economics, facts, prices)
     rows = plan_rows(model, contexts_of(model.counts, LONGEST_TOLD), economics, BUDGET)
     return MadePlan(rows, tables, economics, load, served.told)
-
-
-def moments_of(layout: Layout, trading_day: date, model: FactoredModel) -> HeldOut | None:
-    """What a model expects at the moments of a trading day's sampled user sessions; None where there are none."""
-    sessions = layout.model(MODEL, trading_day) / SESSIONS
-    try:
-        return held_out_moments(model, read_sessions([sessions], model.mini_apps, range(FOLDS), model.known))
-    except ValueError:
-        return None

@@ -14,13 +14,13 @@ import numpy as np
 from usage_analytics.models.branching.situations import STEPS
 from usage_analytics.models.branching.transition_counts import LONGEST_CONTEXT, SESSION_START, UNKNOWN
 from usage_analytics.models.branching.user_classes import user_key
-from usage_analytics.serving.choosing import choose
-from usage_analytics.serving.decisions import Budget
-from usage_analytics.serving.key_index import Keys
-from usage_analytics.serving.plan_answer import Answer, Context, Item
-from usage_analytics.serving.plan_batch import Answers, BatchLookup, Codes
-from usage_analytics.serving.plan_file import read_plan
-from usage_analytics.serving.plan_tables import USUAL_PRICE, PlanTables, entity_key, price_at, suffix_keys
+from usage_analytics.serving.decisions.expected_value import USUAL_PRICE, Budget
+from usage_analytics.serving.plan.answer import Answer, Context, Item
+from usage_analytics.serving.plan.batch import Answers, BatchLookup, Codes
+from usage_analytics.serving.plan.choosing import choose
+from usage_analytics.serving.plan.file import read_plan
+from usage_analytics.serving.plan.key_index import Keys
+from usage_analytics.serving.plan.tables import PlanTables, entity_key, price_at, suffix_keys
 
 _Candidate = tuple[int, float, float, float, float, float]  # position, probability; of `Item`, the factors and `led`
 

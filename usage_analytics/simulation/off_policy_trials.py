@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from usage_analytics.serving.logged_moments import LoggedMoments, RewardPredictions, TargetPolicy, target_policy
-from usage_analytics.serving.off_policy import Estimate, doubly_robust, inverse_propensity, self_normalised
-from usage_analytics.serving.reward_model import cross_fitted_rewards
+from usage_analytics.serving.judging.logged_moments import LoggedMoments, RewardPredictions, TargetPolicy, target_policy
+from usage_analytics.serving.judging.off_policy import Estimate, doubly_robust, inverse_propensity, self_normalised
+from usage_analytics.serving.judging.reward_model import cross_fitted_rewards
 from usage_analytics.simulation.logged_preloads import ACTIONS, CONTEXTS, PreloadWorld
 
 IPS, SNIPS, DR, MISLED_DR, TEXTBOOK = "IPS", "SNIPS", "DR", "DR, misled", "SNIPS, textbook"

@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from usage_analytics.models.branching.user_classes import user_key
-from usage_analytics.serving.decisions import Budget
-from usage_analytics.serving.plan_tables import DTYPES, PlanFacts, PlanTables, context_keys_of, entity_key
+from usage_analytics.serving.decisions.expected_value import Budget
+from usage_analytics.serving.plan.tables import DTYPES, PlanFacts, PlanTables, context_keys_of, entity_key
 
 MINI_APPS = ("blotter", "charts", "chat", "news", "quotes")
 MARY, JOE = "a1" * 16, "0f" * 16

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from usage_analytics.serving.economics import Economics, Floats, Ints
-from usage_analytics.serving.held_out import Context, HeldOut, read_held_out
+from usage_analytics.serving.decisions.economics import Economics, Floats, Ints
+from usage_analytics.serving.decisions.held_out import Context, HeldOut, read_held_out
 
 APPS = 46  # as many as the simulated traders walk between
 MINI_APPS = tuple(f"app_{number:02d}" for number in range(APPS))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from usage_analytics.serving.plan_tables import entity_key
+from usage_analytics.serving.plan.tables import entity_key
 from usage_analytics.serving.preload_plan import PreloadPlan
 from usage_analytics_tests.serving.made_up_plans import IBM, JOE, MARY, MINI_APPS, MadeUp
 

@@ -25,7 +25,7 @@ with warnings.catch_warnings():
 
 from usage_analytics.enrichment.pseudonyms import pseudonym
 from usage_analytics.serving import http
-from usage_analytics.serving.decisions import Budget
+from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.http import answer_json, application
 from usage_analytics.serving.live_plan import LivePlan
 from usage_analytics.serving.plan_folder import PlanFolder

@@ -15,9 +15,9 @@ from crashing import Point, killed_at
 
 from usage_analytics.errors import UserError
 from usage_analytics.serving.live_plan import LivePlan
-from usage_analytics.serving.plan_file import UnusablePlan
+from usage_analytics.serving.plan.file import UnusablePlan
+from usage_analytics.serving.plan.tables import PlanTables
 from usage_analytics.serving.plan_folder import NoPlan, PlanFolder
-from usage_analytics.serving.plan_tables import PlanTables
 from usage_analytics_tests.serving.made_up_plans import FACTS, MadeUp
 
 DAY, DAY_BEFORE = date(2026, 11, 23), date(2026, 11, 20)

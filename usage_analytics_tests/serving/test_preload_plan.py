@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from usage_analytics.serving.decisions import Budget
+from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.preload_plan import PreloadPlan
 from usage_analytics_tests.serving.made_up_plans import (
     ASKED,

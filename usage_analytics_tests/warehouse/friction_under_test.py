@@ -11,7 +11,7 @@ from closing import close_stale_days
 from fakes import TOPIC
 
 from usage_analytics.enrichment.enriched_chunk import EnrichedChunk
-from usage_analytics.serving.economics import opening_facts
+from usage_analytics.serving.decisions.economics import opening_facts
 from usage_analytics.warehouse.openings import friction_of
 from usage_analytics.warehouse.protocol import Warehouse
 

@@ -7,7 +7,7 @@ from datetime import date
 import polars as pl
 from closing import replace_plan
 
-from usage_analytics.serving.plan_rows import PLAN_SCHEMA
+from usage_analytics.serving.plan.rows import PLAN_SCHEMA
 from usage_analytics.warehouse.plans import faulty_contexts, newest_plan
 from usage_analytics.warehouse.protocol import Warehouse
 

@@ -14,7 +14,7 @@ from closing import refresh, replace_plan, stale_days
 from fakes import TOPIC
 
 from usage_analytics.errors import TransientError
-from usage_analytics.serving.plan_rows import PLAN_SCHEMA
+from usage_analytics.serving.plan.rows import PLAN_SCHEMA
 from usage_analytics.warehouse.synapse.warehouse import SynapseWarehouse
 from usage_analytics_tests.warehouse.synapse.conftest import warehouse_on
 from usage_analytics_tests.warehouse.synapse.on_the_pool import DAYS, WINDOWS, chunk, harm_at, statements_of

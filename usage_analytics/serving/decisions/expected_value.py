@@ -1,0 +1,79 @@
+"""What to preload at a moment: the mini-apps of the largest expected value that a budget allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from usage_analytics.errors import UserError
+from usage_analytics.serving.decisions.economics import Economics, Floats, Ints
+from usage_analytics.serving.decisions.knapsack import select
+
+Flags = npt.NDArray[np.bool_]
+
+USUAL_PRICE = 1.0  # while the back end is idle
+
+_ROUNDING = 1e-9  # by so much a probability may be above 1
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be preloaded for one user at one moment; both are hard limits. UserError when one cannot be."""
+
+    calls: int
+    bytes: float
+
+    def __post_init__(self) -> None:
+        if self.calls < 0 or self.calls != int(self.calls):
+            raise UserError(f"preload budget: calls is {self.calls}; it must be a whole number from 0 on")
+        if not self.bytes >= 0:
+            raise UserError(f"preload budget: bytes is {self.bytes}; it must be a number from 0 on")
+
+
+def choose(probabilities: Floats, economics: Economics, budget: Budget, price: float = 1.0) -> Ints:
+    """Positions of the candidates worth preloading together, the most valuable first.
+
+    probabilities: (candidates,), by position in ``economics``. As `choose_many` for one moment.
+    """
+    row = np.asarray(probabilities, np.float64)[None, :]
+    chosen = np.flatnonzero(choose_many(row, economics, budget, price)[0])
+    values = expected_values(row, economics, price)[0, chosen]
+    return chosen[np.argsort(-values, kind="stable")]
+
+
+def choose_many(probabilities: Floats, economics: Economics, budget: Budget, price: Floats | float = 1.0) -> Flags:
+    """Per moment, whether each candidate is preloaded: (moments, candidates).
+
+    Maximises the sum of probability * saved_ms - price * cost_ms over the chosen; see `knapsack.select` for when
+    this is the very best. Nothing of no value is chosen, so a probability of 0 keeps a candidate out. Where the best
+    is found, a higher price never makes the chosen cost more. Bytes are rounded up to whole ones.
+
+    probabilities: (moments, candidates); price: (moments,), or one for all. ValueError when either cannot be.
+    """
+    values = expected_values(probabilities, economics, price)
+    return select(values, economics.payload_bytes, int(budget.calls), budget.bytes)
+
+
+def expected_values(probabilities: Floats, economics: Economics, price: Floats | float = 1.0) -> Floats:
+    """What preloading each candidate is worth in milliseconds, (moments, candidates): negative where it does not pay.
+
+    ValueError when a probability or a price cannot be.
+    """
+    _check_probabilities(probabilities, economics)
+    prices = np.broadcast_to(np.asarray(price, np.float64), len(probabilities))
+    for wrong in prices[~(np.isfinite(prices) & (prices >= 0))][:1]:
+        raise ValueError(f"the price of preloads is {wrong:g}; it must be a number from 0 on")
+    return np.asarray(probabilities * economics.saved_ms - prices[:, None] * economics.cost_ms, np.float64)
+
+
+def _check_probabilities(probabilities: Floats, economics: Economics) -> None:
+    if probabilities.ndim != 2 or probabilities.shape[1] != len(economics.mini_apps):
+        raise ValueError(
+            f"probabilities have the shape {probabilities.shape} for {len(economics.mini_apps)} candidates"
+        )
+    wrong = np.argwhere(~((probabilities >= 0) & (probabilities <= 1 + _ROUNDING)))
+    for moment, candidate in wrong[:1]:
+        told = f"the probability of {economics.mini_apps[candidate]!r} is {probabilities[moment, candidate]:g}"
+        raise ValueError(f"{told} at moment {moment}; it must lie between 0 and 1")

@@ -1,0 +1,55 @@
+"""What ways to decide on preloads would have been worth on a trading day that the model did not know."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import polars as pl
+
+from usage_analytics.lake.layout import Layout
+from usage_analytics.models.branching.factored_model import FactoredModel
+from usage_analytics.models.branching.training import model_before
+from usage_analytics.serving.decisions.economics import Economics
+from usage_analytics.serving.decisions.expected_value import Budget
+from usage_analytics.serving.decisions.held_out import HeldOut
+from usage_analytics.serving.decisions.learned_economics import economics_of
+from usage_analytics.serving.judging.policies import ExpectedValue, PairRule, baselines, pair_counts, pair_shares
+from usage_analytics.serving.judging.replay import best_threshold, compare
+from usage_analytics.serving.judging.session_moments import moments_of
+from usage_analytics.serving.plan.chosen_base import as_served
+from usage_analytics.serving.plan.scope import BUDGET
+from usage_analytics.warehouse.protocol import Warehouse
+
+BEST_OF_PAIRS, BEST_OF_MODEL = "best threshold of pairs", "best threshold of the model"
+
+
+def compare_on(warehouse: Warehouse, layout: Layout, trading_day: date) -> pl.DataFrame | None:
+    """By the latest model of an earlier day and the costs known then; None without one, or with nothing to replay."""
+    before = model_before(layout, trading_day)
+    if before is None:
+        return None
+    model = as_served(layout, before).model
+    moments = moments_of(layout, trading_day, model)
+    if moments is None:
+        return None
+    economics = economics_of(warehouse, trading_day - timedelta(days=1), model.mini_apps)
+    return compare_policies(model, moments, economics, BUDGET)
+
+
+def compare_policies(model: FactoredModel, moments: HeldOut, economics: Economics, budget: Budget) -> pl.DataFrame:
+    """The rules of others, the best fixed thresholds there can be on these very moments, and expected value.
+
+    One threshold is of the model's probabilities, one of shares of pairs, as others count them.
+    """
+    pairs = pair_counts(model.counts.grams.filter(pl.col("prev1").is_not_null()), model.mini_apps)
+    of_model = best_threshold(moments, economics, budget)
+    shares = replace(moments, probabilities=pair_shares(pairs, moments.moments))
+    of_pairs = best_threshold(shares, economics, budget).least
+    policies = (
+        *baselines(pairs, economics, budget),
+        PairRule(BEST_OF_PAIRS, pairs, of_pairs, 1, economics, budget),
+        replace(of_model, name=BEST_OF_MODEL),
+        ExpectedValue(economics, budget),
+    )
+    return compare(policies, moments, economics, budget)

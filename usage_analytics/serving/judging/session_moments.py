@@ -1,0 +1,79 @@
+"""Held-out user sessions as moments at which something may be preloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+
+import numpy as np
+
+from usage_analytics.lake.layout import Layout
+from usage_analytics.models.branching.context_levels import Floats
+from usage_analytics.models.branching.factored_model import FactoredModel
+from usage_analytics.models.branching.sequence_model import SequenceModel
+from usage_analytics.models.branching.training import MODEL, SESSIONS
+from usage_analytics.models.branching.user_sessions import FOLDS, SessionBatch, read_sessions
+from usage_analytics.serving.decisions.held_out import NONE, HeldOut, Moments, Transitions
+
+MOST_CELLS = 32_000_000  # moments times mini-apps: each takes 8 bytes
+
+
+def moments_in(batch: SessionBatch, probabilities: Floats) -> HeldOut:
+    """Every event but the first of a user session is a moment at price 1, with what is expected there.
+
+    probabilities: (predictions, mini_apps), of the vocabulary that the sessions are coded by.
+    """
+    sessions = batch.sessions
+    events = np.delete(np.arange(len(sessions.codes)), sessions.starts[:-1])
+    return HeldOut(
+        probabilities,
+        Moments(np.maximum(sessions.codes[events - 1] - 1, NONE), np.ones(len(events))),
+        Transitions(
+            moment=np.arange(len(events)),
+            next=np.maximum(sessions.codes[events] - 1, NONE),
+            transitions=np.ones(len(events), np.int64),
+            dwell_ms=(batch.times_us[events] - batch.times_us[events - 1]) / 1e3,
+        ),
+    )
+
+
+def held_out_moments(model: SequenceModel, batches: Iterable[SessionBatch]) -> HeldOut:
+    """Every event but the first of a user session is a moment, with what the model expects there, at price 1.
+
+    The sessions are coded by the model's vocabulary; no more than MOST_CELLS are taken. ValueError when there is none.
+    """
+    parts: list[HeldOut] = []
+    most = MOST_CELLS // len(model.mini_apps)
+    for batch in batches:
+        parts.append(moments_in(batch, model.probabilities(batch.sessions)))
+        if sum(len(part.moments) for part in parts) >= most:
+            break
+    if not any(len(part.moments) for part in parts):
+        raise ValueError("no user session holds a second event: there is nothing to replay")
+    return _first_of(parts, most)
+
+
+def moments_of(layout: Layout, trading_day: date, model: FactoredModel) -> HeldOut | None:
+    """What a model expects at the moments of a trading day's sampled user sessions; None where there are none."""
+    sessions = layout.model(MODEL, trading_day) / SESSIONS
+    try:
+        return held_out_moments(model, read_sessions([sessions], model.mini_apps, range(FOLDS), model.known))
+    except ValueError:
+        return None
+
+
+def _first_of(parts: Sequence[HeldOut], most: int) -> HeldOut:
+    probabilities = np.concatenate([part.probabilities for part in parts])[:most]
+    return HeldOut(
+        probabilities,
+        Moments(
+            np.concatenate([part.moments.current for part in parts])[:most],
+            np.concatenate([part.moments.price for part in parts])[:most],
+        ),
+        Transitions(
+            moment=np.arange(len(probabilities)),
+            next=np.concatenate([part.transitions.next for part in parts])[:most],
+            transitions=np.concatenate([part.transitions.transitions for part in parts])[:most],
+            dwell_ms=np.concatenate([part.transitions.dwell_ms for part in parts])[:most],
+        ),
+    )

@@ -1,0 +1,52 @@
+"""What is taken of the candidates: within the budget, and together the most valuable."""
+
+from itertools import combinations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from usage_analytics.serving.decisions.expected_value import Budget
+from usage_analytics.serving.plan.choosing import NONE, choose, choose_many
+
+SIZES = [0.0, 10.0, 40.0, 70.0, 100.0, 300.0]  # by position
+MOMENTS = st.lists(st.permutations(range(len(SIZES))).map(lambda order: order[:4]), min_size=1, max_size=5)
+BUDGETS = st.builds(Budget, calls=st.integers(0, 5), bytes=st.sampled_from([0.0, 60.0, 110.0, 149.5, 1e9]))
+VALUES = st.integers(-4, 9).map(float)
+
+
+def best_value(values: list[float], sizes: list[float], budget: Budget) -> float:
+    """Of all selections within the budget."""
+    places = range(len(values))
+    selections = [some for count in range(min(budget.calls, len(values)) + 1) for some in combinations(places, count)]
+    fitting = [some for some in selections if sum(sizes[place] for place in some) <= budget.bytes]
+    return max(sum(values[place] for place in some) for some in fitting)
+
+
+@given(st.lists(st.tuples(VALUES, st.sampled_from(SIZES)), max_size=9), BUDGETS)
+def test_the_choice_is_the_best_within_the_budget(candidates: list[tuple[float, float]], budget: Budget) -> None:
+    values, sizes = [value for value, _ in candidates], [size for _, size in candidates]
+    chosen = choose(values, sizes, budget)
+    assert len(set(chosen)) == len(chosen) <= budget.calls
+    assert sum(sizes[place] for place in chosen) <= budget.bytes
+    assert sum(values[place] for place in chosen) == best_value(values, sizes, budget)
+    assert all(values[place] > 0 for place in chosen)
+    assert [values[place] for place in chosen] == sorted((values[place] for place in chosen), reverse=True)
+
+
+@given(MOMENTS, st.data(), BUDGETS)
+def test_many_moments_are_decided_as_one_by_one(moments: list[list[int]], data: st.DataObject, budget: Budget) -> None:
+    values = [data.draw(st.lists(VALUES, min_size=4, max_size=4)) for _ in moments]
+    chosen = choose_many(np.array(values).T, np.array(moments).T, np.array(SIZES), budget)
+    for row, (positions, worth) in enumerate(zip(moments, values, strict=True)):
+        sizes = [SIZES[position] for position in positions]
+        mine = [place for place in chosen[:, row].tolist() if place != NONE]
+        assert len(set(mine)) == len(mine) <= budget.calls
+        assert sum(sizes[place] for place in mine) <= budget.bytes
+        assert [worth[place] for place in mine] == sorted((worth[place] for place in mine), reverse=True)
+        assert sum(worth[place] for place in mine) == best_value(worth, sizes, budget)
+
+
+def test_among_very_many_candidates_the_limits_hold_too() -> None:
+    values, sizes = [float(place + 1) for place in range(40)], [100.0] * 40
+    assert choose(values, sizes, Budget(3, 250.0)) == [39, 38]
