@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
+import numpy as np
 import polars as pl
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
 from usage_analytics.models.branching.factored_model import FactoredModel
-from usage_analytics.models.branching.training import MODEL
+from usage_analytics.models.branching.training import MODEL, SESSIONS
+from usage_analytics.models.branching.user_sessions import FOLDS, read_sessions
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.learned_economics import economics_of, load_plan, usual_prices
 from usage_analytics.serving.decisions.prewarming import LoadPlan
+from usage_analytics.serving.decisions.prewarms import Prewarms, prewarms_of, slots_served
+from usage_analytics.serving.judging.priced_moments import PricedDay, missed_openings
 from usage_analytics.serving.judging.session_moments import moments_of
 from usage_analytics.serving.plan.chosen_base import as_served
 from usage_analytics.serving.plan.filling import tables_of
@@ -21,6 +25,7 @@ from usage_analytics.serving.plan.rows import plan_rows
 from usage_analytics.serving.plan.scope import BUDGET, contexts_of
 from usage_analytics.serving.plan.tables import PlanFacts, PlanTables
 from usage_analytics.trading_calendar import TradingClock
+from usage_analytics.warehouse.minute_usage import opening_us
 from usage_analytics.warehouse.protocol import Warehouse
 
 LONGEST_TOLD = 2  # mini-apps of a context that has rows in the warehouse
@@ -61,6 +66,22 @@ def make_plan(
         slot_minutes=clock.window_minutes,
     )
     prices = usual_prices(clock) if load is None else load.price
-    tables = tables_of(model, contexts_of(model.counts, model.counts.max_order), economics, facts, prices)
+    prewarms = None if load is None else _prewarms(layout, trading_day, clock, model, load, economics)
+    contexts = contexts_of(model.counts, model.counts.max_order)
+    tables = tables_of(model, contexts, economics, facts, prices, prewarms)
     rows = plan_rows(model, contexts_of(model.counts, LONGEST_TOLD), economics, BUDGET)
     return MadePlan(rows, tables, economics, load, served.told)
+
+
+def _prewarms(
+    layout: Layout, trading_day: date, clock: TradingClock, model: FactoredModel, load: LoadPlan, economics: Economics
+) -> Prewarms:
+    """What the day's sampled users would have had to fetch ahead, by what they opened when it was dear."""
+    slots = np.zeros(len(load.price), np.bool_)
+    for slot, ahead in slots_served(load):
+        slots[[slot, *ahead]] = True
+    day = PricedDay(opening_us(clock, trading_day), clock.window_minutes, load.price)
+    sessions = layout.model(MODEL, trading_day) / SESSIONS
+    batches = read_sessions([sessions], model.mini_apps, range(FOLDS), model.known) if slots.any() else ()
+    events = missed_openings(model, batches, day, economics, BUDGET, slots)
+    return prewarms_of(events, load, economics, BUDGET, len(model.factors.classes))

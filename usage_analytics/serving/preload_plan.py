@@ -15,11 +15,12 @@ from usage_analytics.models.branching.situations import STEPS
 from usage_analytics.models.branching.transition_counts import LONGEST_CONTEXT, SESSION_START, UNKNOWN
 from usage_analytics.models.branching.user_classes import user_key
 from usage_analytics.serving.decisions.expected_value import USUAL_PRICE, Budget
-from usage_analytics.serving.plan.answer import Answer, Context, Item
+from usage_analytics.serving.plan.answer import Answer, Context, Item, PrewarmAnswer
 from usage_analytics.serving.plan.batch import Answers, BatchLookup, Codes
 from usage_analytics.serving.plan.choosing import choose
 from usage_analytics.serving.plan.file import read_plan
 from usage_analytics.serving.plan.key_index import Keys
+from usage_analytics.serving.plan.prewarm_answers import prewarm_answer
 from usage_analytics.serving.plan.tables import PlanTables, entity_key, price_at, suffix_keys
 
 _Candidate = tuple[int, float, float, float, float, float]  # position, probability; of `Item`, the factors and `led`
@@ -100,6 +101,16 @@ class PreloadPlan:
         price = USUAL_PRICE if at is None else price_at(self.tables, at)
         limits = self.tables.facts.budget if budget is None else budget
         return self._batch.answers(users, entities, contexts, limits, price)
+
+    def prewarm(self, user: str | None, at: datetime, budget: Budget | None = None) -> PrewarmAnswer:
+        """What a user, a pseudonym or None, is to fetch now for dearer times soon; a user asks once a slot.
+
+        What is still fresh need not be fetched again. budget: the plan's own by default and at most, for the back end
+        has room for no more. ValueError where the instant has no time zone, or the user is no pseudonym.
+        """
+        most = self.tables.facts.budget
+        limits = most if budget is None else Budget(min(budget.calls, most.calls), min(budget.bytes, most.bytes))
+        return prewarm_answer(self.tables, self.name, self._class_of(user), at, limits)
 
     def knows(self, user: str) -> bool:
         """Whether the plan has a class of this user, a pseudonym."""

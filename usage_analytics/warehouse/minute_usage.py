@@ -25,11 +25,12 @@ def minute_usage(warehouse: Warehouse, clock: TradingClock, until: date, trading
     first = first_of_last(warehouse, until, trading_days)
     usage = warehouse.read(OF_DAYS, {"first": first, "until": until})
     days = usage.get_column("trading_day").unique()
-    opens = {day: _opening_us(clock, day) for day in days}
+    opens = {day: opening_us(clock, day) for day in days}
     opened_us = pl.col("trading_day").replace_strict(opens, return_dtype=pl.Int64)
     minute = ((pl.col("minute_us") - opened_us) // MINUTE_US).alias("minute")
     return usage.select("trading_day", minute, "events").sort("trading_day", "minute")
 
 
-def _opening_us(clock: TradingClock, day: date) -> int:
+def opening_us(clock: TradingClock, day: date) -> int:
+    """When a trading day's clock opens, in epoch microseconds."""
     return int(datetime.combine(day, time(clock.opening_hour), clock.zone).timestamp()) * 10**6

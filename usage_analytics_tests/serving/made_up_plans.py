@@ -27,6 +27,16 @@ Context = tuple[str | None, ...]  # most recent last; None: the start of the use
 
 
 @dataclass(frozen=True)
+class MadeUpPrewarm:
+    """What one slot fetches ahead."""
+
+    slot: int
+    end: int
+    price: float
+    chances: Sequence[Mapping[str, float]]  # by class, from 0 on; who is not named has 0
+
+
+@dataclass(frozen=True)
 class MadeUp:
     """A plan as people would write it; per mini-app what is not given is 1, and bytes 1000."""
 
@@ -41,6 +51,7 @@ class MadeUp:
     users: Mapping[str, int] = field(default_factory=dict)
     entities: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)  # factor and lead
     prices: Sequence[float] = (1.0,) * 36
+    prewarms: Sequence[MadeUpPrewarm] = ()
     facts: PlanFacts = FACTS
     mini_apps: tuple[str, ...] = MINI_APPS
 
@@ -81,6 +92,12 @@ class MadeUp:
             "entity_factors": [factor for _, factor, _ in in_hand],
             "entity_leads": [lead for _, _, lead in in_hand],
             "prices": self.prices,
+            "prewarm_slots": [each.slot for each in self.prewarms],
+            "prewarm_ends": [each.end for each in self.prewarms],
+            "prewarm_prices": [each.price for each in self.prewarms],
+            "prewarm_chances": np.array(
+                [[[mine.get(name, 0.0) for name in place] for mine in each.chances] for each in self.prewarms]
+            ).reshape(len(self.prewarms), len(liked), len(place)),
         }
         cast = {name: np.array(arrays[name], dtype=dtype) for name, dtype in DTYPES.items()}
         return PlanTables(facts=self.facts, mini_apps=self.mini_apps, **cast)
@@ -162,6 +179,9 @@ def made_up_plans(draw: st.DrawFn) -> MadeUp:
     of_classes = st.integers(1, max(len(classes), 1))
     starting = st.tuples(st.just(None), st.sampled_from(MINI_APPS))
     contexts = draw(st.lists(st.one_of(CONTEXTS, starting), max_size=8))
+    chances = st.dictionaries(st.sampled_from(MINI_APPS), st.integers(0, 128).map(lambda parts: parts / 128))
+    of_each = st.lists(chances, min_size=1 + len(classes), max_size=1 + len(classes))
+    dear = draw(st.lists(st.sampled_from(range(1, 36, 2)), unique=True).map(sorted))
     return MadeUp(
         entries={context: entries() for context in [(), *contexts]},
         saved_ms=of_mini_apps(st.integers(0, 2000).map(float)),
@@ -172,4 +192,6 @@ def made_up_plans(draw: st.DrawFn) -> MadeUp:
         class_revisit=draw(st.dictionaries(st.tuples(of_classes, st.sampled_from(FIRST_STEPS)), FACTORS)),
         users=draw(st.dictionaries(st.sampled_from([MARY, JOE]), of_classes)) if classes else {},
         entities=draw(st.dictionaries(st.sampled_from([IBM, BUND]), in_hand)),
+        prices=[4.0 if slot in dear else 1.0 for slot in range(36)],
+        prewarms=[MadeUpPrewarm(slot - 1, slot + 1, draw(st.integers(1, 8)) / 2 + 0.5, draw(of_each)) for slot in dear],
     )

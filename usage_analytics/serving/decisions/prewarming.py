@@ -16,6 +16,9 @@ class LoadPlan:
     """The trading day with preloads, by slot, and what the back end gets in each minute."""
 
     slot_minutes: int
+    reach: int  # how many slots ahead a preload may be made, to be fresh until the end of the one that it is for
+    calls: Floats  # (minutes,) expected without preloads
+    spare: Floats  # (minutes,) calls that are left of the capacity beside these and preloads at the slot's price
     price: Floats  # (slots,)
     moved_ahead: Floats  # (slots,) of the preloads worth it at price 1, the share that earlier slots make
     taken_over: Floats  # (slots,) preloads that a slot makes for later ones
@@ -40,18 +43,22 @@ def plan_load(
     price = slot_prices(calls, capacity, demand, slot_minutes)
     at_price = calls * (1 + demand.at(by_minute(price, len(calls), slot_minutes)))
     spare = np.maximum(capacity - at_price, 0.0)
+    reach = _slots_fresh(time_to_live_s, slot_minutes, len(price))
     moved, taken_over = _bring_forward(
         by_slot(calls, slot_minutes),
         by_slot(spare, slot_minutes),
         price,
         demand,
-        reach=_slots_fresh(time_to_live_s, slot_minutes, len(price)),
+        reach,
     )
     # What a slot takes over is spread over its minutes as they have room.
     used = taken_over / np.maximum(by_slot(spare, slot_minutes), np.finfo(np.float64).tiny)
     wanted = by_slot(calls, slot_minutes) * demand.at(np.array([LOWEST_PRICE]))
     return LoadPlan(
         slot_minutes,
+        reach,
+        calls,
+        spare,
         price,
         moved_ahead=np.divide(moved, wanted, out=np.zeros(len(price)), where=wanted > 0),
         taken_over=taken_over,

@@ -41,3 +41,27 @@ class Answer:
     known_user: bool  # else it is the population's answer
     known_entity: bool  # False too if none was asked
     price: float
+
+
+@dataclass(frozen=True, slots=True)
+class PrewarmItem:
+    """One mini-app to fetch ahead, and what speaks for it: value_ms = chance * saved_ms - price * cost_ms."""
+
+    mini_app: str
+    chance: float  # that it is opened in the dear times ahead, and not preloaded then
+    saved_ms: float
+    cost_ms: float
+    value_ms: float
+    payload_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class PrewarmAnswer:
+    """What to fetch ahead, best first; where that is nothing, why."""
+
+    plan: str
+    items: tuple[PrewarmItem, ...]
+    times: tuple[str, ...]  # the dear ones that it is for, local, such as 09:30-10:00
+    known_user: bool  # else it is the population's answer
+    price: float | None  # of fetching it now; None where nothing is fetched ahead
+    nothing_because: str | None  # None where there are items

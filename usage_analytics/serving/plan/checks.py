@@ -32,6 +32,7 @@ def check_tables(tables: PlanTables) -> None:
     _check_entries(tables)
     _check_classes(tables)
     _check_entities(tables)
+    _check_prewarms(tables)
 
 
 def _check_shapes(tables: PlanTables) -> None:
@@ -46,6 +47,7 @@ def _check_shapes(tables: PlanTables) -> None:
         "class_revisits": (classes, len(STEPS)), "user_keys": (users,), "user_classes": (users,),
         "entity_keys": (entities,), "entity_starts": (entities + 1,), "entity_positions": listed,
         "entity_factors": listed, "entity_leads": listed, "prices": (len(tables.prices),),
+        **_prewarm_shapes(tables),
     }  # fmt: skip
     for name, dtype in DTYPES.items():
         array = getattr(tables, name)
@@ -124,6 +126,23 @@ def _check_entities(tables: PlanTables) -> None:
     leads = np.bincount(_owners(tables.entity_starts), tables.entity_leads, len(tables.entity_keys))
     if (leads >= 1.0).any():
         raise ValueError(f"the leads of an entity add up to {leads.max():.6g}, which must be less than 1")
+
+
+def _prewarm_shapes(tables: PlanTables) -> dict[str, tuple[int, ...]]:
+    prewarms = len(tables.prewarm_slots)
+    chances = (prewarms, len(tables.class_factors), len(tables.mini_apps))
+    each = ("prewarm_slots", "prewarm_ends", "prewarm_prices")
+    return {**dict.fromkeys(each, (prewarms,)), "prewarm_chances": chances}
+
+
+def _check_prewarms(tables: PlanTables) -> None:
+    _check_keys("prewarm_slots", tables.prewarm_slots)
+    prices = tables.prices
+    for slot, end in zip(tables.prewarm_slots.tolist(), tables.prewarm_ends.tolist(), strict=True):
+        if end > len(prices) or not (prices[slot + 1 : end] > prices[slot]).any():
+            raise ValueError(f"what slot {slot} fetches ahead, until slot {end}, is for no dearer slot of the plan")
+    if (tables.prewarm_chances > 1.0).any():
+        raise ValueError(f"prewarm_chances holds {tables.prewarm_chances.max():g}, more than 1")
 
 
 def _owners(starts: Array) -> npt.NDArray[np.int64]:

@@ -12,6 +12,7 @@ from usage_analytics.models.branching.factors import Factors
 from usage_analytics.models.branching.ngrams import NGramModel
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.knapsack import EXACT_ITEMS
+from usage_analytics.serving.decisions.prewarms import Prewarms, no_prewarms
 from usage_analytics.serving.plan.scope import Context
 from usage_analytics.serving.plan.tables import DTYPES, PlanFacts, PlanTables, context_keys_of, entity_key
 
@@ -29,12 +30,13 @@ def tables_of(
     economics: Economics,
     facts: PlanFacts,
     prices: Floats,
+    prewarms: Prewarms | None = None,
     entries_per_context: int = ENTRIES_PER_CONTEXT,
 ) -> PlanTables:
     """The tables of a plan.
 
-    contexts: those of `NGramModel.contexts`, the empty one among them. ValueError on others, or on economics of other
-    mini-apps.
+    contexts: those of `NGramModel.contexts`, the empty one among them. prewarms: without them nothing is fetched ahead.
+    ValueError on other contexts, or on economics of other mini-apps.
     """
     if economics.mini_apps != model.mini_apps:
         raise ValueError("the economics are of other mini-apps than the model")
@@ -60,6 +62,7 @@ def tables_of(
         "user_classes": model.known.user_classes.classes,
         **_entities(model),
         "prices": prices,
+        **_prewarms(prewarms or no_prewarms(len(model.factors.classes), len(model.mini_apps))),
     }
     return PlanTables(facts, model.mini_apps, **{name: values.astype(DTYPES[name]) for name, values in columns.items()})
 
@@ -102,6 +105,15 @@ def _entities(model: FactoredModel) -> dict[str, npt.NDArray[np.generic]]:
         "entity_positions": positions,
         "entity_factors": factors.entities[1:][rows][owners, positions],
         "entity_leads": factors.leads[1:][rows][owners, positions],
+    }
+
+
+def _prewarms(fetched: Prewarms) -> dict[str, npt.NDArray[np.generic]]:
+    return {
+        "prewarm_slots": fetched.slots,
+        "prewarm_ends": fetched.ends,
+        "prewarm_prices": fetched.prices,
+        "prewarm_chances": fetched.chances,
     }
 
 

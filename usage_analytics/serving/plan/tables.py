@@ -65,6 +65,10 @@ class PlanTables:
     entity_factors: Array  # (entity entries,) how much likelier it is opened with the entity in hand
     entity_leads: Array  # (entity entries,) share of all steps that the entity itself leads there
     prices: Array  # (slots,) from `first_slot` on; before and after, the price is USUAL_PRICE
+    prewarm_slots: Array  # (prewarms,) rising: the slots in which something is fetched ahead
+    prewarm_ends: Array  # (prewarms,) the slot before which it is to be used
+    prewarm_prices: Array  # (prewarms,) what costs are multiplied by
+    prewarm_chances: Array  # (prewarms, classes, mini_apps) that a user opens it in the dearer slots before that one
 
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -88,6 +92,10 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "entity_factors": np.dtype("<f4"),
     "entity_leads": np.dtype("<f4"),
     "prices": np.dtype("<f8"),
+    "prewarm_slots": np.dtype("<u2"),
+    "prewarm_ends": np.dtype("<u2"),
+    "prewarm_prices": np.dtype("<f8"),
+    "prewarm_chances": np.dtype("<f4"),
 }
 assert tuple(DTYPES) == tuple(field.name for field in fields(PlanTables))[2:]
 
@@ -127,10 +135,16 @@ def suffix_keys(codes: Sequence[int], mini_apps: int) -> list[int]:
 
 def price_at(tables: PlanTables, at: datetime) -> float:
     """The price that holds at an instant; ValueError if it has no time zone."""
+    slot = slot_at(tables, at)
+    return USUAL_PRICE if slot is None else float(tables.prices[slot])
+
+
+def slot_at(tables: PlanTables, at: datetime) -> int | None:
+    """The slot that an instant's time of day lies in; None outside of all. ValueError if it has no time zone."""
     if at.tzinfo is None:
         raise ValueError(f"an instant needs a time zone: {at}")
     facts = tables.facts
     local = at.astimezone(ZoneInfo(facts.timezone))
     minutes = (local.hour - facts.first_slot.hour) * 60 + local.minute - facts.first_slot.minute
     slot = minutes // facts.slot_minutes
-    return float(tables.prices[slot]) if 0 <= slot < len(tables.prices) else USUAL_PRICE
+    return slot if 0 <= slot < len(tables.prices) else None

@@ -1,6 +1,7 @@
 """The file of a plan: it comes back as it was, and is refused, in one sentence, if anything happened to it."""
 
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from usage_analytics.serving.plan import file as plan_file
 from usage_analytics.serving.plan.file import UnusablePlan, read_plan, write_plan
 from usage_analytics.serving.plan.tables import DTYPES, PlanTables
 from usage_analytics.serving.preload_plan import PreloadPlan
-from usage_analytics_tests.serving.made_up_plans import FACTS, IBM, MARY, MadeUp, made_up_plans
+from usage_analytics_tests.serving.made_up_plans import FACTS, IBM, MARY, MadeUp, MadeUpPrewarm, made_up_plans
 
 PLAN = MadeUp(
     entries={(): {"news": 0.5}, ("quotes",): {"charts": 0.5, "news": 0.25}},
@@ -21,7 +22,10 @@ PLAN = MadeUp(
     classes=[{"charts": 2.0}],
     users={MARY: 1},
     entities={IBM: {"charts": (2.0, 0.25)}},
+    prices=[1.0] * 5 + [4.0] + [1.0] * 30,
+    prewarms=[MadeUpPrewarm(4, 6, 1.5, [{"news": 0.5}, {"charts": 0.25}])],
 )
+AT_NINE = datetime(2026, 11, 24, 14, 0, tzinfo=UTC)  # in New York
 REMEDY = r"make it again \(materialize preload_plan\), or use another one \(usage-analytics plans\)"
 
 
@@ -58,6 +62,8 @@ def test_a_look_up_from_the_file_is_that_from_memory_even_when_the_file_is_gone(
     expected = PreloadPlan(PLAN.tables(), "a").next(MARY, ("quotes",), entity=IBM)
     assert plan.next(MARY, ("quotes",), entity=IBM) == expected
     assert expected.items and expected.known_user and expected.known_entity
+    ahead = PreloadPlan(PLAN.tables(), "a").prewarm(MARY, AT_NINE)
+    assert ahead.items and plan.prewarm(MARY, AT_NINE) == ahead
 
 
 def test_arrays_are_mapped_not_copied(path: Path) -> None:
@@ -142,13 +148,24 @@ def test_a_plan_of_an_older_version_is_refused(path: Path, monkeypatch: pytest.M
     with monkeypatch.context() as patched:
         patched.setattr(plan_file, "FORMAT_VERSION", 1)
         write_plan(PLAN.tables(), path)
-    with pytest.raises(UserError, match=f"is a preload plan of format version 1, this is version 2 of .*: {REMEDY}"):
+    with pytest.raises(UserError, match=f"is a preload plan of format version 1, this is version 3 of .*: {REMEDY}"):
         PreloadPlan.open(path)
 
 
 def of_classes(count: int) -> dict[str, np.ndarray]:
     widths = {"context_unlisted": (2, count), "class_factors": (count, 5), "class_revisits": (count, 8)}
+    widths |= {"prewarm_chances": (1, count, 5)}
     return {name: np.ones(shape, "<f4") for name, shape in widths.items()}
+
+
+def twice_ahead() -> dict[str, np.ndarray]:
+    """Arrays of a slot that is told twice what it fetches ahead."""
+    return {
+        "prewarm_slots": np.array([4, 4], "<u2"),
+        "prewarm_ends": np.array([6, 6], "<u2"),
+        "prewarm_prices": np.ones(2),
+        "prewarm_chances": np.ones((2, 2, 5), "<f4"),
+    }
 
 
 def in_hand(positions: list[int], factors: list[float], leads: list[float]) -> dict[str, np.ndarray]:
@@ -192,6 +209,16 @@ def in_hand(positions: list[int], factors: list[float], leads: list[float]) -> d
         ({"context_keys": np.array([0, 4 * 6**3], "<u8")}, "a key of a longer context than 3 mini-apps"),
         ({"context_starts": np.array([0, 4, 3], "<u4")}, "context_starts must rise from 0 to the 3 positions"),
         ({"context_starts": np.array([0, 1, 2], "<u4")}, "context_starts must rise from 0 to the 3 positions"),
+        ({"prewarm_slots": np.array([36], "<u2")}, "what slot 36 fetches ahead, until slot 6, is for no dearer slot"),
+        ({"prewarm_slots": np.array([5], "<u2")}, "what slot 5 fetches ahead, until slot 6, is for no dearer slot"),
+        ({"prewarm_ends": np.array([5], "<u2")}, "what slot 4 fetches ahead, until slot 5, is for no dearer slot"),
+        ({"prewarm_ends": np.array([37], "<u2")}, "what slot 4 fetches ahead, until slot 37, is for no dearer slot"),
+        ({"prewarm_prices": np.array([np.inf])}, "prewarm_prices holds a number that is negative or not finite"),
+        ({"prewarm_prices": np.array([1.0, 2.0])}, r"prewarm_prices must be float64 of shape \(1,\)"),
+        ({"prewarm_chances": np.full((1, 2, 5), 1.5, "<f4")}, "prewarm_chances holds 1.5, more than 1"),
+        ({"prewarm_chances": np.full((1, 2, 5), np.nan, "<f4")}, "prewarm_chances holds a number that is negative or"),
+        ({"prewarm_chances": np.ones((1, 1, 5), "<f4")}, r"prewarm_chances must be float32 of shape \(1, 2, 5\)"),
+        (twice_ahead(), "prewarm_slots must rise from one to the next"),
         ({"transitions": np.array([1, -1])}, "transitions holds a negative number"),
         ({"mini_apps": ("a", "c", "b", "d", "e")}, "mini_apps must be sorted"),
         ({"facts": replace(FACTS, created_at=FACTS.created_at.replace(tzinfo=None))}, "created_at needs a time zone"),

@@ -90,7 +90,7 @@ def test_what_is_listed_has_the_models_probabilities(learned: list[list[str]], e
     counts = model.counts
     contexts = [(), *(each for each in counts.contexts(max_order=3) if each)]
     free = replace(equal_economics(model.mini_apps), cost_ms=np.zeros(len(model.mini_apps)))
-    tables = tables_of(model, contexts, free, FACTS, PRICES, entries)
+    tables = tables_of(model, contexts, free, FACTS, PRICES, entries_per_context=entries)
     check_tables(tables)
     plan = PreloadPlan(tables, "a")
     probabilities, (_, transitions) = counts.probabilities(contexts), counts.evidence(contexts)
