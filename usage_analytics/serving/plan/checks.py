@@ -139,7 +139,7 @@ def _check_prewarms(tables: PlanTables) -> None:
     _check_keys("prewarm_slots", tables.prewarm_slots)
     prices = tables.prices
     for slot, end in zip(tables.prewarm_slots.tolist(), tables.prewarm_ends.tolist(), strict=True):
-        if end > len(prices) or not (prices[slot + 1 : end] > prices[slot]).any():
+        if not slot < end <= len(prices) or not (prices[slot + 1 : end] > prices[slot]).any():
             raise ValueError(f"what slot {slot} fetches ahead, until slot {end}, is for no dearer slot of the plan")
     if (tables.prewarm_chances > 1.0).any():
         raise ValueError(f"prewarm_chances holds {tables.prewarm_chances.max():g}, more than 1")
