@@ -14,7 +14,7 @@ from usage_analytics.cli_dead_letters import dead_letters_app
 from usage_analytics.cli_losses import accept_loss_command, rebuild_offset_records_command
 from usage_analytics.cli_options import Windows, chosen_windows
 from usage_analytics.cli_query import query_command
-from usage_analytics.cli_serving import next_command, plans_app, serve_command
+from usage_analytics.cli_serving import next_command, plans_app, prewarm_command, serve_command
 from usage_analytics.cli_simulate import simulate_command
 from usage_analytics.errors import UserError
 from usage_analytics.settings import load_settings, usable_home
@@ -134,6 +134,7 @@ def produce(
 
 
 app.command("next")(next_command)
+app.command("prewarm")(prewarm_command)
 app.add_typer(plans_app, name="plans")
 app.command("serve")(serve_command)
 

@@ -1,4 +1,4 @@
-"""The commands about preload plans: `usage-analytics next`, `plans` and `serve`."""
+"""The commands about preload plans: `usage-analytics next`, `prewarm`, `plans` and `serve`."""
 
 import socket
 from typing import Annotated
@@ -25,6 +25,23 @@ def next_command(
     print_look_up(look_up(load_settings(), asked, entity or None), asked)
 
 
+def prewarm_command(
+    user: Annotated[str | None, typer.Argument(metavar="[USER]", help="A user's identifier or pseudonym; without one, "
+                    "the population's answer.")] = None,
+    at: Annotated[str | None, typer.Option(metavar="HH:MM", help="A local time of today in the plan's time zone, such "
+                  "as 09:15 (default: now).")] = None,
+) -> None:  # fmt: skip
+    """Show what is to be fetched now because it will soon be too dear, at the market open say, and why.
+
+    A client asks once a slot (a window of 15 minutes) for each user who is active, and fetches what is not fresh yet.
+    Outside of the slots before dear ones there is nothing to fetch; then it says when there is.
+    """
+    from usage_analytics.reporting.preload_plans import print_prewarm
+    from usage_analytics.serving.prewarm_lookup import look_up_prewarm
+
+    print_prewarm(look_up_prewarm(load_settings(), user, at))
+
+
 @plans_app.callback(invoke_without_command=True)
 def plans_command(context: typer.Context) -> None:
     """List the preload plans, newest first, and say which one answers."""
@@ -48,7 +65,7 @@ def serve_command(
     host: Annotated[str, typer.Option(help="Address to listen at; the default is this machine's own.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen at.")] = 8700,
 ) -> None:
-    """Answer over HTTP what would be preloaded, from the plan that answers now: /next, /plan, /health.
+    """Answer over HTTP what would be preloaded, from the plan that answers now: /next, /prewarm, /plan, /health.
 
     One process that needs one core; a plan that is swapped meanwhile is followed without a pause. With the platform's
     pseudonym key users may be asked for by identifier, else by pseudonym. Nobody is asked who they are: let only your

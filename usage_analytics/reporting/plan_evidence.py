@@ -9,6 +9,8 @@ import polars as pl
 from usage_analytics.lake.layout import Layout
 from usage_analytics.reporting.markdown import table
 from usage_analytics.serving.judging.plan_comparison import compare_on
+from usage_analytics.serving.plan.prewarm_answers import answer_of_slot, clock_time
+from usage_analytics.serving.plan.tables import PlanTables
 from usage_analytics.serving.planning import MadePlan
 from usage_analytics.warehouse.protocol import Warehouse
 
@@ -29,16 +31,25 @@ def likeliest(rows: pl.DataFrame, count: int = 10) -> str:
 
 
 def prices_of(plan: MadePlan) -> str:
-    """By part of the trading day: the price of a preload, and the share of preloads that earlier ones make for it."""
+    """By part of the trading day: the price of a preload, the share that earlier ones could make, its pre-warms."""
     if plan.load is None:
         return "No usage in trading hours is known: the usual price holds all day."
-    facts = plan.tables.facts
-    first, minutes = facts.first_slot.hour * 60 + facts.first_slot.minute, facts.slot_minutes
-    lines = []
+    ahead, lines = prewarms_told(plan.tables), []
     for slot, (price, moved) in enumerate(zip(plan.load.price, plan.load.moved_ahead, strict=True)):
-        hour, minute = divmod(first + slot * minutes, 60)
-        lines.append((f"{hour:02}:{minute:02}", f"{price:.2f}", f"{moved:.0%}"))
-    return table(("from", "price", "made ahead"), lines)
+        lines.append((clock_time(plan.tables.facts, slot), f"{price:.2f}", f"{moved:.0%}", ahead.get(slot, "")))
+    return table(("from", "price", "could be made ahead", "pre-warms"), lines)
+
+
+def prewarms_told(tables: PlanTables) -> dict[int, str]:
+    """By slot, what the population fetches ahead, each with its chance; at what price, and for when."""
+    told = {}
+    for row, slot in enumerate(tables.prewarm_slots.tolist()):
+        answer = answer_of_slot(tables, "", row, 0, tables.facts.budget)
+        items = [f"{item.mini_app} {item.chance:.2f}" for item in answer.items]
+        told[slot] = (
+            f"{', '.join(items) or 'by class of user only'} (at {answer.price:.2f}, for {', '.join(answer.times)})"
+        )
+    return told
 
 
 def comparison_on(warehouse: Warehouse, layout: Layout, trading_day: date) -> str:

@@ -8,8 +8,10 @@ from usage_analytics.serving.lookup import LookUp
 from usage_analytics.serving.plan.answer import Context, Item
 from usage_analytics.serving.plan_folder import PlanFolder
 from usage_analytics.serving.preload_plan import PreloadPlan
+from usage_analytics.serving.prewarm_lookup import PrewarmLookUp
 
 ITEM_COLUMNS = ("rank", "mini-app", "probability", "evidence", "saves, ms", "costs, ms", "worth, ms", "bytes")
+PREWARM_COLUMNS = ("rank", "mini-app", "chance", "saves, ms", "costs, ms", "worth, ms", "bytes")
 PLAN_COLUMNS = ("plan", "answers", "made (UTC)", "mini-apps", "contexts", "users", "classes", "entities", "model")
 
 
@@ -28,6 +30,24 @@ def print_look_up(found: LookUp, asked: Sequence[str]) -> None:
         CONSOLE.print(f"{what}: nothing is likely enough to preload")
     for remark in remarks(found):
         CONSOLE.print(remark)
+
+
+def print_prewarm(found: PrewarmLookUp) -> None:
+    """What is to be fetched now, for when, and why; or why nothing is."""
+    answer, who = found.answer, "anybody" if found.user is None else f"user {found.user}"
+    what = f"{who} at {found.at:%H:%M}"
+    rows = [
+        (rank, item.mini_app, item.chance, item.saved_ms, item.cost_ms * (answer.price or 0.0), item.value_ms,
+         int(item.payload_bytes))
+        for rank, item in enumerate(answer.items, start=1)
+    ]  # fmt: skip
+    if rows:
+        print_table(f"{what}, to be opened at {', '.join(answer.times)} (plan {answer.plan})", PREWARM_COLUMNS, rows)
+        CONSOLE.print("chance: that a user active now opens it then, and that nothing preloads it at the price of then")
+    else:
+        CONSOLE.print(f"{what}: nothing to fetch ahead: {answer.nothing_because}")
+    if found.user is not None and not answer.known_user:
+        CONSOLE.print("The plan knows no class of this user: this is the population's answer")
 
 
 def evidence(item: Item, entity: str | None) -> str:

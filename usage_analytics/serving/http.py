@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
@@ -22,10 +23,12 @@ from usage_analytics.serving.lookup import context_of
 from usage_analytics.serving.openapi import document, page
 from usage_analytics.serving.plan.answer import Answer, Item
 from usage_analytics.serving.preload_plan import PreloadPlan
+from usage_analytics.serving.prewarm_lookup import instant_of
 
 LOOK_EVERY_S = 1.0  # at the folder's current plan
 MOST_MINI_APPS = 1_000  # of a context
 PARAMETERS = frozenset({"user", "context", "entity", "calls", "bytes"})
+PREWARM_PARAMETERS = frozenset({"user", "at", "calls", "bytes"})
 
 ITEM_FIELDS, ANSWER_FIELDS = ([field.name for field in fields(each)] for each in (Item, Answer))
 
@@ -44,17 +47,25 @@ def application(live: LivePlan, pseudonym_key: bytes | None, now: Clock | None =
 
     clock = now or partial(datetime.now, UTC)
 
+    def user_of(request: Request, plan: PreloadPlan) -> str | None:
+        user = request.query_params.get("user") or None
+        return None if user is None else pseudonym_of(user, pseudonym_key, plan)
+
     async def next_(request: Request) -> Response:
         plan, query = _plan(live), request.query_params
-        for unknown in sorted(query.keys() - PARAMETERS):
-            raise UserError(f"{unknown!r} is no parameter of /next; they are {', '.join(sorted(PARAMETERS))}")
-        user = query.get("user") or None
-        pseudonym = None if user is None else pseudonym_of(user, pseudonym_key, plan)
+        _refuse_others(request, PARAMETERS)
+        pseudonym = user_of(request, plan)
         context = context_of([given for given in query.getlist("context") if given], plan)
         if len(context) > MOST_MINI_APPS:
             raise UserError(f"context has at most {MOST_MINI_APPS} mini-apps, found {len(context)}")
         entity = query.get("entity") or None
         return _json(answer_json(plan.next(pseudonym, context, _budget(request, plan), clock(), entity)))
+
+    async def prewarm(request: Request) -> Response:
+        plan = _plan(live)
+        _refuse_others(request, PREWARM_PARAMETERS)
+        at = instant_of(plan, request.query_params.get("at") or None, clock())
+        return _json(asdict(plan.prewarm(user_of(request, plan), at, _budget(request, plan))))
 
     async def plan(_: Request) -> Response:
         return _json(plan_json(_plan(live)))
@@ -69,7 +80,9 @@ def application(live: LivePlan, pseudonym_key: bytes | None, now: Clock | None =
     async def docs(_: Request) -> Response:
         return HTMLResponse(page(document()))
 
-    paths = {"/next": next_, "/plan": plan, "/health": health, "/openapi.json": openapi, "/": docs}
+    paths = {
+        "/next": next_, "/prewarm": prewarm, "/plan": plan, "/health": health, "/openapi.json": openapi, "/": docs,
+    }  # fmt: skip
     return Starlette(
         routes=[Route(path, endpoint) for path, endpoint in paths.items()],
         exception_handlers={UserError: partial(_refusal, 400), NotReady: partial(_refusal, 503)},
@@ -124,6 +137,12 @@ def _plan(live: LivePlan) -> PreloadPlan:
     if live.plan is None:
         raise NotReady(live.trouble or "no preload plan is open yet")
     return live.plan
+
+
+def _refuse_others(request: Request, parameters: AbstractSet[str]) -> None:
+    for unknown in sorted(request.query_params.keys() - parameters):
+        told = f"{unknown!r} is no parameter of {request.url.path}; they are {', '.join(sorted(parameters))}"
+        raise UserError(told)
 
 
 def _budget(request: Request, plan: PreloadPlan) -> Budget:

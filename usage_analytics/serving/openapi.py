@@ -5,7 +5,7 @@ from html import escape
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from usage_analytics.serving.plan.answer import Answer, Item
+from usage_analytics.serving.plan.answer import Answer, Item, PrewarmAnswer, PrewarmItem
 
 Schema = dict[str, Any]
 
@@ -18,6 +18,14 @@ PARAMETERS = (
      "if the plan does not know it, it makes no difference"),
     ("calls", False, "integer", "how many mini-apps may be preloaded at most; by default the plan's own budget"),
     ("bytes", False, "number", "how many bytes they may have together; by default the plan's own budget"),
+)  # fmt: skip
+PREWARM_PARAMETERS = (
+    PARAMETERS[0],
+    ("at", False, "string", "a time of today in the plan's time zone, such as 09:15; by default now"),
+    ("calls", False, "integer", "how many mini-apps may be fetched at most; the plan's own budget by default, which "
+     "is never exceeded"),
+    ("bytes", False, "number", "how many bytes they may have together; the plan's own budget by default, which is "
+     "never exceeded"),
 )  # fmt: skip
 MEANINGS = {
     "plan": "name of the plan that answered",
@@ -40,6 +48,20 @@ MEANINGS = {
     "value_ms": "probability * saved_ms - price * cost_ms",
     "payload_bytes": "bytes that it transfers",
 }
+PREWARM_MEANINGS = {
+    **MEANINGS,
+    "items": "what to fetch now, best first; what is still fresh need not be fetched again",
+    "times": "the local times that it is for, in which preloading is dear",
+    "price": "what costs are multiplied by; null where nothing is fetched ahead",
+    "nothing_because": "why there is nothing to fetch; null where there is",
+    "mini_app": "what to fetch",
+    "chance": "that a user who is active now opens it in these times, and that nothing preloads it then",
+    "saved_ms": "milliseconds of waiting that it saves if so",
+    "value_ms": "chance * saved_ms - price * cost_ms",
+}
+SCHEMAS: dict[type, dict[str, str]] = {
+    Answer: MEANINGS, Item: MEANINGS, PrewarmAnswer: PREWARM_MEANINGS, PrewarmItem: PREWARM_MEANINGS,
+}  # fmt: skip
 JSON_TYPES: dict[type, str] = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
 
 
@@ -55,9 +77,14 @@ def document() -> Schema:
             "/next": {"get": {
                 "summary": "What to preload after some mini-apps, and why",
                 "parameters": [_parameter(*each) for each in PARAMETERS],
+                "responses": {"200": _response("the answer", _of_type(Answer)), "400": refused, "503": not_ready},
+            }},
+            "/prewarm": {"get": {
+                "summary": "What to fetch now because it will soon be dear, and why; to be asked once a slot by who is "
+                           "active",
+                "parameters": [_parameter(*each) for each in PREWARM_PARAMETERS],
                 "responses": {
-                    "200": _response("the answer", {"$ref": "#/components/schemas/Answer"}),
-                    "400": refused, "503": not_ready,
+                    "200": _response("the answer", _of_type(PrewarmAnswer)), "400": refused, "503": not_ready,
                 },
             }},
             "/plan": {"get": {
@@ -72,7 +99,7 @@ def document() -> Schema:
                 },
             }},
         },
-        "components": {"schemas": {"Answer": _of_dataclass(Answer), "Item": _of_dataclass(Item)}},
+        "components": {"schemas": {kind.__name__: _of_dataclass(kind) for kind in SCHEMAS}},
     }  # fmt: skip
 
 
@@ -118,12 +145,12 @@ def _object(properties: Schema) -> Schema:
 def _of_dataclass(kind: type) -> Schema:
     hints = get_type_hints(kind)
     names = [field.name for field in fields(kind)]
-    return _object({name: {**_of_type(hints[name]), "description": MEANINGS[name]} for name in names})
+    return _object({name: {**_of_type(hints[name]), "description": SCHEMAS[kind][name]} for name in names})
 
 
 def _of_type(hint: Any) -> Schema:
-    if hint is Item:
-        return {"$ref": "#/components/schemas/Item"}
+    if hint in SCHEMAS:
+        return {"$ref": f"#/components/schemas/{hint.__name__}"}
     if get_origin(hint) is tuple:
         return {"type": "array", "items": _of_type(get_args(hint)[0])}
     if isinstance(hint, UnionType):

@@ -16,21 +16,19 @@ from usage_analytics.serving.plan.tables import PlanFacts, PlanTables, slot_at
 def prewarm_answer(tables: PlanTables, plan: str, user_class: int, at: datetime, budget: Budget) -> PrewarmAnswer:
     """What a user of a class is to fetch at an instant; ValueError if it has no time zone."""
     slot = slot_at(tables, at)
-    place = None if slot is None else np.flatnonzero(tables.prewarm_slots == slot)
-    if place is None or not len(place):
-        return PrewarmAnswer(plan, (), (), user_class > 0, None, _times_told(tables))
-    row = int(place[0])
+    rows = [] if slot is None else np.flatnonzero(tables.prewarm_slots == slot).tolist()
+    if not rows:
+        return PrewarmAnswer(plan, (), (), user_class > 0, None, _when(tables))
+    return answer_of_slot(tables, plan, rows[0], user_class, budget)
+
+
+def answer_of_slot(tables: PlanTables, plan: str, row: int, user_class: int, budget: Budget) -> PrewarmAnswer:
+    """What a user of a class is to fetch in the slot of one row of the plan's pre-warms."""
     price, chances = float(tables.prewarm_prices[row]), tables.prewarm_chances[row, user_class].astype(np.float64)
     values = chances * tables.saved_ms - price * tables.cost_ms
+    figures = (chances, tables.saved_ms, tables.cost_ms, values, tables.payload_bytes)
     items = tuple(
-        PrewarmItem(
-            mini_app=tables.mini_apps[app],
-            chance=float(chances[app]),
-            saved_ms=float(tables.saved_ms[app]),
-            cost_ms=float(tables.cost_ms[app]),
-            value_ms=float(values[app]),
-            payload_bytes=float(tables.payload_bytes[app]),
-        )
+        PrewarmItem(tables.mini_apps[app], *(float(each[app]) for each in figures))
         for app in choose(values.tolist(), np.ceil(tables.payload_bytes).tolist(), budget)
     )
     why = None if items else "nothing is likely enough to be worth its price, or it does not fit the budget"
@@ -50,7 +48,7 @@ def clock_time(facts: PlanFacts, slot: int) -> str:
     return f"{hour:02}:{minute:02}"
 
 
-def _times_told(tables: PlanTables) -> str:
+def _when(tables: PlanTables) -> str:
     slots = tables.prewarm_slots.tolist()
     if not slots:
         return "this plan fetches nothing ahead: at no time is it cheap, and dear soon after, and worth it for anybody"
