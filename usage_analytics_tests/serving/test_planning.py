@@ -17,6 +17,7 @@ from usage_analytics.models.branching.challengers.choice import Choice
 from usage_analytics.models.branching.context_base import ContextBase
 from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.models.branching.training import MODEL, train
+from usage_analytics.reporting.plan_evidence import prices_of
 from usage_analytics.serving.decisions.learned_economics import economics_of, equal_economics
 from usage_analytics.serving.judging.plan_comparison import compare_on
 from usage_analytics.serving.plan.chosen_base import keep_choice
@@ -27,12 +28,14 @@ from usage_analytics.trading_calendar import TradingClock
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 from usage_analytics_tests.models.branching.two_kinds_of_users import (
     APPS,
+    AT_OPEN,
     DAYS,
     LEADING,
     WINDOWS,
     events_of,
     load_days,
     user_id,
+    with_an_open,
 )
 
 DAY, MADE_AT = DAYS[1], datetime(2026, 11, 23, 23, tzinfo=UTC)
@@ -142,6 +145,30 @@ def test_prices_rise_where_the_back_end_is_busy(warehouse: DuckDBWarehouse, layo
     assert made.tables.prices[:8].tolist() == [1.0] * 8
     assert made.tables.prices[8:16].max() > 1.0
     assert made.tables.prices[-8:].tolist() == [1.0] * 8
+
+
+def test_what_users_open_when_it_is_dear_is_fetched_before(
+    warehouse: DuckDBWarehouse, memory_path: Path, tmp_path: Path
+) -> None:
+    """Everybody is there at a quarter past nine; from half past on the back end is full of what each kind opens."""
+    load_days(warehouse, memory_path, events=with_an_open)
+    layout = Layout(tmp_path / "lake", "clicks")
+    for day in DAYS:
+        train(warehouse, layout, day)
+    made = make_plan(warehouse, layout, DAY, TradingClock(), MADE_AT)
+    assert made.tables.prices[5] == 1.0 < made.tables.prices[6], "half past nine is dear"
+    plans = PlanFolder(tmp_path / "plans")
+    plans.publish(made.tables)
+    at, plan = datetime(2026, 11, 24, 14, 20, tzinfo=UTC), plans.current()
+    odd, even, anybody = (plan.prewarm(user, at) for user in (user_id(3), user_id(4), None))
+    assert (odd.items[0].mini_app, even.items[0].mini_app) == (AT_OPEN[1], AT_OPEN[0])
+    assert odd.known_user and not anybody.known_user and odd.times == ("09:30-09:45",)
+    chances = {item.mini_app: item.chance for item in anybody.items}
+    assert chances == pytest.approx(dict.fromkeys(AT_OPEN, 60 / 140), abs=1e-6), "half of all, and twenty who do not"
+    assert odd.items[0].chance > 0.75
+    assert "it is fetched ahead at 09:15-09:30" in str(plan.prewarm(None, MADE_AT).nothing_because)
+    told = f"{AT_OPEN[1]} 0.43, {AT_OPEN[0]} 0.43 (at 1.00, for 09:30-09:45)"
+    assert f"| 09:15 | 1.00 | 0% | {told} |" in prices_of(made)
 
 
 def test_ways_to_decide_are_compared_on_the_day(warehouse: DuckDBWarehouse, layout: Layout) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from usage_analytics.warehouse.protocol import Warehouse
 DAYS = [date(2026, 11, 20), date(2026, 11, 23)]
 APPS = ("blotter", "chart", "chat", "depth", "mail", "news", "orders", "quotes")
 LEADING, LED_TO = "EQ-001", "orders"
+AT_OPEN = ("mail", "news")  # by kind of users
 WINDOWS = ["2026-11-20T1000", "2026-11-23T1000"]
 MARTS = ("app_transitions", "user_profiles", "usage_series", "friction")
 USERS = 120
@@ -49,10 +50,35 @@ def events_of(day: date, seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-def load_days(warehouse: Warehouse, folder: Path, days: Sequence[date] = DAYS) -> None:
+def with_an_open(day: date, seed: int) -> list[dict[str, Any]]:
+    """Before these, all look at quotes, each once from 9:15 to 9:30; from 9:32 on each kind opens one of AT_OPEN."""
+    before = datetime(day.year, day.month, day.day, 14, 15, tzinfo=UTC)
+    rows = []
+    for user in range(USERS):
+        told = AT_OPEN[user % 2]
+        walk = [
+            (user / 8.5, "quotes"),
+            (17 + user / 10, "quotes"),
+            *((17.2 + user / 10 + n / 60, told) for n in range(6)),
+        ]
+        for step, (minute, app) in enumerate(walk):
+            at = before + timedelta(minutes=minute)
+            rows.append({
+                "event_id": f"{user}-open-{step}", "event_time_us": int(at.timestamp() * 1e6), "trading_day": day,
+                "user_id": user_id(user), "mini_app": app, "action": "open",
+                "latency_ms": 300.0 + 100 * APPS.index(app), "payload_bytes": 1e5 * (1 + APPS.index(app)),
+            })  # fmt: skip
+    return rows + events_of(day, seed)
+
+
+def load_days(
+    warehouse: Warehouse,
+    folder: Path,
+    days: Sequence[date] = DAYS,
+    events: Callable[[date, int], list[dict[str, Any]]] = events_of,
+) -> None:
     """The days' events, and the marts that models read."""
     for number, day in enumerate(days):
-        events = events_of(day, seed=number)
-        chunk = enriched_chunk(folder, WINDOWS[number], 0, number * 100_000, events)
+        chunk = enriched_chunk(folder, WINDOWS[number], 0, number * 100_000, events(day, number))
         warehouse.load_window(TOPIC, WINDOWS[number], [chunk])
         refresh(warehouse, day, *MARTS)
