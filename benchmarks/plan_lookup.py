@@ -11,6 +11,7 @@ import os
 import tempfile
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,7 @@ def main() -> None:
             print("with an entity in hand" if names else "with nothing in hand")
             print_single(plan, names, chosen.single)
             print_batch(plan, names, chosen.batch)
+        print_prewarms(plan, chosen.single // 10)
 
 
 def print_opening(path: Path) -> None:
@@ -81,6 +83,26 @@ def print_single(plan: PreloadPlan, names: list[str], count: int) -> None:
         took[number], cpu[number] = time.perf_counter_ns() - begin, time.thread_time_ns() - cpu_begin
         items += len(answer.items)
     print(f"  single look-ups, {items / count:.2f} items each")
+    print_times(took, cpu)
+
+
+def print_prewarms(plan: PreloadPlan, count: int) -> None:
+    draw = np.random.default_rng(4)
+    keys = plan.tables.user_keys
+    users = [f"{key:016x}{0:016x}" for key in keys[draw.integers(0, len(keys), count)].tolist()]
+    before_open = datetime(2026, 11, 24, 14, 20, tzinfo=UTC)
+    took, cpu = np.empty(count), np.empty(count)
+    items = 0
+    for number, user in enumerate(users):
+        cpu_begin, begin = time.thread_time_ns(), time.perf_counter_ns()
+        answer = plan.prewarm(user, before_open)
+        took[number], cpu[number] = time.perf_counter_ns() - begin, time.thread_time_ns() - cpu_begin
+        items += len(answer.items)
+    print(f"what to fetch ahead, {items / count:.2f} items each")
+    print_times(took, cpu)
+
+
+def print_times(took: np.ndarray, cpu: np.ndarray) -> None:
     for what, times in (("clock", took), ("CPU", cpu)):  # where others use the core, the clock runs on meanwhile
         p50, p99, p999 = np.percentile(times / 1e3, [50, 99, 99.9])
         print(f"    microseconds by the {what}: p50 {p50:.1f}, p99 {p99:.1f}, p99.9 {p999:.1f}")

@@ -10,6 +10,7 @@ from usage_analytics.models.branching.situations import STEPS
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.plan.tables import DTYPES, PlanFacts, PlanTables, context_keys_of, entity_key
 
+DEAR_SLOT = 6  # half past nine
 LED = 0.1  # of all steps with an entity in hand, at most so many go where it leads
 LEADING = 0.2  # of what an entity lists, so much it leads to
 
@@ -58,7 +59,11 @@ def made_up_tables(size: Size, seed: int = 1) -> PlanTables:
         "entity_positions": entity_positions,
         "entity_factors": draw.lognormal(0, 1, len(entity_positions)),
         "entity_leads": leads,
-        "prices": np.ones(36),
+        "prices": np.where(np.arange(36) == DEAR_SLOT, 5.0, 1.0),
+        "prewarm_slots": [DEAR_SLOT - 1],
+        "prewarm_ends": [DEAR_SLOT + 1],
+        "prewarm_prices": [1.0],
+        "prewarm_chances": draw.beta(1, 10, (1, size.classes, size.mini_apps)),
     }
     facts = PlanFacts(
         date(2026, 11, 23), "made up", {}, Budget(3, 4e6), datetime(2026, 11, 23, 23, tzinfo=UTC), "America/New_York",

@@ -23,7 +23,7 @@ from usage_analytics.serving.decisions.economics import Economics, Floats
 from usage_analytics.serving.decisions.expected_value import Flags
 from usage_analytics.serving.decisions.learned_economics import TIME_TO_LIVE_S
 from usage_analytics.serving.decisions.prewarming import LoadPlan, plan_load
-from usage_analytics.serving.decisions.prewarms import Prewarms, prewarms_of, slots_served
+from usage_analytics.serving.decisions.prewarms import Prewarms, UserEvents, first_in_slot, prewarms_of, slots_served
 from usage_analytics.serving.decisions.prices import busiest_minute, expected_calls, preload_demand
 from usage_analytics.serving.judging.priced_moments import PricedDay, missed_openings
 from usage_analytics.serving.judging.priced_replay import ByMinute, replay_preloads, replay_prewarms, usage_by_minute
@@ -119,8 +119,18 @@ def judge(
     columns = ("", "net ms a step", "waiting removed", "in the dearest slot", "preloads", "busiest minute", "too busy")
     print_table(f"{held_out}: {int(events.sum()):,} steps; capacity {capacity:,.0f} calls a minute", columns, rows)
     calls, hits = int(ahead.calls.sum()), int(ahead.hits.sum())
+    expected = expected_hits(missed, prewarms, economics)
     print(
-        f"fetched ahead: {calls:,}, of which {hits:,} were used; {ahead.net_ms / max(calls, 1):,.0f} ms gained by each"
+        f"fetched ahead: {calls:,}, of which {hits:,} were used; expected were {expected:,.0f} in the slots ahead alone"
+    )
+
+
+def expected_hits(events: UserEvents, prewarms: Prewarms, economics: Economics) -> float:
+    """How many of what these users fetch they would miss later, by the plan's chances."""
+    by_class = (prewarms.chosen(economics, BUDGET) * prewarms.chances).sum(axis=2)
+    return sum(
+        float(by_class[row, events.user_class[first_in_slot(events, slot, CLOCK.window_minutes)]].sum())
+        for row, slot in enumerate(prewarms.slots.tolist())
     )
 
 
