@@ -119,6 +119,9 @@ def judge(
     columns = ("", "net ms a step", "waiting removed", "in the dearest slot", "preloads", "busiest minute", "too busy")
     print_table(f"{held_out}: {int(events.sum()):,} steps; capacity {capacity:,.0f} calls a minute", columns, rows)
     calls, hits = int(ahead.calls.sum()), int(ahead.hits.sum())
+    here, before = (missed.user[missed.minute // day.slot_minutes == slot] for slot in _dearest_and_before(load))
+    there = np.isin(np.unique(here), before).mean()
+    print(f"of the users active in the dearest slot, {there:.1%} were so in the one before, and could ask")
     expected = expected_hits(missed, prewarms, economics)
     print(
         f"fetched ahead: {calls:,}, of which {hits:,} were used; expected were {expected:,.0f} in the slots ahead alone"
@@ -140,6 +143,11 @@ def _concerned(load: LoadPlan) -> Flags:
     for slot, ahead in slots_served(load):
         slots[[slot, *ahead]] = True
     return slots
+
+
+def _dearest_and_before(load: LoadPlan) -> tuple[int, int]:
+    dearest = int(load.price.argmax())
+    return dearest, dearest - 1
 
 
 def _busy(load: Floats, calls: Floats, capacity: float) -> tuple[str, int]:
