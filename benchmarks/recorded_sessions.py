@@ -69,7 +69,7 @@ def write_sessions(visits: pl.DataFrame, path: Path) -> None:
         sessions["fold"].cast(pl.Int32).to_arrow(),
         sessions["mini_app"].to_arrow().cast(pa.list_(pa.string())),
         pa.ListArray.from_arrays(pa.array(offsets), pa.array(starts + places * PACE_US)),
-        pa.ListArray.from_arrays(pa.array(offsets), pa.nulls(int(offsets[-1]), pa.string())),
+        *[pa.ListArray.from_arrays(pa.array(offsets), pa.nulls(int(offsets[-1]), pa.string()))] * 2,
     ]
     pq.write_table(pa.table(columns, SESSION_SCHEMA), path, row_group_size=2**16)
 

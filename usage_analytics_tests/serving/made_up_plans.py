@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
 from hypothesis import strategies as st
@@ -41,6 +41,8 @@ class MadeUp:
     users: Mapping[str, int] = field(default_factory=dict)
     entities: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)  # factor and lead
     prices: Sequence[float] = (1.0,) * 36
+    phases: Mapping[tuple[int, str], float] = field(default_factory=dict)  # factors, by row from 1 on
+    slot_phases: Sequence[int] = (0,) * 36
     facts: PlanFacts = FACTS
     mini_apps: tuple[str, ...] = MINI_APPS
 
@@ -73,6 +75,7 @@ class MadeUp:
             "class_revisits": [
                 [self.class_revisit.get((row, step), 1.0) for step in FIRST_STEPS] for row in range(len(liked))
             ],
+            "phase_factors": [[self.phases.get((row, name), 1.0) for name in place] for row in range(7)],
             "user_keys": [user_key(user) for user in users],
             "user_classes": [self.users[user] for user in users],
             "entity_keys": [entity_key(entity) for entity in entities],
@@ -81,9 +84,15 @@ class MadeUp:
             "entity_factors": [factor for _, factor, _ in in_hand],
             "entity_leads": [lead for _, _, lead in in_hand],
             "prices": self.prices,
+            "slot_phases": self.slot_phases,
         }
         cast = {name: np.array(arrays[name], dtype=dtype) for name, dtype in DTYPES.items()}
         return PlanTables(facts=self.facts, mini_apps=self.mini_apps, **cast)
+
+
+def in_slot(slot: int) -> datetime:
+    """An instant in a slot of FACTS."""
+    return datetime(2026, 11, 24, 13, 0, tzinfo=UTC) + timedelta(minutes=15 * slot)
 
 
 def expected_context(plan: MadeUp, context: Sequence[str | None]) -> Context:
@@ -96,7 +105,7 @@ def expected_context(plan: MadeUp, context: Sequence[str | None]) -> Context:
 
 
 def expected_probabilities(
-    plan: MadeUp, user: str | None, context: Sequence[str | None], entity: str | None = None
+    plan: MadeUp, user: str | None, context: Sequence[str | None], entity: str | None = None, phase: int = 0
 ) -> dict[str, float]:
     """Of each candidate, the probability that it is opened next."""
     of_class = plan.users.get(user or "", 0)
@@ -113,6 +122,7 @@ def expected_probabilities(
             weight *= plan.revisit.get((row, name), 1.0) * plan.class_revisit.get((of_class, row), 1.0)
         if name != current:
             weight *= mine.get(name, mine.get("", 1.0)) * in_hand.get(name, (1.0, 0.0))[0]
+            weight *= plan.phases.get((phase, name), 1.0)
         weights[name] = weight
     total = sum(weights.values()) + max(0.0, 1.0 - sum(entries.values())) * mine.get("", 1.0)
     left = 1.0 - sum(lead for _, lead in in_hand.values())
@@ -124,12 +134,12 @@ def expected_probabilities(
 
 
 def expected_values(
-    plan: MadeUp, user: str | None, context: Sequence[str | None], entity: str | None = None
+    plan: MadeUp, user: str | None, context: Sequence[str | None], entity: str | None = None, phase: int = 0
 ) -> dict[str, float]:
     """Of each candidate, what its preload is worth at price 1, in milliseconds."""
     return {
         name: probability * plan.saved_ms.get(name, 1.0) - plan.cost_ms.get(name, 1.0)
-        for name, probability in expected_probabilities(plan, user, context, entity).items()
+        for name, probability in expected_probabilities(plan, user, context, entity, phase).items()
     }
 
 
@@ -141,6 +151,7 @@ ASKED = st.tuples(
 ).map(lambda parts: (*parts[0], *parts[1]))
 USERS = st.sampled_from([None, MARY, JOE, "c3" * 16])
 ENTITIES = st.sampled_from([None, IBM, BUND, "never seen"])
+SLOTS = st.integers(0, 35)
 BUDGETS = st.builds(Budget, calls=st.integers(0, 6), bytes=st.integers(0, 5000).map(float))
 
 
@@ -172,4 +183,6 @@ def made_up_plans(draw: st.DrawFn) -> MadeUp:
         class_revisit=draw(st.dictionaries(st.tuples(of_classes, st.sampled_from(FIRST_STEPS)), FACTORS)),
         users=draw(st.dictionaries(st.sampled_from([MARY, JOE]), of_classes)) if classes else {},
         entities=draw(st.dictionaries(st.sampled_from([IBM, BUND]), in_hand)),
+        phases=draw(st.dictionaries(st.tuples(st.integers(1, 6), st.sampled_from(MINI_APPS)), FACTORS)),
+        slot_phases=[slot % 7 for slot in range(36)],
     )

@@ -74,13 +74,13 @@ def test_an_answer_is_that_of_the_look_up(client: TestClient, folder: PlanFolder
     assert told["items"] == [
         {
             "mini_app": "news", "probability": 0.5, "context": ["charts", "quotes"], "transitions": 1,
-            "revisit_factor": 1.0, "user_factor": 1.0, "entity_factor": 1.0, "led": 0.5, "saved_ms": 400.0,
-            "cost_ms": 1.0, "value_ms": 198.0, "payload_bytes": 1000.0,
+            "revisit_factor": 1.0, "user_factor": 1.0, "phase_factor": 1.0, "entity_factor": 1.0, "led": 0.5,
+            "saved_ms": 400.0, "cost_ms": 1.0, "value_ms": 198.0, "payload_bytes": 1000.0,
         },
         {
             "mini_app": "chat", "probability": 0.375, "context": ["charts", "quotes"], "transitions": 1,
-            "revisit_factor": 1.0, "user_factor": 1.0, "entity_factor": 1.0, "led": 0.0, "saved_ms": 300.0,
-            "cost_ms": 1.0, "value_ms": 110.5, "payload_bytes": 1000.0,
+            "revisit_factor": 1.0, "user_factor": 1.0, "phase_factor": 1.0, "entity_factor": 1.0, "led": 0.0,
+            "saved_ms": 300.0, "cost_ms": 1.0, "value_ms": 110.5, "payload_bytes": 1000.0,
         },
     ]  # fmt: skip
 

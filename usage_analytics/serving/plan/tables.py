@@ -15,6 +15,8 @@ import numpy.typing as npt
 from usage_analytics.models.branching.transition_counts import LONGEST_CONTEXT, SESSION_START
 from usage_analytics.serving.decisions.expected_value import USUAL_PRICE, Budget
 
+NO_PHASE = 0
+
 Array = npt.NDArray[Any]  # `DTYPES` says of what
 
 
@@ -57,6 +59,7 @@ class PlanTables:
     revisit_factors: Array  # (STEPS, mini_apps) by steps since the last visit in this user session
     class_factors: Array  # (classes, mini_apps) how much likelier this class of users opens it
     class_revisits: Array  # (classes, STEPS) how much likelier this class comes back after so many steps
+    phase_factors: Array  # (1 + PHASES, mini_apps) how much likelier it is opened in a phase; row 0: outside the slots
     user_keys: Array  # (users,) rising; see `user_key`
     user_classes: Array  # (users,) from 1 on
     entity_keys: Array  # (entities,) rising; see `entity_key`
@@ -65,6 +68,7 @@ class PlanTables:
     entity_factors: Array  # (entity entries,) how much likelier it is opened with the entity in hand
     entity_leads: Array  # (entity entries,) share of all steps that the entity itself leads there
     prices: Array  # (slots,) from `first_slot` on; before and after, the price is USUAL_PRICE
+    slot_phases: Array  # (slots,) row of `phase_factors` that holds in each
 
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -80,6 +84,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "revisit_factors": np.dtype("<f4"),
     "class_factors": np.dtype("<f4"),
     "class_revisits": np.dtype("<f4"),
+    "phase_factors": np.dtype("<f4"),
     "user_keys": np.dtype("<u8"),
     "user_classes": np.dtype("<u1"),
     "entity_keys": np.dtype("<u8"),
@@ -88,6 +93,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "entity_factors": np.dtype("<f4"),
     "entity_leads": np.dtype("<f4"),
     "prices": np.dtype("<f8"),
+    "slot_phases": np.dtype("<u1"),
 }
 assert tuple(DTYPES) == tuple(field.name for field in fields(PlanTables))[2:]
 
@@ -125,12 +131,19 @@ def suffix_keys(codes: Sequence[int], mini_apps: int) -> list[int]:
     return keys
 
 
-def price_at(tables: PlanTables, at: datetime) -> float:
-    """The price that holds at an instant; ValueError if it has no time zone."""
+def holding_at(tables: PlanTables, at: datetime | None) -> tuple[float, int]:
+    """The price and the phase, a row of `phase_factors`, that hold at an instant; None: whenever it may be.
+
+    ValueError if the instant has no time zone.
+    """
+    if at is None:
+        return USUAL_PRICE, NO_PHASE
     if at.tzinfo is None:
         raise ValueError(f"an instant needs a time zone: {at}")
     facts = tables.facts
     local = at.astimezone(ZoneInfo(facts.timezone))
     minutes = (local.hour - facts.first_slot.hour) * 60 + local.minute - facts.first_slot.minute
     slot = minutes // facts.slot_minutes
-    return float(tables.prices[slot]) if 0 <= slot < len(tables.prices) else USUAL_PRICE
+    if not 0 <= slot < len(tables.prices):
+        return USUAL_PRICE, NO_PHASE
+    return float(tables.prices[slot]), int(tables.slot_phases[slot])
