@@ -34,6 +34,7 @@ LEARNED = tuple(range(HELD_OUT))
 FIT, VALIDATION = LEARNED[:-1], LEARNED[-1]
 LOGS = ("sepsis", "hospital_billing", "traffic_fines")
 EPOCHS = 14
+TIMED = "next-action model, with the time of day"
 
 
 def main() -> None:
@@ -47,7 +48,8 @@ def main() -> None:
     for title, read in records(chosen.data, chosen.only):
         with tempfile.TemporaryDirectory() as folder:
             visits, path = read(), Path(folder) / "sessions.parquet"
-            write_sessions(visits, path)
+            write_sessions(visits.drop("phase", strict=False), path)
+            write_sessions(visits, timed(path))
             measure(title, path, visits, chosen.orders, chosen.neural)
 
 
@@ -73,6 +75,8 @@ def measure(title: str, path: Path, visits: pl.DataFrame, orders: int, neural: b
             fits[f"{rule}, order {order}"] = partial(NGrams, rule, order, seen, apps)
     fits["next-action model, counts alone"] = lambda: CountedSequences(NGramModel.fit(learned))
     fits["next-action model"] = lambda: factored(learned, path)
+    if "phase" in visits.columns:
+        fits[TIMED] = lambda: factored(learned, timed(path))
     if neural:
         fits["session-kNN"] = lambda: neighbours(path)
         fits["GRU"] = lambda: gru(visits)
@@ -81,10 +85,16 @@ def measure(title: str, path: Path, visits: pl.DataFrame, orders: int, neural: b
         started = time.process_time()
         model = fit()
         fitted = time.process_time()
-        scores = score(model, read_sessions([path], model.mini_apps, [HELD_OUT]))
+        sessions = timed(path) if name == TIMED else path
+        scores = score(model, read_sessions([sessions], model.mini_apps, [HELD_OUT]))
         rows.append((name, *figures(scores), fitted - started, time.process_time() - fitted))
     columns = ("", "R@1", "R@3", "log-loss", "ECE", "CPU s to fit", "CPU s to score")
     print_table(f"{title}: {scores.predictions:,} predictions", columns, rows)
+
+
+def timed(path: Path) -> Path:
+    """The file that also tells the time of day, beside the one that does not."""
+    return path.with_name("timed.parquet")
 
 
 def everything(path: Path, apps: tuple[str, ...]) -> CodedSessions:

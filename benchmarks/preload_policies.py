@@ -8,23 +8,31 @@ the day before it. What preloads save is measured from the latencies and payload
 costs is the simulator's own (`mini_apps.parquet` of its truth). Latency, payload and cost of mini-apps have the
 log-standard-deviation `spread`. At most three preloads and 16 MB a moment. Guess.js, Chromium and the best threshold of
 pairs go by how often a mini-app followed the open one, the others by the model; the best thresholds are those of the
-largest net benefit on the very day on which they are judged.
+largest net benefit on the very day on which they are judged. "expected value of pairs" decides as the plan does, but by
+these shares of pairs: what the rule is worth without the model.
 """
 
 import argparse
 from dataclasses import replace
 from datetime import date
 
+import polars as pl
 from learned_walks import TESTED, learn, measured
 
+from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.reporting.terminal import print_table
+from usage_analytics.serving.decisions.economics import Economics
+from usage_analytics.serving.decisions.held_out import HeldOut
 from usage_analytics.serving.judging.plan_comparison import BEST_OF_MODEL, BEST_OF_PAIRS, compare_policies
+from usage_analytics.serving.judging.policies import ExpectedValue, pair_counts, pair_shares
+from usage_analytics.serving.judging.replay import compare
 from usage_analytics.serving.judging.session_moments import held_out_moments
 from usage_analytics.serving.plan.scope import BUDGET
 from usage_analytics.simulation.population import population
 from usage_analytics.simulation.scenario import NO_TROUBLE, Scenario, trading_days
 
 LAST = date(2026, 11, 20)
+MODEL, PAIRS = "expected value", "expected value of pairs"
 NET, TOLD = "net_ms_per_transition", ("waiting_removed", "precision", "wasted_bytes_per_useful_byte")
 
 
@@ -44,7 +52,7 @@ def main() -> None:
     moments = held_out_moments(model, learned.held_out.of_fold(TESTED))
     for spread in chosen.spreads:
         economics = measured(replace(scenario, spread=spread), model.mini_apps)
-        compared = compare_policies(model, moments, economics, BUDGET)
+        compared = pl.concat([compare_policies(model, moments, economics, BUDGET), by_pairs(model, moments, economics)])
         rows = [
             (row["policy"], f"{row[NET]:,.1f}", *(f"{row[name] or 0:.3f}" for name in TOLD), int(row["calls"]))
             for row in compared.iter_rows(named=True)
@@ -52,8 +60,16 @@ def main() -> None:
         columns = ("", "net ms a step", "waiting removed", "precision", "wasted per useful byte", "preloads")
         print_table(f"Spread {spread:g}: {len(moments.moments):,} held-out steps", columns, rows)
         nets = dict(compared.select("policy", NET).rows())
-        for name in (BEST_OF_PAIRS, BEST_OF_MODEL):
-            print(f"expected value brings {nets['expected value'] / nets[name]:.2f} times the {name}")
+        for rule, beaten in ((MODEL, BEST_OF_PAIRS), (MODEL, BEST_OF_MODEL), (PAIRS, BEST_OF_PAIRS)):
+            print(f"{rule} brings {nets[rule] / nets[beaten]:.2f} times the {beaten}")
+
+
+def by_pairs(model: FactoredModel, moments: HeldOut, economics: Economics) -> pl.DataFrame:
+    """The rule of expected value by how often a mini-app followed the open one."""
+    pairs = pair_counts(model.counts.grams.filter(pl.col("prev1").is_not_null()), model.mini_apps)
+    shares = replace(moments, probabilities=pair_shares(pairs, moments.moments))
+    row = compare([ExpectedValue(economics, BUDGET)], shares, economics, BUDGET)
+    return row.with_columns(pl.lit(PAIRS).alias("policy"))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from usage_analytics.models.branching.user_sessions import FOLDS, SESSION_SCHEMA
+from usage_analytics.trading_calendar import PHASES
 
 HELD_OUT = FOLDS - 1
 END = "(end)"  # of a case: it is predicted like an activity
@@ -36,18 +37,21 @@ def msnbc(path: Path, users: int = 0) -> pl.DataFrame:
 def event_log(path: Path) -> pl.DataFrame:
     """The activities of each case (``user``) in the order of their times, those of one time as in the file; then END.
 
+    Four hours each of the day, as its clock told it, stand for a ``phase`` of the trading day.
     The fifth of the cases that began last is held out: fold HELD_OUT; the others are dealt into the other folds.
     """
     times = pl.col("timestamp").str.to_datetime("%Y-%m-%dT%H:%M:%S%z")
     rows = pl.read_csv(path, infer_schema=False).select("case_id", pl.col("activity").alias("mini_app"), times)
+    parts = dict(enumerate(PHASES))
+    rows = rows.with_columns((pl.col("timestamp").dt.hour() // 4).replace_strict(parts).alias("phase"))
     begun = rows.group_by("case_id", maintain_order=True).agg(pl.col("timestamp").min())
     begun = begun.sort("timestamp", maintain_order=True).with_row_index("user")
     learned = begun.height * HELD_OUT // FOLDS
     fold = pl.when(pl.col("user") < learned).then(pl.col("user") % HELD_OUT).otherwise(HELD_OUT)
     cases = begun.select("case_id", pl.col("user").cast(pl.Int64), fold.cast(pl.Int64).alias("fold"))
     in_order = rows.join(cases, on="case_id", maintain_order="left").sort("user", "timestamp", maintain_order=True)
-    ends = cases.select("user", pl.lit(END).alias("mini_app"), "fold")
-    return pl.concat([in_order.select("user", "mini_app", "fold"), ends]).sort("user", maintain_order=True)
+    ends = cases.select("user", pl.lit(END).alias("mini_app"), "fold", pl.lit(None, pl.String).alias("phase"))
+    return pl.concat([in_order.select(ends.columns), ends]).sort("user", maintain_order=True)
 
 
 def without_repeats(visits: pl.DataFrame) -> pl.DataFrame:
@@ -56,8 +60,11 @@ def without_repeats(visits: pl.DataFrame) -> pl.DataFrame:
 
 
 def write_sessions(visits: pl.DataFrame, path: Path) -> None:
-    """One user session for each user, at a made-up time."""
-    sessions = visits.group_by("user", maintain_order=True).agg(pl.col("mini_app"), pl.col("fold").first()).sort("user")
+    """One user session for each user, at a made-up time; in a ``phase`` where visits have one."""
+    if "phase" not in visits.columns:
+        visits = visits.with_columns(pl.lit(None, pl.String).alias("phase"))
+    of_users = visits.group_by("user", maintain_order=True)
+    sessions = of_users.agg("mini_app", "phase", pl.col("fold").first()).sort("user")
     users, lengths = sessions["user"].to_numpy(), sessions["mini_app"].list.len().to_numpy()
     starts = np.repeat(users * SPREAD % 2**32 * (4 * 3600 * 1_000_000 // 2**12) // 2**20, lengths)
     offsets = np.append(0, np.cumsum(lengths, dtype=np.int32)).astype(np.int32)
@@ -70,6 +77,7 @@ def write_sessions(visits: pl.DataFrame, path: Path) -> None:
         sessions["mini_app"].to_arrow().cast(pa.list_(pa.string())),
         pa.ListArray.from_arrays(pa.array(offsets), pa.array(starts + places * PACE_US)),
         pa.ListArray.from_arrays(pa.array(offsets), pa.nulls(int(offsets[-1]), pa.string())),
+        sessions["phase"].to_arrow().cast(pa.list_(pa.string())),
     ]
     pq.write_table(pa.table(columns, SESSION_SCHEMA), path, row_group_size=2**16)
 

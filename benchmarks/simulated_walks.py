@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,9 @@ from usage_analytics.simulation.market_day import market_day
 from usage_analytics.simulation.navigation import LED_BY_INSTRUMENT, START, navigation
 from usage_analytics.simulation.population import Population
 from usage_analytics.simulation.walks import Walks
+from usage_analytics.trading_calendar import PHASES, trading_calendar
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FOLDS, HELD_OUT = 5, 4
 SESSIONS_AT_ONCE = 2_000
 ENTITIES = len(ASSET_CLASSES) * INSTRUMENTS_PER_CLASS
@@ -35,6 +37,7 @@ class WalkedDay:
     app: Ints  # position in WALKED
     instrument: Ints
     time_us: Ints
+    phase: Ints  # 1 + position in PHASES
     opens: npt.NDArray[np.bool_]  # else it is a further action, which loads less
     latency_ms: Reals
     payload_bytes: Reals
@@ -60,9 +63,19 @@ def walk(everyone: Population, day: date) -> WalkedDay:
     likelihood[moved] = (1 - LED_BY_INSTRUMENT) * walked + LED_BY_INSTRUMENT * led
     starts = np.append(np.flatnonzero(step == 0), len(app))
     return WalkedDay(
-        user[starts[:-1]], starts, app, instrument, events["time_us"].astype(np.int64), events["action"] == OPEN,
+        user[starts[:-1]], starts, app, instrument, events["time_us"].astype(np.int64), phases_at(events["time_us"]),
+        events["action"] == OPEN,
         events["latency_tenths"] / 10, events["payload_bytes"].astype(np.float64), likelihood,
     )  # fmt: skip
+
+
+def phases_at(time_us: Ints) -> Ints:
+    """The phases of the trading day, as the platform's calendar tells them: 1 + position in PHASES."""
+    first, last = (EPOCH + timedelta(microseconds=int(time)) for time in (time_us.min(), time_us.max()))
+    intervals = trading_calendar().phase_intervals(first, last)
+    starts = np.array([(each.start - EPOCH) // timedelta(microseconds=1) for each in intervals])
+    codes = np.array([1 + PHASES.index(each.phase) for each in intervals])
+    return codes[np.searchsorted(starts, time_us, side="right") - 1]
 
 
 def counts_of(day: WalkedDay) -> pl.DataFrame:
@@ -99,7 +112,9 @@ def batches(day: WalkedDay, sessions: Ints, mini_apps: Sequence[str], classes: I
         starts = np.append(0, np.cumsum(lengths))
         events = np.repeat(day.starts[some] - starts[:-1], lengths) + np.arange(starts[-1])
         users = day.user[some]
-        coded = CodedSessions(codes[day.app[events]], starts, day.instrument[events] + 1, classes[users])
+        coded = CodedSessions(
+            codes[day.app[events]], starts, day.instrument[events] + 1, day.phase[events], classes[users]
+        )
         names = pa.array([f"user-{user}" for user in users.tolist()])
         yield SessionBatch(names, coded, day.time_us[events])
 

@@ -213,7 +213,7 @@ SESSION_EVENTS = Table(
         text("prev3", 200, nullable=True), bigint("dwell_before_us", nullable=True), bigint("dwell_us", nullable=True),
         Column("error", Kind.INT), Column("abandoned", Kind.INT), Column("repeated", Kind.INT),
         bigint("session_number"), Column("opens", Kind.INT), bigint("payload_bytes", nullable=True),
-        text("entity", 400, nullable=True),
+        text("entity", 400, nullable=True), text("phase", 20, nullable=True),
     ),
     ("trading_day", "user_id", "position"),
     spread_by="user_id",

@@ -25,6 +25,7 @@ WINDOW_KEY_FORMAT = "%Y-%m-%dT%H%M"
 BEFORE_FIRST_DAY = timedelta(days=31)  # the first of January is a holiday: it belongs to a session before it
 # Files beside the time zones: zones that count leap seconds, copies, and whatever this machine is set to.
 NO_IANA_NAMES = ("right", "posix", "posixrules", "localtime")
+PHASES = ("pre_open", "opening", "midday", "closing", "after_close", "overnight")  # in their order
 OPENING_BURST = timedelta(minutes=30)
 CLOSING_BURST = timedelta(minutes=30)
 
@@ -72,7 +73,7 @@ class Window:
 class PhaseInterval:
     """From ``start`` until the next interval's start, events belong to this trading day and phase.
 
-    Phases are pre_open, opening, midday, closing, after_close and overnight.
+    The phase is one of PHASES.
     """
 
     start: datetime
@@ -126,6 +127,11 @@ class TradingCalendar:
         days = range(max(0, low), min(high + 1, len(self.sessions)))
         return [interval for position in days for interval in self._phases(position)]
 
+    def phase_at(self, instant: datetime) -> str:
+        """The phase of the trading day that holds an instant, one of PHASES; `UserError` as `trading_day_at`."""
+        begun = [each for each in self._phases(self._position(instant)) if each.start <= instant.astimezone(UTC)]
+        return begun[-1].phase
+
     def is_trading_day(self, day: date) -> bool:
         """Whether the exchange holds a session on a day."""
         opening = self._day_start(day)
@@ -171,17 +177,17 @@ class TradingCalendar:
 
     def _phases(self, position: int) -> list[PhaseInterval]:
         session, (start, end) = self.sessions[position], self._day_bounds[position : position + 2]
-        starts = [
-            (start, "pre_open"),
-            (session.opens, "opening"),
-            (session.opens + OPENING_BURST, "midday"),
-            (session.closes - CLOSING_BURST, "closing"),
-            (session.closes, "after_close"),
-            (max(self._day_end(session.day), session.closes), "overnight"),
-        ]
+        starts = (
+            start,
+            session.opens,
+            session.opens + OPENING_BURST,
+            session.closes - CLOSING_BURST,
+            session.closes,
+            max(self._day_end(session.day), session.closes),
+        )
         # In order whatever the clock: one set to other hours than the exchange's has phases of no length.
-        in_order = accumulate((min(start, end) for start, _ in starts), max)
-        return [PhaseInterval(start, session.day, phase) for start, (_, phase) in zip(in_order, starts, strict=True)]
+        in_order = accumulate((min(start, end) for start in starts), max)
+        return [PhaseInterval(start, session.day, phase) for start, phase in zip(in_order, PHASES, strict=True)]
 
     def _has_windows(self, day: date) -> bool:
         return day.weekday() in self.weekdays

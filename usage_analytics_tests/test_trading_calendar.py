@@ -59,10 +59,6 @@ def assert_tiled_around(calendar: TradingCalendar, instant: datetime) -> None:
     assert calendar.window_from_key(window.key) == window
 
 
-def phase_at(calendar: TradingCalendar, instant: datetime) -> str:
-    return [interval for interval in calendar.phase_intervals(instant, instant) if interval.start <= instant][-1].phase
-
-
 @pytest.mark.parametrize("clock", CLOCKS, ids=str)
 @given(instant=INSTANTS, hours=st.integers(0, 200))
 def test_phase_intervals_tile_and_agree_with_those_of_an_instant(
@@ -76,7 +72,7 @@ def test_phase_intervals_tile_and_agree_with_those_of_an_instant(
     for at in (instant, instant + timedelta(hours=hours / 2), instant + timedelta(hours=hours)):
         holding = [interval for interval in intervals if interval.start <= at][-1]
         assert holding.trading_day == calendar.trading_day_at(at)
-        assert holding.phase == phase_at(calendar, at)
+        assert holding.phase == calendar.phase_at(at)
 
 
 @pytest.mark.parametrize("day", [date(2026, 3, 9), date(2026, 11, 2), date(2026, 11, 23)])
@@ -152,10 +148,10 @@ def test_evening_that_is_repeated_from_past_midnight_belongs_to_the_next_days_fi
 
 
 def test_half_day_closes_early() -> None:
-    phases = [phase_at(CALENDAR, local(2026, 11, 27, *at)) for at in [(8,), (9, 30), (10,), (12, 29), (12, 30), (13,)]]
+    phases = [CALENDAR.phase_at(local(2026, 11, 27, *at)) for at in [(8,), (9, 30), (10,), (12, 29), (12, 30), (13,)]]
     assert phases == ["pre_open", "opening", "midday", "midday", "closing", "after_close"]
-    assert phase_at(CALENDAR, local(2026, 11, 27, 17)) == "overnight"
-    assert phase_at(CALENDAR, local(2026, 11, 25, 13)) == "midday"
+    assert CALENDAR.phase_at(local(2026, 11, 27, 17)) == "overnight"
+    assert CALENDAR.phase_at(local(2026, 11, 25, 13)) == "midday"
 
 
 def test_holidays_weekends_and_nights_belong_to_the_session_before() -> None:

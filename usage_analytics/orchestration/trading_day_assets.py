@@ -133,7 +133,7 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
     settings = platform.settings()
     with told_plainly():
         day, warehouse, layout = trading_day_of(context.partition_key), platform.warehouse(), parts.layout(settings)
-        plan = make_plan(warehouse, layout, day, settings.clock, datetime.now(UTC))
+        plan = make_plan(warehouse, layout, day, settings.calendar, datetime.now(UTC))
         plans = parts.plan_folder(settings)
         published = plans.publish(plan.tables)
         plans.prune(PLANS_KEPT)

@@ -55,6 +55,7 @@ def evidence(item: Item, entity: str | None) -> str:
     factors = (
         (item.revisit_factor, "as it was opened before"),
         (item.user_factor, "for users like this one"),
+        (item.phase_factor, "at this time of day"),
         (item.entity_factor, f"with {entity} in hand"),
     )
     told = [f"after {shown(item.context)}, seen {item.transitions:,} times"] if item.probability > item.led else []

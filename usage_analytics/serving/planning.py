@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 
 import numpy as np
 import polars as pl
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
+from usage_analytics.models.branching.context_levels import Ints
 from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.models.branching.training import MODEL, SESSIONS
 from usage_analytics.models.branching.user_sessions import FOLDS, read_sessions
@@ -24,10 +25,11 @@ from usage_analytics.serving.plan.filling import tables_of
 from usage_analytics.serving.plan.rows import plan_rows
 from usage_analytics.serving.plan.scope import BUDGET, contexts_of
 from usage_analytics.serving.plan.tables import PlanFacts, PlanTables
-from usage_analytics.trading_calendar import TradingClock
+from usage_analytics.trading_calendar import PHASES, TradingCalendar, TradingClock
 from usage_analytics.warehouse.minute_usage import opening_us
 from usage_analytics.warehouse.protocol import Warehouse
 
+LONGEST_CLOSURE_DAYS = 14
 LONGEST_TOLD = 2  # mini-apps of a context that has rows in the warehouse
 
 
@@ -43,7 +45,7 @@ class MadePlan:
 
 
 def make_plan(
-    warehouse: Warehouse, layout: Layout, trading_day: date, clock: TradingClock, made_at: datetime
+    warehouse: Warehouse, layout: Layout, trading_day: date, calendar: TradingCalendar, made_at: datetime
 ) -> MadePlan:
     """The plan of a trading day; `UserError` before it has a model."""
     folder = layout.model(MODEL, trading_day)
@@ -52,6 +54,7 @@ def make_plan(
     except (UserError, OSError) as error:
         raise UserError(f"preload_plan of {trading_day}: {error}; materialize next_action_model first") from None
     model = served.model
+    clock = calendar.clock
     economics = economics_of(warehouse, trading_day, model.mini_apps)
     moments = moments_of(layout, trading_day, model)
     load = load_plan(warehouse, clock, trading_day, moments, economics, BUDGET) if moments else None
@@ -67,10 +70,18 @@ def make_plan(
     )
     prices = usual_prices(clock) if load is None else load.price
     prewarms = None if load is None else _prewarms(layout, trading_day, clock, model, load, economics)
-    contexts = contexts_of(model.counts, model.counts.max_order)
-    tables = tables_of(model, contexts, economics, facts, prices, prewarms)
+    contexts, phases = contexts_of(model.counts, model.counts.max_order), slot_phases(calendar, trading_day)
+    tables = tables_of(model, contexts, economics, facts, prices, phases, prewarms)
     rows = plan_rows(model, contexts_of(model.counts, LONGEST_TOLD), economics, BUDGET)
     return MadePlan(rows, tables, economics, load, served.told)
+
+
+def slot_phases(calendar: TradingCalendar, trading_day: date) -> Ints:
+    """The phase in which each window of the trading day after this one begins: 1 + its position in PHASES."""
+    days = (trading_day + timedelta(days=n) for n in range(1, LONGEST_CLOSURE_DAYS))
+    following = next((day for day in days if calendar.is_trading_day(day)), trading_day)
+    phases = [calendar.phase_at(window.start) for window in calendar.windows_of(following)]
+    return np.array([1 + PHASES.index(phase) for phase in phases], np.int64)
 
 
 def _prewarms(

@@ -14,16 +14,18 @@ import numpy as np
 from usage_analytics.models.branching.situations import STEPS
 from usage_analytics.models.branching.transition_counts import LONGEST_CONTEXT, SESSION_START, UNKNOWN
 from usage_analytics.models.branching.user_classes import user_key
-from usage_analytics.serving.decisions.expected_value import USUAL_PRICE, Budget
+from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.plan.answer import Answer, Context, Item, PrewarmAnswer
 from usage_analytics.serving.plan.batch import Answers, BatchLookup, Codes
 from usage_analytics.serving.plan.choosing import choose
 from usage_analytics.serving.plan.file import read_plan
 from usage_analytics.serving.plan.key_index import Keys
 from usage_analytics.serving.plan.prewarm_answers import prewarm_answer
-from usage_analytics.serving.plan.tables import PlanTables, entity_key, price_at, suffix_keys
+from usage_analytics.serving.plan.tables import NO_PHASE, PlanTables, entity_key, holding_at, suffix_keys
+from usage_analytics.trading_calendar import PHASES
 
-_Candidate = tuple[int, float, float, float, float, float]  # position, probability; of `Item`, the factors and `led`
+_Factors = tuple[float, float, float, float]  # in the order of `Item`
+_Candidate = tuple[int, float, _Factors, float]  # position, probability, factors, `led`
 
 
 class PreloadPlan:
@@ -39,6 +41,7 @@ class PreloadPlan:
         self._bytes = tables.payload_bytes.tolist()
         self._sizes = np.ceil(tables.payload_bytes).tolist()
         self._revisit, self._class_revisits = tables.revisit_factors.tolist(), tables.class_revisits.tolist()
+        self._phase_factors = tables.phase_factors.tolist()
         self._context_keys, self._context_starts = tables.context_keys.data, tables.context_starts.data
         self._unlisted, self._class_factors = tables.context_unlisted.data, tables.class_factors.data
         self._user_keys, self._user_classes = tables.user_keys.data, tables.user_classes.data
@@ -63,16 +66,17 @@ class PreloadPlan:
         """What to preload for a user, a pseudonym or None, who opened these mini-apps in this user session.
 
         context: most recent last. Its end chooses the candidates, all of it their revisit factors. budget: the plan's
-        own by default. at: its time of day chooses the price; without it the usual one holds. entity: what the user
+        own by default. at: its time of day chooses the price and the phase of the trading
+        day; without it the usual price holds, and no phase tells. entity: what the user
         has in hand, as messages name it.
         What the plan does not know is left out and marked in the answer; what cannot be is a ValueError or TypeError.
         """
         codes = self._coded(context)
         place, order = self._longest_known(codes)
         user_class, in_hand = self._class_of(user), self._in_hand(entity)
-        price = USUAL_PRICE if at is None else price_at(self.tables, at)
+        price, phase = holding_at(self.tables, at)
         answered, transitions = tuple(context[len(context) - order :]), int(self.tables.transitions[place])
-        candidates = self._candidates(place, codes, user_class, in_hand)
+        candidates = self._candidates(place, codes, user_class, in_hand, phase)
         saved, cost = self._saved, self._cost
         values = [probability * saved[app] - price * cost[app] for app, probability, *_ in candidates]
         sizes = [self._sizes[candidate[0]] for candidate in candidates]
@@ -83,7 +87,8 @@ class PreloadPlan:
         whole = order == LONGEST_CONTEXT or _names(answered) == _names(context)
         unknown = tuple(name for name in context if name is not None and name not in self._codes)
         known = user_class > 0, in_hand.known
-        return Answer(self.name, items, answered, transitions, whole, unknown, *known, price)
+        when = None if phase == NO_PHASE else PHASES[phase - 1]
+        return Answer(self.name, items, answered, transitions, whole, unknown, *known, price, when)
 
     def next_many(
         self,
@@ -98,9 +103,9 @@ class PreloadPlan:
         entities: (moments,) of `entity_key`. A key of no user, 0 for one, gets the population's answer; a key of no
         entity, 0 for one, makes no difference.
         """
-        price = USUAL_PRICE if at is None else price_at(self.tables, at)
+        price, phase = holding_at(self.tables, at)
         limits = self.tables.facts.budget if budget is None else budget
-        return self._batch.answers(users, entities, contexts, limits, price)
+        return self._batch.answers(users, entities, contexts, limits, price, phase)
 
     def prewarm(self, user: str | None, at: datetime, budget: Budget | None = None) -> PrewarmAnswer:
         """What a user, a pseudonym or None, is to fetch now for dearer times soon; a user asks once a slot.
@@ -155,12 +160,15 @@ class PreloadPlan:
         positions, factors, leads = [entries[listed].tolist() for entries in self._entity_entries]
         return _InHand(True, dict(zip(positions, zip(factors, leads, strict=True), strict=True)), sum(leads))
 
-    def _candidates(self, place: int, codes: list[int], user_class: int, in_hand: _InHand) -> list[_Candidate]:
+    def _candidates(
+        self, place: int, codes: list[int], user_class: int, in_hand: _InHand, phase: int
+    ) -> list[_Candidate]:
         # All that is listed shares the probability, the current mini-app too; it alone cannot be preloaded.
         here = slice(self._context_starts[place], self._context_starts[place + 1])
         positions, probabilities = [entries[here].tolist() for entries in self._entries]
         current = codes[0] - 1 if codes else UNKNOWN
-        revisits, liked, of_entity = self._revisits(codes, user_class), self._class_factors, in_hand.entries
+        revisits, of_entity = self._revisits(codes, user_class), in_hand.entries
+        liked, timely = self._class_factors, self._phase_factors[phase]
         total: float = self._unlisted[place, user_class]
         weighed: list[_Candidate] = []
         for position, probability in zip(positions, probabilities, strict=True):
@@ -168,18 +176,16 @@ class PreloadPlan:
             if position == current:  # factors are of what is opened anew: to stay is neither liked nor led to
                 total += probability * revisit
                 continue
-            factor, (of_it, led) = liked[user_class, position], of_entity.get(position, (1.0, 0.0))
-            weight = probability * revisit * factor * of_it
+            of_it, led = of_entity.get(position, NONE)
+            factors = revisit, liked[user_class, position], timely[position], of_it
+            weight = probability * factors[0] * factors[1] * factors[2] * factors[3]
             total += weight
-            weighed.append((position, weight, revisit, factor, of_it, led))
+            weighed.append((position, weight, factors, led))
         share = (1.0 - in_hand.led) / total if total else 0.0
-        found = [
-            (position, weight * share + led, revisit, factor, of_it, led)
-            for position, weight, revisit, factor, of_it, led in weighed
-        ]
+        found = [(position, weight * share + led, factors, led) for position, weight, factors, led in weighed]
         if in_hand.led:
             listed = {current, *positions}
-            found += [(at, led, 1.0, 1.0, 1.0, led) for at, (_, led) in of_entity.items() if led and at not in listed]
+            found += [(at, led, NO_FACTORS, led) for at, (_, led) in of_entity.items() if led and at not in listed]
         return found
 
     def _revisits(self, codes: list[int], user_class: int) -> dict[int, float]:
@@ -192,10 +198,10 @@ class PreloadPlan:
         return factors
 
     def _item(self, candidate: _Candidate, value: float, context: Context, transitions: int) -> Item:
-        position, probability, revisit, factor, of_it, led = candidate
+        position, probability, factors, led = candidate
         saved, cost, size = self._saved[position], self._cost[position], self._bytes[position]
         name = self.tables.mini_apps[position]
-        return Item(name, probability, context, transitions, revisit, factor, of_it, led, saved, cost, value, size)
+        return Item(name, probability, context, transitions, *factors, led, saved, cost, value, size)
 
 
 class _InHand(NamedTuple):
@@ -204,7 +210,7 @@ class _InHand(NamedTuple):
     led: float  # all leads together
 
 
-NOTHING = _InHand(False, {}, 0.0)
+NOTHING, NONE, NO_FACTORS = _InHand(False, {}, 0.0), (1.0, 0.0), (1.0, 1.0, 1.0, 1.0)
 
 
 def _names(context: Sequence[str | None]) -> int:

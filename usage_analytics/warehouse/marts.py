@@ -36,7 +36,7 @@ FOLD_OF_USER = (
 )
 IS_MEASURED = "e.latency_ms >= 0 AND e.latency_ms <= 86400000"  # a latency of at most a day
 IS_SIZED = "e.payload_bytes >= 0 AND e.payload_bytes <= 1000000000000"  # a payload of at most a terabyte
-NO_ENTITY = "NULL"
+NOT_ASKED = "NULL"
 IN_ORDER = "(PARTITION BY trading_day, user_id ORDER BY event_time_us, topic, kafka_partition, kafka_offset)"
 
 VIEWS = ("app_adoption", "retention", "stickiness", "latency_percentiles")
@@ -66,10 +66,12 @@ def repeated_events_sql(days: str) -> str:
     return sql("repeated_events", days=days.format(e="e."))
 
 
-def session_events_sql(days: str, fold: str, error_actions: int, types: Types, entity: str = NO_ENTITY) -> str:
+def session_events_sql(
+    days: str, fold: str, error_actions: int, types: Types, entity: str = NOT_ASKED, phase: str = NOT_ASKED
+) -> str:
     """The query that the marts are made from; ``days`` as in `repeated_events_sql`, ``types`` of coded columns.
 
-    No mart needs entities: texts that nobody asks for would have to be sorted with the others.
+    No mart needs entities and phases: texts that nobody asks for would have to be sorted with the others.
     """
     errors = ", ".join(f":error_{number}" for number in range(error_actions))
     is_error = f"action IN ({errors})" if errors else "1 = 0"
@@ -82,6 +84,7 @@ def session_events_sql(days: str, fold: str, error_actions: int, types: Types, e
         is_sized=IS_SIZED,
         fold=fold,
         entity=entity,
+        phase=phase,
         is_error=is_error,
         **coded,
     )

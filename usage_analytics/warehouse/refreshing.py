@@ -26,7 +26,7 @@ from usage_analytics.warehouse.marts import (
     FOLD_OF_USER,
     IS_MEASURED,
     IS_SIZED,
-    NO_ENTITY,
+    NOT_ASKED,
     SHARED,
     MartRules,
     funnel_matches_sql,
@@ -97,16 +97,16 @@ def find_repeated(session: Session, chosen: str, values: Values) -> None:
 
 def make_session_events(
     session: Session, chosen: str, values: Values, rules: MartRules, fold: str = FOLD_OF_USER,
-    types: Types = AS_TEXTS, entity: str = NO_ENTITY,
+    types: Types = AS_TEXTS, entity: str = NOT_ASKED, phase: str = NOT_ASKED,
 ) -> None:  # fmt: skip
     """The temporary table that marts are made from, of some usage events, all of a user's or none.
 
-    ``{e}`` in the condition is their table, ``e`` in the expressions of fold and entity. Those that repeat another must
-    have been found.
+    ``{e}`` in the condition is their table, ``e`` in the expressions of fold, entity and phase. Those that repeat
+    another must have been found.
     """
     errors = {f"error_{number}": action for number, action in enumerate(rules.error_actions)}
     session.temporary(SESSION_EVENTS, types)
-    select = session_events_sql(chosen, fold, len(errors), types, entity)
+    select = session_events_sql(chosen, fold, len(errors), types, entity, phase)
     session.run(_insert(SESSION_EVENTS, select), {**values, **errors})
 
 

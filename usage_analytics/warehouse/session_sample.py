@@ -13,9 +13,10 @@ from usage_analytics.warehouse.user_slices import UserSlice
 OF_DAY = "{e}trading_day = :day"
 EVENTS = "SELECT COUNT(*) FROM usage_events AS e WHERE e.trading_day = :day"
 SAMPLED = """
-SELECT user_id, session_number, fold, mini_app, entity, event_time_us FROM session_events WHERE position <= :most
+SELECT user_id, session_number, fold, mini_app, entity, phase, event_time_us FROM session_events WHERE position <= :most
 ORDER BY user_id, position
 """
+PHASE = "e.phase"
 ENTITY = "NULLIF(e.entity, '')"  # some applications send an empty text for nothing
 PARTS = 2**16
 MOST_PER_USER = 2_000  # events of a day: what a script does all day is not what models are to learn most of
@@ -42,15 +43,15 @@ def share_of_users(users: UserSlice, wanted: int, all_: int) -> UserSlice:
 
 
 def sampled_sessions(warehouse: Warehouse, day: date, users: UserSlice) -> pl.DataFrame:
-    """One row per user session: trading_day, user_id, session_number, fold; in lists mini_apps, times_us, entities.
+    """One row per user session: trading_day, user_id, session_number, fold; in lists what each event was.
 
-    Of each user, the first MOST_PER_USER events of the day.
+    The lists are mini_apps, times_us, entities and phases. Of each user, the first MOST_PER_USER events of the day.
     """
     chosen, values = f"{OF_DAY}{users.condition}", {"day": day, **users.values}
     with warehouse.session() as session:
         find_repeated(session, chosen, values)
         session.update_statistics(REPEATED_EVENTS)
-        make_session_events(session, chosen, values, MartRules(), entity=ENTITY)
+        make_session_events(session, chosen, values, MartRules(), entity=ENTITY, phase=PHASE)
         events = session.frame(SAMPLED, {"most": MOST_PER_USER})
     return events.group_by("user_id", "session_number", maintain_order=True).agg(
         pl.lit(day).alias("trading_day"),
@@ -58,4 +59,5 @@ def sampled_sessions(warehouse: Warehouse, day: date, users: UserSlice) -> pl.Da
         pl.col("mini_app").alias("mini_apps"),
         pl.col("event_time_us").alias("times_us"),
         pl.col("entity").cast(pl.String).alias("entities"),
+        pl.col("phase").cast(pl.String).alias("phases"),
     )

@@ -41,6 +41,7 @@ def write_world(path: Path, back: int, users: int = 120, events: int = 30, seed:
             "trading_day": date(2026, 11, 23), "user_id": f"{user:032x}", "session_number": 1, "fold": user % 5,
             "mini_apps": [APPS[app] for app in walk], "times_us": [STEP_US * step for step in range(events)],
             "entities": [None] * events,
+            "phases": [None] * events,
         })  # fmt: skip
     write_sessions(pl.DataFrame(rows, schema_overrides={"entities": pl.List(pl.String)}), path)
     return path

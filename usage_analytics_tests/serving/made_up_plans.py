@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
 from hypothesis import strategies as st
@@ -51,6 +51,8 @@ class MadeUp:
     users: Mapping[str, int] = field(default_factory=dict)
     entities: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)  # factor and lead
     prices: Sequence[float] = (1.0,) * 36
+    phases: Mapping[tuple[int, str], float] = field(default_factory=dict)  # factors, by row from 1 on
+    slot_phases: Sequence[int] = (0,) * 36
     prewarms: Sequence[MadeUpPrewarm] = ()
     facts: PlanFacts = FACTS
     mini_apps: tuple[str, ...] = MINI_APPS
@@ -84,6 +86,7 @@ class MadeUp:
             "class_revisits": [
                 [self.class_revisit.get((row, step), 1.0) for step in FIRST_STEPS] for row in range(len(liked))
             ],
+            "phase_factors": [[self.phases.get((row, name), 1.0) for name in place] for row in range(7)],
             "user_keys": [user_key(user) for user in users],
             "user_classes": [self.users[user] for user in users],
             "entity_keys": [entity_key(entity) for entity in entities],
@@ -92,6 +95,7 @@ class MadeUp:
             "entity_factors": [factor for _, factor, _ in in_hand],
             "entity_leads": [lead for _, _, lead in in_hand],
             "prices": self.prices,
+            "slot_phases": self.slot_phases,
             "prewarm_slots": [each.slot for each in self.prewarms],
             "prewarm_ends": [each.end for each in self.prewarms],
             "prewarm_prices": [each.price for each in self.prewarms],
@@ -101,6 +105,11 @@ class MadeUp:
         }
         cast = {name: np.array(arrays[name], dtype=dtype) for name, dtype in DTYPES.items()}
         return PlanTables(facts=self.facts, mini_apps=self.mini_apps, **cast)
+
+
+def in_slot(slot: int) -> datetime:
+    """An instant in a slot of FACTS."""
+    return datetime(2026, 11, 24, 13, 0, tzinfo=UTC) + timedelta(minutes=15 * slot)
 
 
 def expected_context(plan: MadeUp, context: Sequence[str | None]) -> Context:
@@ -113,7 +122,7 @@ def expected_context(plan: MadeUp, context: Sequence[str | None]) -> Context:
 
 
 def expected_probabilities(
-    plan: MadeUp, user: str | None, context: Sequence[str | None], entity: str | None = None
+    plan: MadeUp, user: str | None, context: Sequence[str | None], entity: str | None = None, phase: int = 0
 ) -> dict[str, float]:
     """Of each candidate, the probability that it is opened next."""
     of_class = plan.users.get(user or "", 0)
@@ -130,6 +139,7 @@ def expected_probabilities(
             weight *= plan.revisit.get((row, name), 1.0) * plan.class_revisit.get((of_class, row), 1.0)
         if name != current:
             weight *= mine.get(name, mine.get("", 1.0)) * in_hand.get(name, (1.0, 0.0))[0]
+            weight *= plan.phases.get((phase, name), 1.0)
         weights[name] = weight
     total = sum(weights.values()) + max(0.0, 1.0 - sum(entries.values())) * mine.get("", 1.0)
     left = 1.0 - sum(lead for _, lead in in_hand.values())
@@ -141,12 +151,12 @@ def expected_probabilities(
 
 
 def expected_values(
-    plan: MadeUp, user: str | None, context: Sequence[str | None], entity: str | None = None
+    plan: MadeUp, user: str | None, context: Sequence[str | None], entity: str | None = None, phase: int = 0
 ) -> dict[str, float]:
     """Of each candidate, what its preload is worth at price 1, in milliseconds."""
     return {
         name: probability * plan.saved_ms.get(name, 1.0) - plan.cost_ms.get(name, 1.0)
-        for name, probability in expected_probabilities(plan, user, context, entity).items()
+        for name, probability in expected_probabilities(plan, user, context, entity, phase).items()
     }
 
 
@@ -158,6 +168,7 @@ ASKED = st.tuples(
 ).map(lambda parts: (*parts[0], *parts[1]))
 USERS = st.sampled_from([None, MARY, JOE, "c3" * 16])
 ENTITIES = st.sampled_from([None, IBM, BUND, "never seen"])
+SLOTS = st.integers(0, 35)
 BUDGETS = st.builds(Budget, calls=st.integers(0, 6), bytes=st.integers(0, 5000).map(float))
 
 
@@ -179,9 +190,6 @@ def made_up_plans(draw: st.DrawFn) -> MadeUp:
     of_classes = st.integers(1, max(len(classes), 1))
     starting = st.tuples(st.just(None), st.sampled_from(MINI_APPS))
     contexts = draw(st.lists(st.one_of(CONTEXTS, starting), max_size=8))
-    chances = st.dictionaries(st.sampled_from(MINI_APPS), st.integers(0, 128).map(lambda parts: parts / 128))
-    of_each = st.lists(chances, min_size=1 + len(classes), max_size=1 + len(classes))
-    dear = draw(st.lists(st.sampled_from(range(1, 36, 2)), unique=True).map(sorted))
     return MadeUp(
         entries={context: entries() for context in [(), *contexts]},
         saved_ms=of_mini_apps(st.integers(0, 2000).map(float)),
@@ -192,6 +200,21 @@ def made_up_plans(draw: st.DrawFn) -> MadeUp:
         class_revisit=draw(st.dictionaries(st.tuples(of_classes, st.sampled_from(FIRST_STEPS)), FACTORS)),
         users=draw(st.dictionaries(st.sampled_from([MARY, JOE]), of_classes)) if classes else {},
         entities=draw(st.dictionaries(st.sampled_from([IBM, BUND]), in_hand)),
+        phases=draw(st.dictionaries(st.tuples(st.integers(1, 6), st.sampled_from(MINI_APPS)), FACTORS)),
+        slot_phases=[slot % 7 for slot in range(36)],
+    )
+
+
+@st.composite
+def prewarmed_plans(draw: st.DrawFn) -> MadeUp:
+    """Any plan, in which some slots are dear, and something is fetched ahead in the one before."""
+    plan = draw(made_up_plans())
+    chances = st.dictionaries(st.sampled_from(MINI_APPS), st.integers(0, 128).map(lambda parts: parts / 128))
+    of_each = st.lists(chances, min_size=1 + len(plan.classes), max_size=1 + len(plan.classes))
+    dear = draw(st.lists(st.sampled_from(range(1, 36, 2)), unique=True).map(sorted))
+    prices = st.integers(2, 9).map(lambda halves: halves / 2)
+    return replace(
+        plan,
         prices=[4.0 if slot in dear else 1.0 for slot in range(36)],
-        prewarms=[MadeUpPrewarm(slot - 1, slot + 1, draw(st.integers(1, 8)) / 2 + 0.5, draw(of_each)) for slot in dear],
+        prewarms=[MadeUpPrewarm(slot - 1, slot + 1, draw(prices), draw(of_each)) for slot in dear],
     )

@@ -11,6 +11,7 @@ from usage_analytics.models.branching.ngrams import NGramModel
 from usage_analytics.models.branching.situations import STEPS
 from usage_analytics.models.branching.user_classes import UserClasses
 from usage_analytics.models.branching.user_sessions import NOTHING_KNOWN, Known
+from usage_analytics.trading_calendar import PHASES
 
 APPS = ("blotter", "chart", "chat", "quotes")
 USERS = ("1" * 32, "2" * 32, "f" * 32)  # of class 1, of class 2, not known
@@ -58,6 +59,7 @@ def with_factors(counts: NGramModel, seed: int) -> FactoredModel:
         after=drawn(1 + apps, apps),
         classes=drawn(3, apps),
         entities=drawn(1 + len(ENTITIES), apps),
+        phases=drawn(1 + len(PHASES), apps),
         leads=leads,
     )
     users = UserClasses(np.array([int(user[:16], 16) for user in USERS[:2]], np.uint64), np.array([1, 2], np.uint8))

@@ -23,8 +23,8 @@ from usage_analytics.serving.judging.plan_comparison import compare_on
 from usage_analytics.serving.plan.chosen_base import keep_choice
 from usage_analytics.serving.plan.scope import BUDGET, contexts_of
 from usage_analytics.serving.plan_folder import PlanFolder
-from usage_analytics.serving.planning import make_plan
-from usage_analytics.trading_calendar import TradingClock
+from usage_analytics.serving.planning import make_plan, slot_phases
+from usage_analytics.trading_calendar import PHASES, trading_calendar
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 from usage_analytics_tests.models.branching.two_kinds_of_users import (
     APPS,
@@ -54,7 +54,7 @@ def layout(warehouse: DuckDBWarehouse, memory_path: Path, tmp_path: Path) -> Lay
 def test_the_plan_of_a_day_is_one_in_the_warehouse_and_in_the_file(
     warehouse: DuckDBWarehouse, layout: Layout, tmp_path: Path
 ) -> None:
-    made = make_plan(warehouse, layout, DAY, TradingClock(), MADE_AT)
+    made = make_plan(warehouse, layout, DAY, trading_calendar(), MADE_AT)
     facts = made.tables.facts
     assert (facts.trading_day, facts.created_at, facts.slot_minutes, facts.budget) == (DAY, MADE_AT, 15, BUDGET)
     plans = PlanFolder(tmp_path / "plans")
@@ -70,7 +70,7 @@ def test_the_plan_of_a_day_is_one_in_the_warehouse_and_in_the_file(
 
 def test_users_of_two_kinds_get_two_answers(warehouse: DuckDBWarehouse, layout: Layout) -> None:
     """What a kind of users likes is preloaded for it, and what is in hand counts."""
-    made = make_plan(warehouse, layout, DAY, TradingClock(), MADE_AT)
+    made = make_plan(warehouse, layout, DAY, trading_calendar(), MADE_AT)
     plan = PlanFolder(layout.root / "plans")
     plan.publish(made.tables)
     odd, even = (
@@ -92,10 +92,10 @@ def always_chat(model: FactoredModel) -> ContextBase:
 
 
 def test_what_a_contest_has_chosen_is_what_the_plan_expects(warehouse: DuckDBWarehouse, layout: Layout) -> None:
-    assert make_plan(warehouse, layout, DAY, TradingClock(), MADE_AT).base == "counts: no contest was held"
+    assert make_plan(warehouse, layout, DAY, trading_calendar(), MADE_AT).base == "counts: no contest was held"
     model = FactoredModel.load(layout.model(MODEL, DAY))
     keep_choice(layout.model(MODEL, DAY), Choice("gru", {"chosen": "gru"}), model.mini_apps, always_chat(model))
-    made = make_plan(warehouse, layout, DAY, TradingClock(), MADE_AT)
+    made = make_plan(warehouse, layout, DAY, trading_calendar(), MADE_AT)
     assert made.base == "gru, by the contest of 2026-11-23"
     elsewhere = made.rows.filter(~made.rows["context"].str.ends_with("chat"))
     likeliest = elsewhere.sort("probability", descending=True).unique("context", keep="first")
@@ -140,7 +140,7 @@ def test_payloads_count_where_no_latency_was_measured(warehouse: DuckDBWarehouse
 
 def test_prices_rise_where_the_back_end_is_busy(warehouse: DuckDBWarehouse, layout: Layout) -> None:
     """All usage is from ten to past twelve: there preloads have no room; before and after, the usual price holds."""
-    made = make_plan(warehouse, layout, DAY, TradingClock(), MADE_AT)
+    made = make_plan(warehouse, layout, DAY, trading_calendar(), MADE_AT)
     assert made.load is not None and len(made.tables.prices) == 36
     assert made.tables.prices[:8].tolist() == [1.0] * 8
     assert made.tables.prices[8:16].max() > 1.0
@@ -155,7 +155,7 @@ def test_what_users_open_when_it_is_dear_is_fetched_before(
     layout = Layout(tmp_path / "lake", "clicks")
     for day in DAYS:
         train(warehouse, layout, day)
-    made = make_plan(warehouse, layout, DAY, TradingClock(), MADE_AT)
+    made = make_plan(warehouse, layout, DAY, trading_calendar(), MADE_AT)
     assert made.tables.prices[5] == 1.0 < made.tables.prices[6], "half past nine is dear"
     plans = PlanFolder(tmp_path / "plans")
     plans.publish(made.tables)
@@ -171,6 +171,16 @@ def test_what_users_open_when_it_is_dear_is_fetched_before(
     assert f"| 09:15 | 1.00 | 0% | {told} |" in prices_of(made)
 
 
+def test_slots_are_of_the_phases_of_the_next_trading_day(warehouse: DuckDBWarehouse, layout: Layout) -> None:
+    """The exchange opens at 09:30; on the Friday after Thanksgiving, which follows a holiday, it closes at 13:00."""
+    calendar = trading_calendar()
+    made = make_plan(warehouse, layout, DAY, calendar, MADE_AT)
+    usual = [PHASES[phase - 1] for phase in made.tables.slot_phases]
+    assert usual == ["pre_open"] * 6 + ["opening"] * 2 + ["midday"] * 22 + ["closing"] * 2 + ["after_close"] * 4
+    friday = [PHASES[phase - 1] for phase in slot_phases(calendar, date(2026, 11, 25))]
+    assert (friday[17], friday[18], friday[20]) == ("midday", "closing", "after_close")
+
+
 def test_ways_to_decide_are_compared_on_the_day(warehouse: DuckDBWarehouse, layout: Layout) -> None:
     compared = compare_on(warehouse, layout, DAY)
     assert compared is not None
@@ -182,4 +192,4 @@ def test_ways_to_decide_are_compared_on_the_day(warehouse: DuckDBWarehouse, layo
 
 def test_without_a_model_it_is_said_what_to_do(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"preload_plan of 2026-11-23: .*; materialize next_action_model first"):
-        make_plan(warehouse, Layout(tmp_path, "clicks"), DAY, TradingClock(), MADE_AT)
+        make_plan(warehouse, Layout(tmp_path, "clicks"), DAY, trading_calendar(), MADE_AT)

@@ -11,6 +11,7 @@ from hypothesis import given
 
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.preload_plan import PreloadPlan
+from usage_analytics.trading_calendar import PHASES
 from usage_analytics_tests.serving.made_up_plans import (
     ASKED,
     BUDGETS,
@@ -21,11 +22,13 @@ from usage_analytics_tests.serving.made_up_plans import (
     JOE,
     MARY,
     MINI_APPS,
+    SLOTS,
     USERS,
     MadeUp,
     expected_context,
     expected_probabilities,
     expected_values,
+    in_slot,
     made_up_plans,
 )
 
@@ -53,12 +56,14 @@ def opened(plan: MadeUp) -> PreloadPlan:
     return PreloadPlan(plan.tables(), "a plan")
 
 
-@given(made_up_plans(), USERS, ASKED, ENTITIES, BUDGETS)
+@given(made_up_plans(), USERS, ASKED, ENTITIES, SLOTS, BUDGETS)
 def test_an_answer_follows_the_rule(
-    plan: MadeUp, user: str | None, context: list[str | None], entity: str | None, budget: Budget
+    plan: MadeUp, user: str | None, context: list[str | None], entity: str | None, slot: int, budget: Budget
 ) -> None:
-    answer = opened(plan).next(user, context, budget, entity=entity)
-    probabilities = expected_probabilities(plan, user, context, entity)
+    answer = opened(plan).next(user, context, budget, in_slot(slot), entity)
+    phase = plan.slot_phases[slot]
+    probabilities = expected_probabilities(plan, user, context, entity, phase)
+    assert answer.phase == (None, *PHASES)[phase]
     in_hand = plan.entities.get(entity or "", {})
     assert (answer.known_user, answer.known_entity) == (user in plan.users, entity in plan.entities)
     assert answer.context == expected_context(plan, context)
@@ -142,6 +147,20 @@ def test_what_the_plan_does_not_know_gets_the_populations_answer_and_is_marked()
     odd = plan.next(None, ("charts", "bonds", "quotes"))
     assert (odd.unknown_mini_apps, odd.context, odd.whole_context) == (("bonds",), ("quotes",), False)
     assert plan.next(None, ("charts", "bonds")).context == ()
+
+
+def test_a_phase_makes_a_difference_where_it_holds_and_is_named() -> None:
+    phases = [1 + phase for phase in range(6) for _ in range(6)]
+    plan = opened(replace(PLAN, phases={(1, "charts"): 4.0, (1, "news"): 0.75}, slot_phases=phases))
+    early = plan.next(None, ("quotes",), at=AT_NINE - timedelta(hours=1))
+    # charts 0.5 * 4 among news 0.25 * 0.75, quotes, which stays as it is, and 1/8 not listed
+    assert [(item.mini_app, item.phase_factor) for item in early.items] == [("charts", 4.0), ("news", 0.75)]
+    assert early.items[0].probability == pytest.approx(2.0 / (2.0 + 0.1875 + 0.125 + 0.125))
+    assert early.phase == "pre_open"
+    usual = plan.next(None, ("quotes",))
+    assert (usual.phase, {item.phase_factor for item in usual.items}) == (None, {1.0})
+    night = plan.next(None, ("quotes",), at=AT_NINE - timedelta(hours=7))
+    assert (night.phase, night.items) == (None, usual.items)
 
 
 def test_a_user_is_known_by_half_a_pseudonym_and_no_other_user_is_taken_for_one() -> None:

@@ -13,7 +13,7 @@ from fakes import TOPIC
 from usage_analytics.enrichment.enriched_chunk import EnrichedChunk
 from usage_analytics.models.branching.session_file import common_entities, write_sessions
 from usage_analytics.models.branching.user_sessions import FOLDS, Known, read_sessions
-from usage_analytics.trading_calendar import TradingClock
+from usage_analytics.trading_calendar import PHASES, TradingClock
 from usage_analytics.warehouse.minute_usage import minute_usage
 from usage_analytics.warehouse.protocol import Warehouse
 from usage_analytics.warehouse.session_sample import sampled_sessions, sampled_users
@@ -57,6 +57,7 @@ def sampled_sessions_are_whole_and_in_order(warehouse: Warehouse, make_chunk: Ma
     assert batch.sessions.codes.tolist() == [3, 1, 2, 3]
     assert batch.sessions.starts.tolist() == [0, 3, 4]
     assert batch.sessions.entities.tolist() == [2, 2, 0, 0]
+    assert batch.sessions.phases.tolist() == [1 + PHASES.index("midday")] * 4
     assert batch.times_us.tolist() == [each["event_time_us"] for each in walk]
 
 

@@ -22,6 +22,7 @@ class CodedSessions:
     codes: Ints  # (events,)
     starts: Ints  # (sessions + 1,), from 0
     entities: Ints  # (events,) code of what each event was about, by a model's own list; 0: nothing, or not known
+    phases: Ints  # (events,) of the trading day: 1 + the position in PHASES; 0: not known
     user_classes: Ints  # (sessions,) class of the user; 0: of none, or not known
 
     @classmethod
@@ -30,12 +31,15 @@ class CodedSessions:
         sequences: Sequence[Sequence[int]],
         entities: Sequence[Sequence[int]] | None = None,
         user_classes: Sequence[int] | None = None,
+        phases: Sequence[Sequence[int]] | None = None,
     ) -> CodedSessions:
-        """Sessions given one by one, as codes; without entities and classes, none is known."""
+        """Sessions given one by one, as codes; without entities, classes or phases, none is known."""
         starts = np.cumsum([0, *map(len, sequences)], dtype=np.int64)
-        about = np.zeros(int(starts[-1]), np.int64) if entities is None else _end_to_end(entities)
+        about, then = (
+            np.zeros(int(starts[-1]), np.int64) if told is None else _end_to_end(told) for told in (entities, phases)
+        )
         of_users = np.zeros(len(sequences), np.int64) if user_classes is None else np.array(user_classes, np.int64)
-        return cls(_end_to_end(sequences), starts, about, of_users)
+        return cls(_end_to_end(sequences), starts, about, then, of_users)
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -55,6 +59,10 @@ class CodedSessions:
     def in_hand(self) -> Ints:
         """Code of the entity of the event before each prediction: (predictions,)."""
         return self.entities[np.flatnonzero(self._predicted()) - 1]
+
+    def asked_in(self) -> Ints:
+        """Code of the phase of the event before each prediction: (predictions,)."""
+        return self.phases[np.flatnonzero(self._predicted()) - 1]
 
     def contexts(self, longest: int) -> Ints:
         """Codes before each prediction, nearest first: (predictions, longest); SESSION_START where there are fewer."""

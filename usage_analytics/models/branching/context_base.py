@@ -84,7 +84,8 @@ def _as_sessions(contexts: Ints, given: Flags) -> CodedSessions:
     inside = np.arange(oldest_first.shape[1]) >= oldest_first.shape[1] - lengths[:, None]
     starts: Ints = np.append(0, np.cumsum(lengths)).astype(np.int64)
     codes = oldest_first[inside]
-    return CodedSessions(codes, starts, np.zeros(len(codes), np.int64), np.zeros(len(contexts), np.int64))
+    unknown = np.zeros(len(codes), np.int64)
+    return CodedSessions(codes, starts, unknown, unknown, np.zeros(len(contexts), np.int64))
 
 
 def _in_portions(contexts: Ints, asked: Callable[[Ints], Floats], mini_apps: int) -> Reals:

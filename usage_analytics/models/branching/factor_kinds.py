@@ -23,8 +23,8 @@ class Kind(Protocol):
         """Add shares of some predictions, (predictions, mini_apps), to the factors that they have."""
         ...
 
-    def seen(self, actions: Ints, weights: Floats, into: Floats) -> None:
-        """Add the weight of each prediction to the factor that the mini-app had which was opened."""
+    def seen(self, actions: Ints, weights: Floats, rows: slice, into: Floats) -> None:
+        """Add the weights of some predictions to the factors that the mini-apps had which were opened."""
         ...
 
 
@@ -46,8 +46,8 @@ class Grouped:
         groups, first = np.unique(self._groups[rows][order], return_index=True)
         into[groups] += np.add.reduceat(shares[order], first, axis=0)
 
-    def seen(self, actions: Ints, weights: Floats, into: Floats) -> None:
-        goes = np.flatnonzero(actions != self._current)
+    def seen(self, actions: Ints, weights: Floats, rows: slice, into: Floats) -> None:
+        goes = np.flatnonzero(actions[rows] != self._current[rows]) + rows.start
         cells = self._groups[goes] * into.shape[1] + actions[goes]
         into += np.bincount(cells, weights[goes], into.size).reshape(into.shape)
 
@@ -70,10 +70,10 @@ class Revisited:
     def expected(self, shares: Reals, rows: slice, into: Floats) -> None:
         into += np.bincount(self._cells(rows).ravel(), shares.ravel(), into.size).reshape(into.shape)
 
-    def seen(self, actions: Ints, weights: Floats, into: Floats) -> None:
-        taken = np.arange(len(actions)), actions
+    def seen(self, actions: Ints, weights: Floats, rows: slice, into: Floats) -> None:
+        taken = np.arange(rows.start, rows.stop), actions[rows]
         cells = self._steps[taken].astype(np.int64) * self._stride + self._offsets[taken]
-        into += np.bincount(cells, weights, into.size).reshape(into.shape)
+        into += np.bincount(cells, weights[rows], into.size).reshape(into.shape)
 
     def _cells(self, rows: slice) -> Ints:
         return self._steps[rows].astype(np.int64) * self._stride + self._offsets[rows]
@@ -98,6 +98,7 @@ def kinds_of(situations: Situations) -> dict[str, Kind]:
         "after": Grouped(current + 1, current),
         "classes": Grouped(situations.user_classes, current),
         "entities": Grouped(situations.entities, current),
+        "phases": Grouped(situations.phases, current),
     }
 
 

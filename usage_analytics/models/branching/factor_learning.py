@@ -20,7 +20,9 @@ from usage_analytics.models.branching.situations import STEPS, Situations
 MOST_CELLS = 64_000_000  # predictions times mini-apps: each takes 4 bytes twice
 PREDICTIONS_AT_ONCE = 2**15
 ROUNDS = 6
-PRIORS = {"revisits": 50.0, "class_revisits": 20.0, "after": 20.0, "classes": 10.0, "entities": 30.0}
+FIRST_ROUND = 0
+PAYS_FROM = 2.0  # standard errors
+PRIORS = {"revisits": 50.0, "class_revisits": 20.0, "after": 20.0, "classes": 10.0, "entities": 30.0, "phases": 30.0}
 CHANCE_LEADS = 3.0  # steps that are not held for led
 LEAD_ROUNDS = 15
 TRUST_PRIOR = 50.0  # how much evidence it takes to trust the counts otherwise than as they are
@@ -44,8 +46,8 @@ def learn_factors(lesson: Lesson, classes: int, entities: int, rounds: int = ROU
     none = Factors.none(lesson.probabilities.shape[1], classes, entities)
     if not len(lesson):
         return none
-    fit = _Fit(lesson, none)
-    for _ in range(rounds):
+    fit, by_phase = _Fit(lesson, none), False
+    for done in range(rounds):
         fit.improve_trust()
         fit.improve_common()
         for name in ("revisits", "after"):
@@ -56,6 +58,10 @@ def learn_factors(lesson: Lesson, classes: int, entities: int, rounds: int = ROU
         if entities:  # what is led is found first: as factors, it would have to differ with what is open
             fit.find_leads()
             fit.improve("entities")
+        if done == FIRST_ROUND:  # by then the others have said what they say better
+            by_phase = bool(lesson.situations.phases.any()) and fit.pays("phases")
+        if by_phase:
+            fit.improve("phases")
     return fit.factors
 
 
@@ -96,6 +102,16 @@ class _Fit:
         self._multiply(kind, better / factors)
         self.factors = replace(self.factors, **{name: better.astype(np.float32)})
 
+    def pays(self, name: str) -> bool:
+        """Whether one kind of factors, learned from the first half, makes what was opened in the second likelier."""
+        kind, shape, half = self._kinds[name], getattr(self.factors, name).shape, len(self._lesson) // 2
+        seen, expected = self._sums(kind, shape, until=half)
+        ratios = (seen + PRIORS[name]) / (expected + PRIORS[name])
+        ratios[0] = 1.0
+        gains = [self._gains(kind, ratios, rows) for rows in self._pieces(half)]
+        gain = np.concatenate(gains) if gains else np.zeros(1)
+        return bool(gain.mean() > PAYS_FROM * gain.std() / np.sqrt(len(gain)))
+
     def improve_common(self) -> None:
         """The same for staying and going back as such, then by how long ago: what is common needs no prior."""
         for most_steps in (2, len(STEPS)):
@@ -126,6 +142,12 @@ class _Fit:
         self._unled = 1.0 - _shares_led(leads, entities, actions, expected)
         self.factors = replace(self.factors, leads=leads.astype(np.float32))
 
+    def _gains(self, kind: Kind, ratios: Floats, rows: slice) -> Floats:
+        factors, weights = kind.of(ratios, rows), self._weights[rows]
+        shares = weights / weights.sum(axis=1, keepdims=True)
+        taken = np.take_along_axis(factors, self._lesson.actions[rows, None], axis=1)[:, 0]
+        return np.asarray(self._unled[rows] * np.log(taken / (shares * factors).sum(axis=1)), np.float64)
+
     def _logs(self, rows: slice) -> Reals:
         return np.log(self._lesson.probabilities[rows])
 
@@ -133,11 +155,11 @@ class _Fit:
         taken = np.take_along_axis(self._weights, self._lesson.actions[:, None], axis=1)[:, 0]
         return np.asarray(taken / self._weights.sum(axis=1), np.float64)
 
-    def _sums(self, kind: Kind, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+    def _sums(self, kind: Kind, shape: tuple[int, ...], until: int | None = None) -> tuple[Floats, Floats]:
         """How often each factor was seen and is expected, led steps left out."""
         seen, expected = np.zeros(shape), np.zeros(shape)
-        kind.seen(self._lesson.actions, self._unled, seen)
-        for rows in self._pieces():
+        for rows in self._pieces(0, until):
+            kind.seen(self._lesson.actions, self._unled, rows, seen)
             weights = self._weights[rows]
             unled = (self._unled[rows] / weights.sum(axis=1)).astype(np.float32)
             kind.expected(weights * unled[:, None], rows, expected)
@@ -147,9 +169,10 @@ class _Fit:
         for rows in self._pieces():
             self._weights[rows] *= kind.of(ratios, rows)
 
-    def _pieces(self) -> Iterator[slice]:
-        for first in range(0, len(self._lesson), PREDICTIONS_AT_ONCE):
-            yield slice(first, min(first + PREDICTIONS_AT_ONCE, len(self._lesson)))
+    def _pieces(self, first: int = 0, end: int | None = None) -> Iterator[slice]:
+        end = len(self._lesson) if end is None else end
+        for start in range(first, end, PREDICTIONS_AT_ONCE):
+            yield slice(start, min(start + PREDICTIONS_AT_ONCE, end))
 
 
 def _shares_led(leads: Floats, entities: Ints, actions: Ints, expected: Floats) -> Floats:

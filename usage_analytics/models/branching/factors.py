@@ -1,8 +1,9 @@
-"""Factors by which counts are corrected: for going back, for what is open, for the user's class and what is in hand.
+"""Factors by which counts are corrected: for going back, what is open, the user's class, what is in hand, the time.
 
-Counts of the last three mini-apps know nothing of what came before them, of the user, or of the entity. Here the
-probability of each mini-app is multiplied by factors, and all are divided by their sum: a log-linear model with the
-counts as its base. What an entity leads to by itself is added: of so many steps, a share goes there whatever was open.
+Counts of the last three mini-apps know nothing of what came before them, of the user, of the entity, or of the time.
+Here the probability of each mini-app is multiplied by factors, and all are divided by their sum: a log-linear model
+with the counts as its base. What an entity leads to by itself is added: of so many steps, a share goes there whatever
+was open.
 Source of the form: Della Pietra et al., Adaptive language modeling using minimum discriminant estimation, 1992.
 """
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from usage_analytics.models.branching.situations import NO_MINI_APP, STEPS, Situations
+from usage_analytics.trading_calendar import PHASES
 
 Reals = npt.NDArray[np.float32]
 
@@ -32,6 +34,7 @@ class Factors:
     after: Reals  # (1 + mini_apps, mini_apps) by what is open: 1 + its position
     classes: Reals  # (1 + classes, mini_apps) by the user's class
     entities: Reals  # (1 + entities, mini_apps) by what is in hand
+    phases: Reals  # (1 + PHASES, mini_apps) by the phase of the trading day
     leads: Reals  # (1 + entities, mini_apps) share of all steps that goes there because of what is in hand
 
     @classmethod
@@ -48,6 +51,7 @@ class Factors:
             after=ones(1 + mini_apps, mini_apps),
             classes=ones(1 + classes, mini_apps),
             entities=ones(1 + entities, mini_apps),
+            phases=ones(1 + len(PHASES), mini_apps),
             leads=np.zeros((1 + entities, mini_apps), np.float32),
         )
 
@@ -61,7 +65,7 @@ class Factors:
         known = np.array([place for place, name in enumerate(wider) if name in held], np.int64)
         theirs = np.array([held[wider[place]] for place in known], np.int64)
         found = Factors.none(len(wider), len(self.classes) - 1, len(self.entities) - 1)
-        for name in ("revisits", "classes", "entities", "leads"):
+        for name in ("revisits", "classes", "entities", "phases", "leads"):
             getattr(found, name)[:, known] = getattr(self, name)[:, theirs]
         found.after[np.ix_(np.append(0, known + 1), known)] = self.after[np.ix_(np.append(0, theirs + 1), theirs)]
         found.class_revisits[:] = self.class_revisits
@@ -72,6 +76,7 @@ class Factors:
         """What each probability is multiplied by: (predictions, mini_apps)."""
         user_classes, current = situations.user_classes, situations.current
         going = self.after[current + 1] * self.classes[user_classes] * self.entities[situations.entities]
+        going *= self.phases[situations.phases]
         open_ = np.flatnonzero(current != NO_MINI_APP)
         going[open_, current[open_]] = 1.0
         going *= self.revisits[situations.steps, np.arange(self.revisits.shape[1])]

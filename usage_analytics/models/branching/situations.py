@@ -24,12 +24,13 @@ class Situations:
     steps: Rows  # (predictions, mini_apps) row of STEPS, from 1 on, since each was last opened; 0: not opened yet
     entities: Ints  # (predictions,) code of what the user has in hand; 0: nothing, or not known
     user_classes: Ints  # (predictions,) 0: none, or not known
+    phases: Ints  # (predictions,) of the trading day: 1 + the position in PHASES; 0: not known
 
     def __len__(self) -> int:
         return len(self.current)
 
     def __getitem__(self, rows: slice | Ints) -> Situations:
-        return Situations(self.current[rows], self.steps[rows], self.entities[rows], self.user_classes[rows])
+        return Situations(*(getattr(self, name)[rows] for name in Situations.__dataclass_fields__))
 
 
 def situations_of(sessions: CodedSessions, mini_apps: int) -> Situations:
@@ -48,6 +49,7 @@ def situations_of(sessions: CodedSessions, mini_apps: int) -> Situations:
         steps=steps,
         entities=sessions.in_hand(),
         user_classes=sessions.user_classes[sessions.sessions_of_predictions()],
+        phases=sessions.asked_in(),
     )
 
 

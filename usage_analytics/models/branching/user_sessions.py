@@ -21,10 +21,11 @@ from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.context_levels import Floats, Ints
 from usage_analytics.models.branching.transition_counts import UNKNOWN
 from usage_analytics.models.branching.user_classes import NO_CLASSES, UserClasses
+from usage_analytics.trading_calendar import PHASES
 
 FOLDS = 5
 EVENTS_AT_ONCE = 2**14  # bounds memory: probabilities of so many take 64 MB at 500 mini-apps
-NO_ENTITY = 0
+NO_ENTITY = NO_PHASE = 0
 _SESSIONS_AT_ONCE = 2**15
 
 # One row is one user session; a user is whole in one fold.
@@ -37,6 +38,7 @@ SESSION_SCHEMA = pa.schema(
         pa.field("mini_apps", pa.list_(pa.string()), nullable=False),  # in order, at least one
         pa.field("times_us", pa.list_(pa.int64()), nullable=False),  # one each
         pa.field("entities", pa.list_(pa.string()), nullable=False),  # what each event was about; null: nothing
+        pa.field("phases", pa.list_(pa.string()), nullable=False),  # of the trading day, of PHASES; null: not known
     ]
 )
 
@@ -122,6 +124,7 @@ def read_row_groups(
 ) -> Iterator[SessionBatch]:
     """As `read_sessions`, of these parts in this order."""
     vocabulary, entities = pa.array(mini_apps, pa.string()), pa.array(known.entities, pa.string())
+    phases = pa.array(PHASES, pa.string())
     for rows in _read(groups, folds):
         lengths = pc.list_value_length(rows["mini_apps"]).to_numpy(zero_copy_only=False).astype(np.int64)
         for start, end in spans(lengths, EVENTS_AT_ONCE):
@@ -130,6 +133,7 @@ def read_row_groups(
                 codes=_codes(some["mini_apps"], vocabulary, UNKNOWN),
                 starts=np.append(0, np.cumsum(lengths[start:end])),
                 entities=_codes(some["entities"], entities, NO_ENTITY),
+                phases=_codes(some["phases"], phases, NO_PHASE),
                 user_classes=known.user_classes.of(some["user_id"]),
             )
             yield SessionBatch(some["user_id"], sessions, some["times_us"].flatten().to_numpy())
@@ -217,6 +221,7 @@ def _check_rows(path: Path, rows: pa.RecordBatch) -> None:
         "has no event": pc.equal(lengths, 0),
         "has not one time for each mini-app": pc.not_equal(lengths, pc.list_value_length(times)),
         "has not one entity, or null, for each mini-app": pc.not_equal(lengths, pc.list_value_length(rows["entities"])),
+        "has not one phase, or null, for each mini-app": pc.not_equal(lengths, pc.list_value_length(rows["phases"])),
         f"is of no fold from 0 to {FOLDS - 1}": pc.or_(pc.less(rows["fold"], 0), pc.greater_equal(rows["fold"], FOLDS)),
     }
     for rule, broken in rules.items():

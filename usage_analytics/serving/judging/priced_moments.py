@@ -97,6 +97,7 @@ def _reaching(batch: SessionBatch, day: PricedDay, slots: Flags) -> SessionBatch
         sessions.codes[kept],
         np.append(0, np.cumsum(sessions.lengths()[wanted])),
         sessions.entities[kept],
+        sessions.phases[kept],
         sessions.user_classes[wanted],
     )
     return SessionBatch(batch.user_ids.filter(pa.array(wanted)), some, batch.times_us[kept])

@@ -20,6 +20,7 @@ class Item:
     transitions: int  # seen after it
     revisit_factor: float  # of its latest visit in this user session, for users of this class
     user_factor: float  # of users of this class
+    phase_factor: float  # of the phase of the trading day
     entity_factor: float  # of what the user has in hand
     led: float  # the share of `probability` that comes from what the user has in hand
     saved_ms: float
@@ -41,6 +42,7 @@ class Answer:
     known_user: bool  # else it is the population's answer
     known_entity: bool  # False too if none was asked
     price: float
+    phase: str | None  # of the trading day, where it was asked for an instant in its slots
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.plan.choosing import NONE, choose_many
 from usage_analytics.serving.plan.entities_in_hand import EntitiesInHand
 from usage_analytics.serving.plan.key_index import KeyIndex, Keys
-from usage_analytics.serving.plan.tables import PlanTables
+from usage_analytics.serving.plan.tables import NO_PHASE, PlanTables
 
 Codes = npt.NDArray[np.integer]
 Ints = npt.NDArray[np.int64]
@@ -59,12 +59,15 @@ class BatchLookup:
         self._user_classes = np.append(tables.user_classes, 0).astype(np.int64)  # who is not known comes last
         self._class_factors = np.pad(tables.class_factors, ((0, 0), (0, 1)))
         self._revisit, self._class_revisits = tables.revisit_factors, tables.class_revisits
+        self._phase_factors = np.pad(tables.phase_factors, ((0, 0), (0, 1)))
         self._entities = EntitiesInHand(tables)
         self._saved = np.append(tables.saved_ms, 0.0).astype(np.float32)
         self._cost = np.append(tables.cost_ms, 0.0).astype(np.float32)
         self._sizes = np.ceil(np.append(tables.payload_bytes, 0.0))
 
-    def answers(self, users: Keys, entities: Keys | None, contexts: Codes, budget: Budget, price: float) -> Answers:
+    def answers(
+        self, users: Keys, entities: Keys | None, contexts: Codes, budget: Budget, price: float, phase: int
+    ) -> Answers:
         """What to preload at each moment. ValueError where the arrays do not fit each other or the plan."""
         _check(users, entities, contexts, self._mini_apps)
         most = self._width + (0 if entities is None else self._entities.most_leads)
@@ -82,12 +85,14 @@ class BatchLookup:
             some = slice(start, start + MOMENTS_AT_ONCE)
             in_hand = None if entities is None else entities[some]
             codes = np.ascontiguousarray(contexts[some].T, np.int64)
-            self._answer(users[some], in_hand, codes, budget, price, answers, some)
+            self._answer(users[some], in_hand, codes, budget, (price, phase), answers, some)
         return answers
 
     def _answer(
-        self, users: Keys, entities: Keys | None, codes: Ints, budget: Budget, price: float, into: Answers, some: slice
-    ) -> None:
+        self, users: Keys, entities: Keys | None, codes: Ints, budget: Budget, holding: tuple[float, int],
+        into: Answers, some: slice,
+    ) -> None:  # fmt: skip
+        price, phase = holding
         places, into.orders[some] = self._longest_known(codes)
         into.transitions[some] = self._transitions.take(places)
         of_user, into.known_users[some] = self._users.find(users)
@@ -95,6 +100,8 @@ class BatchLookup:
         positions = np.ascontiguousarray(self._positions.take(places, axis=0).T, np.int64)
         weights = np.ascontiguousarray(self._probabilities.take(places, axis=0).T)
         factors = np.take(self._class_factors, classes, axis=0)
+        if phase != NO_PHASE:
+            factors *= self._phase_factors[phase]
         if entities is not None:
             rows, into.known_entities[some] = self._entities.find(entities)
             self._entities.multiply(factors, rows)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from usage_analytics.models.branching.situations import STEPS
 from usage_analytics.models.branching.transition_counts import LONGEST_CONTEXT
 from usage_analytics.serving.plan.tables import DTYPES, Array, PlanTables
+from usage_analytics.trading_calendar import PHASES
 
 MOST_MINI_APPS = 2**16  # positions are 16 bits wide; keys of contexts then fit into 64 bits too
 MOST_CLASSES = 2**8  # a user's is 8 bits wide
@@ -32,6 +33,7 @@ def check_tables(tables: PlanTables) -> None:
     _check_entries(tables)
     _check_classes(tables)
     _check_entities(tables)
+    _check_phases(tables)
     _check_prewarms(tables)
 
 
@@ -44,9 +46,11 @@ def _check_shapes(tables: PlanTables) -> None:
         "context_keys": (contexts,), "context_starts": (contexts + 1,), "context_unlisted": (contexts, classes),
         "transitions": (contexts,), "entry_positions": entries, "entry_probabilities": entries,
         "revisit_factors": (len(STEPS), mini_apps), "class_factors": (classes, mini_apps),
-        "class_revisits": (classes, len(STEPS)), "user_keys": (users,), "user_classes": (users,),
+        "class_revisits": (classes, len(STEPS)), "phase_factors": (1 + len(PHASES), mini_apps),
+        "user_keys": (users,), "user_classes": (users,),
         "entity_keys": (entities,), "entity_starts": (entities + 1,), "entity_positions": listed,
         "entity_factors": listed, "entity_leads": listed, "prices": (len(tables.prices),),
+        "slot_phases": (len(tables.prices),),
         **_prewarm_shapes(tables),
     }  # fmt: skip
     for name, dtype in DTYPES.items():
@@ -143,6 +147,13 @@ def _check_prewarms(tables: PlanTables) -> None:
             raise ValueError(f"what slot {slot} fetches ahead, until slot {end}, is for no dearer slot of the plan")
     if (tables.prewarm_chances > 1.0).any():
         raise ValueError(f"prewarm_chances holds {tables.prewarm_chances.max():g}, more than 1")
+
+
+def _check_phases(tables: PlanTables) -> None:
+    if (tables.phase_factors[0] != 1.0).any():
+        raise ValueError("the factors of phase 0, outside the trading day, must be 1")
+    if len(tables.slot_phases) and int(tables.slot_phases.max()) > len(PHASES):
+        raise ValueError(f"slot_phases holds {int(tables.slot_phases.max())}, beyond the {len(PHASES)} phases")
 
 
 def _owners(starts: Array) -> npt.NDArray[np.int64]:

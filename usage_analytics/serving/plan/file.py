@@ -24,7 +24,7 @@ from usage_analytics.serving.plan.checks import check_tables
 from usage_analytics.serving.plan.tables import DTYPES, PlanFacts, PlanTables
 
 FORMAT = "usage_analytics preload plan"
-FORMAT_VERSION = 3  # another one for any change of what the arrays or the facts mean
+FORMAT_VERSION = 4  # another one for any change of what the arrays or the facts mean
 BLANK = "0" * 64  # as long as every seal
 TAIL_BYTES = 10  # an Arrow file ends with the footer, the footer's length in four bytes, and six letters
 REMEDY = "make it again (materialize preload_plan), or use another one (usage-analytics plans)"
@@ -114,7 +114,7 @@ def _row(tables: PlanTables) -> pa.RecordBatch:
 def _tables(row: pa.RecordBatch, facts: PlanFacts) -> PlanTables:
     values = dict(zip(row.schema.names, (column.values for column in row.columns), strict=True))
     arrays: dict[str, Any] = {name: values[name].to_numpy(zero_copy_only=True) for name in DTYPES}
-    for name in ("revisit_factors", "class_factors"):
+    for name in ("revisit_factors", "class_factors", "phase_factors"):
         arrays[name] = arrays[name].reshape(-1, len(values["mini_apps"]))
     arrays["class_revisits"] = arrays["class_revisits"].reshape(-1, len(STEPS))
     arrays["context_unlisted"] = arrays["context_unlisted"].reshape(len(arrays["context_keys"]), -1)

@@ -30,6 +30,7 @@ def tables_of(
     economics: Economics,
     facts: PlanFacts,
     prices: Floats,
+    slot_phases: Ints,
     prewarms: Prewarms | None = None,
     entries_per_context: int = ENTRIES_PER_CONTEXT,
 ) -> PlanTables:
@@ -58,10 +59,12 @@ def tables_of(
         "revisit_factors": model.factors.revisits[1:],
         "class_factors": model.factors.classes,
         "class_revisits": model.factors.class_revisits[:, 1:],
+        "phase_factors": model.factors.phases,
         "user_keys": model.known.user_classes.keys,
         "user_classes": model.known.user_classes.classes,
         **_entities(model),
         "prices": prices,
+        "slot_phases": slot_phases,
         **_prewarms(prewarms or no_prewarms(len(model.factors.classes), len(model.mini_apps))),
     }
     return PlanTables(facts, model.mini_apps, **{name: values.astype(DTYPES[name]) for name, values in columns.items()})
@@ -70,7 +73,7 @@ def tables_of(
 def population_probabilities(model: FactoredModel, contexts: Sequence[Context]) -> Floats:
     """What comes next after the contexts' last mini-apps alone: (contexts, mini_apps); rows sum to one.
 
-    Not yet in it: what was opened before these, the user, what is in hand.
+    Not yet in it: what was opened before these, the user, what is in hand, the time.
     """
     probabilities = model.base.coded_probabilities(model.counts.encode(contexts))
     current = _current(model, contexts)

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from usage_analytics.models.branching.transition_counts import LONGEST_CONTEXT, SESSION_START
 from usage_analytics.serving.decisions.expected_value import USUAL_PRICE, Budget
 
+NO_PHASE = 0
+
 Array = npt.NDArray[Any]  # `DTYPES` says of what
 
 
@@ -57,6 +59,7 @@ class PlanTables:
     revisit_factors: Array  # (STEPS, mini_apps) by steps since the last visit in this user session
     class_factors: Array  # (classes, mini_apps) how much likelier this class of users opens it
     class_revisits: Array  # (classes, STEPS) how much likelier this class comes back after so many steps
+    phase_factors: Array  # (1 + PHASES, mini_apps) how much likelier it is opened in a phase; row 0: outside the slots
     user_keys: Array  # (users,) rising; see `user_key`
     user_classes: Array  # (users,) from 1 on
     entity_keys: Array  # (entities,) rising; see `entity_key`
@@ -65,6 +68,7 @@ class PlanTables:
     entity_factors: Array  # (entity entries,) how much likelier it is opened with the entity in hand
     entity_leads: Array  # (entity entries,) share of all steps that the entity itself leads there
     prices: Array  # (slots,) from `first_slot` on; before and after, the price is USUAL_PRICE
+    slot_phases: Array  # (slots,) row of `phase_factors` that holds in each
     prewarm_slots: Array  # (prewarms,) rising: the slots in which something is fetched ahead
     prewarm_ends: Array  # (prewarms,) the slot before which it is to be used
     prewarm_prices: Array  # (prewarms,) what costs are multiplied by
@@ -84,6 +88,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "revisit_factors": np.dtype("<f4"),
     "class_factors": np.dtype("<f4"),
     "class_revisits": np.dtype("<f4"),
+    "phase_factors": np.dtype("<f4"),
     "user_keys": np.dtype("<u8"),
     "user_classes": np.dtype("<u1"),
     "entity_keys": np.dtype("<u8"),
@@ -92,6 +97,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "entity_factors": np.dtype("<f4"),
     "entity_leads": np.dtype("<f4"),
     "prices": np.dtype("<f8"),
+    "slot_phases": np.dtype("<u1"),
     "prewarm_slots": np.dtype("<u2"),
     "prewarm_ends": np.dtype("<u2"),
     "prewarm_prices": np.dtype("<f8"),
@@ -133,10 +139,13 @@ def suffix_keys(codes: Sequence[int], mini_apps: int) -> list[int]:
     return keys
 
 
-def price_at(tables: PlanTables, at: datetime) -> float:
-    """The price that holds at an instant; ValueError if it has no time zone."""
-    slot = slot_at(tables, at)
-    return USUAL_PRICE if slot is None else float(tables.prices[slot])
+def holding_at(tables: PlanTables, at: datetime | None) -> tuple[float, int]:
+    """The price and the phase, a row of `phase_factors`, that hold at an instant; None: whenever it may be.
+
+    ValueError if the instant has no time zone.
+    """
+    slot = None if at is None else slot_at(tables, at)
+    return (USUAL_PRICE, NO_PHASE) if slot is None else (float(tables.prices[slot]), int(tables.slot_phases[slot]))
 
 
 def slot_at(tables: PlanTables, at: datetime) -> int | None:

@@ -4,7 +4,8 @@ WITH single AS (
     SELECT e.trading_day, {user_id} AS user_id, {client_firm} AS client_firm, {mini_app} AS mini_app, {action} AS action,
            {screen} AS screen, e.event_time_us, {topic} AS topic, e.kafka_partition, e.kafka_offset, {fold} AS fold,
            CASE WHEN {is_measured} THEN CAST(FLOOR(e.latency_ms * 1000) AS BIGINT) END AS latency_us,
-           CASE WHEN {is_sized} THEN CAST(FLOOR(e.payload_bytes) AS BIGINT) END AS payload_bytes, {entity} AS entity
+           CASE WHEN {is_sized} THEN CAST(FLOOR(e.payload_bytes) AS BIGINT) END AS payload_bytes, {entity} AS entity,
+           {phase} AS phase
     FROM usage_events AS e
     LEFT JOIN repeated_events AS r
         ON r.topic = e.topic AND r.kafka_partition = e.kafka_partition AND r.kafka_offset = e.kafka_offset
@@ -12,7 +13,7 @@ WITH single AS (
 ),
 beside AS (
     SELECT trading_day, user_id, client_firm, mini_app, action, screen, event_time_us, fold, latency_us,
-           payload_bytes, entity, ROW_NUMBER() OVER {in_order} AS position,
+           payload_bytes, entity, phase, ROW_NUMBER() OVER {in_order} AS position,
            event_time_us - LAG(event_time_us, 1) OVER {in_order} AS gap_1,
            LAG(event_time_us, 1) OVER {in_order} - LAG(event_time_us, 2) OVER {in_order} AS gap_2,
            LAG(event_time_us, 2) OVER {in_order} - LAG(event_time_us, 3) OVER {in_order} AS gap_3,
@@ -27,7 +28,7 @@ beside AS (
 ),
 related AS (
     SELECT trading_day, user_id, client_firm, mini_app, action, screen, event_time_us, fold, latency_us,
-           payload_bytes, entity, position,
+           payload_bytes, entity, phase, position,
            CASE WHEN gap_1 < 1800000000 THEN app_1 END AS prev1,
            CASE WHEN gap_1 < 1800000000 AND gap_2 < 1800000000 THEN app_2 END AS prev2,
            CASE WHEN gap_1 < 1800000000 AND gap_2 < 1800000000 AND gap_3 < 1800000000 THEN app_3 END AS prev3,
@@ -47,5 +48,5 @@ SELECT trading_day, user_id, client_firm, mini_app, action, screen, event_time_u
            PARTITION BY trading_day, user_id ORDER BY position ROWS UNBOUNDED PRECEDING
        ) AS session_number,
        CASE WHEN prev1 = mini_app THEN 0 ELSE 1 END AS opens,
-       payload_bytes, entity
+       payload_bytes, entity, phase
 FROM related

@@ -18,13 +18,18 @@ from usage_analytics.models.branching.scoring import score
 from usage_analytics.models.branching.sequence_model import CountedSequences
 from usage_analytics.models.branching.training import SESSIONS, model_before, train
 from usage_analytics.models.branching.user_sessions import FOLDS, read_sessions
+from usage_analytics.reporting.model_evidence import evidence_of
+from usage_analytics.trading_calendar import PHASES
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 from usage_analytics_tests.models.branching.two_kinds_of_users import (
+    APPS,
     DAYS,
+    EVENTS,
     LEADING,
     LED_TO,
     MARTS,
     USERS,
+    WINDOWS,
     events_of,
     load_days,
 )
@@ -52,6 +57,27 @@ def test_a_second_day_knows_users_and_what_is_in_hand(
     ours = score(model, read_sessions([path], model.mini_apps, range(FOLDS), model.known))
     counts = score(CountedSequences(model.counts), read_sessions([path], model.mini_apps, range(FOLDS)))
     assert ours.log_loss < counts.log_loss - 0.05
+
+
+@pytest.mark.parametrize("news", [6.0, 1.0])
+def test_the_time_of_day_tells_where_it_pays(
+    news: float, warehouse: DuckDBWarehouse, memory_path: Path, layout: Layout
+) -> None:
+    """Half of each user's events are of the opening, when news are opened so many times as often as else."""
+    chance, rows = np.random.default_rng(1), events_of(DAYS[0], seed=1)
+    for step, row in enumerate(rows):
+        weights = np.ones(len(APPS))
+        weights[APPS.index("news")] = news if step % EVENTS < EVENTS / 2 else 1.0
+        row["mini_app"] = APPS[int(chance.choice(len(APPS), p=weights / weights.sum()))]
+        row["phase"] = "opening" if step % EVENTS < EVENTS / 2 - 1 else "midday"
+    warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, rows)])
+    refresh(warehouse, DAYS[0], *MARTS)
+    trained = train(warehouse, layout, DAYS[0])
+    opening, midday = (
+        trained.model.factors.phases[1 + PHASES.index(phase), APPS.index("news")] for phase in ("opening", "midday")
+    )
+    assert (opening / midday > 2.0) == (news > 1.0)
+    assert evidence_of(trained)["time_of_day_pays"] == (news > 1.0)
 
 
 def test_the_model_of_the_day_before_is_judged_on_the_day(

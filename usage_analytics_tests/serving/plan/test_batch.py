@@ -18,9 +18,11 @@ from usage_analytics_tests.serving.made_up_plans import (
     IBM,
     MARY,
     MINI_APPS,
+    SLOTS,
     USERS,
     MadeUp,
     expected_probabilities,
+    in_slot,
     made_up_plans,
 )
 
@@ -40,22 +42,22 @@ PLAN = opened(
 )
 
 
-@given(made_up_plans(), st.lists(st.tuples(USERS, ASKED, ENTITIES), max_size=20), BUDGETS)
+@given(made_up_plans(), st.lists(st.tuples(USERS, ASKED, ENTITIES), max_size=20), SLOTS, BUDGETS)
 def test_many_at_once_are_answered_as_one_by_one(
-    plan: MadeUp, asked: list[tuple[str | None, list[str | None], str | None]], budget: Budget
+    plan: MadeUp, asked: list[tuple[str | None, list[str | None], str | None]], slot: int, budget: Budget
 ) -> None:
     plans = opened(plan)
     users = np.array([0 if user is None else user_key(user) for user, _, _ in asked], dtype=np.uint64)
     entities = np.array([0 if entity is None else entity_key(entity) for _, _, entity in asked], dtype=np.uint64)
     contexts = plans.encode([context for _, context, _ in asked], length=26)
-    answers = plans.next_many(users, contexts, budget, entities=entities)
+    answers = plans.next_many(users, contexts, budget, in_slot(slot), entities)
     for row, (user, context, entity) in enumerate(asked):
-        single = plans.next(user, context, budget, entity=entity)
+        single = plans.next(user, context, budget, in_slot(slot), entity)
         assert answers.orders[row] == len(single.context)
         assert answers.transitions[row] == single.transitions
         assert answers.known_users[row] == single.known_user
         assert answers.known_entities[row] == single.known_entity
-        probabilities = expected_probabilities(plan, user, context, entity)
+        probabilities = expected_probabilities(plan, user, context, entity, plan.slot_phases[slot])
         found = [MINI_APPS[position] for position in answers.positions[row] if position >= 0]
         assert answers.probabilities[row][: len(found)] == pytest.approx(
             [probabilities[name] for name in found], rel=1e-5

@@ -14,7 +14,7 @@ from usage_analytics.serving.plan import file as plan_file
 from usage_analytics.serving.plan.file import UnusablePlan, read_plan, write_plan
 from usage_analytics.serving.plan.tables import DTYPES, PlanTables
 from usage_analytics.serving.preload_plan import PreloadPlan
-from usage_analytics_tests.serving.made_up_plans import FACTS, IBM, MARY, MadeUp, MadeUpPrewarm, made_up_plans
+from usage_analytics_tests.serving.made_up_plans import FACTS, IBM, MARY, MadeUp, MadeUpPrewarm, prewarmed_plans
 
 PLAN = MadeUp(
     entries={(): {"news": 0.5}, ("quotes",): {"charts": 0.5, "news": 0.25}},
@@ -47,7 +47,7 @@ def test_the_arrays_of_a_plan_are_all_named() -> None:
     assert [field.name for field in fields(PlanTables)] == ["facts", "mini_apps", *DTYPES]
 
 
-@given(made_up_plans())
+@given(prewarmed_plans())
 def test_a_plan_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, plan: MadeUp) -> None:
     path = tmp_path_factory.mktemp("plans") / "a.plan"
     seal = write_plan(plan.tables(), path)
@@ -148,7 +148,7 @@ def test_a_plan_of_an_older_version_is_refused(path: Path, monkeypatch: pytest.M
     with monkeypatch.context() as patched:
         patched.setattr(plan_file, "FORMAT_VERSION", 1)
         write_plan(PLAN.tables(), path)
-    with pytest.raises(UserError, match=f"is a preload plan of format version 1, this is version 3 of .*: {REMEDY}"):
+    with pytest.raises(UserError, match=f"is a preload plan of format version 1, this is version 4 of .*: {REMEDY}"):
         PreloadPlan.open(path)
 
 
@@ -204,6 +204,13 @@ def in_hand(positions: list[int], factors: list[float], leads: list[float]) -> d
         (in_hand([1, 2], [1.0, np.nan], [0.0, 0.0]), "entity_factors holds a number that is negative or not finite"),
         (in_hand([1, 2], [1.0, 1.0], [0.5, 0.5]), "the leads of an entity add up to 1, which must be less than 1"),
         ({"entity_starts": np.array([0, 2], "<u4")}, "entity_starts must rise from 0 to the 1 positions"),
+        ({"phase_factors": np.full((7, 5), 0.5, "<f4")}, "factors of phase 0, outside the trading day, must be 1"),
+        (
+            {"phase_factors": np.ones((6, 5), "<f4")},
+            r"phase_factors must be .* of shape \(7, 5\), not .* \(6, 5\)",
+        ),
+        ({"slot_phases": np.full(36, 7, "<u1")}, "slot_phases holds 7, beyond the 6 phases"),
+        ({"slot_phases": np.ones(35, "<u1")}, r"slot_phases must be uint8 of shape \(36,\), not uint8 of \(35,\)"),
         ({"context_keys": np.array([0, 0], "<u8")}, "context_keys must rise from one to the next"),
         ({"context_keys": np.array([1, 222], "<u8")}, "lacks the empty context"),
         ({"context_keys": np.array([0, 4 * 6**3], "<u8")}, "a key of a longer context than 3 mini-apps"),

@@ -21,7 +21,7 @@ from usage_analytics_tests.serving.contest_world import LooksBack
 from usage_analytics_tests.serving.made_up_plans import FACTS
 from usage_analytics_tests.serving.small_models import APPS, ENTITIES, USERS, fit, with_factors, without_factors
 
-PRICES = np.ones(36)
+PRICES, PHASES_OF_SLOTS = np.ones(36), np.arange(36) % 7
 ALL = Budget(100, 1e9)
 walks = st.lists(st.sampled_from(APPS), min_size=3, max_size=12)
 sessions = st.lists(st.lists(st.sampled_from(APPS), min_size=2, max_size=6), min_size=1, max_size=10)
@@ -46,7 +46,7 @@ def test_a_look_up_expects_what_the_model_does(
     free = replace(equal_economics(model.mini_apps), cost_ms=np.zeros(len(model.mini_apps)))
     contexts = [(), *(each for each in model.counts.contexts(max_order=3) if each)]
     assume((opened[-1],) in contexts or opened[-1] not in model.mini_apps)
-    tables = tables_of(model, contexts, free, FACTS, PRICES)
+    tables = tables_of(model, contexts, free, FACTS, PRICES, PHASES_OF_SLOTS)
     check_tables(tables)
     codes = [model.mini_apps.index(name) + 1 if name in model.mini_apps else -1 for name in opened]
     in_hand = [0] * (len(codes) - 1) + [entity, 0]
@@ -75,7 +75,7 @@ def test_a_plan_of_a_challenger_expects_what_was_judged(
     free = replace(equal_economics(model.mini_apps), cost_ms=np.zeros(len(model.mini_apps)))
     codes = [model.mini_apps.index(name) + 1 if name in model.mini_apps else -1 for name in opened]
     expected = model.probabilities(CodedSessions.of([[*codes, 1]]))[-1]
-    answer = PreloadPlan(tables_of(model, contexts, free, FACTS, PRICES), "a").next(None, opened, ALL)
+    answer = PreloadPlan(tables_of(model, contexts, free, FACTS, PRICES, PHASES_OF_SLOTS), "a").next(None, opened, ALL)
     told = {item.mini_app: item.probability for item in answer.items}
     for name, probability in zip(model.mini_apps, expected.tolist(), strict=True):
         if name != opened[-1]:
@@ -90,7 +90,7 @@ def test_what_is_listed_has_the_models_probabilities(learned: list[list[str]], e
     counts = model.counts
     contexts = [(), *(each for each in counts.contexts(max_order=3) if each)]
     free = replace(equal_economics(model.mini_apps), cost_ms=np.zeros(len(model.mini_apps)))
-    tables = tables_of(model, contexts, free, FACTS, PRICES, entries_per_context=entries)
+    tables = tables_of(model, contexts, free, FACTS, PRICES, PHASES_OF_SLOTS, entries_per_context=entries)
     check_tables(tables)
     plan = PreloadPlan(tables, "a")
     probabilities, (_, transitions) = counts.probabilities(contexts), counts.evidence(contexts)
@@ -107,6 +107,6 @@ def test_contexts_and_economics_of_others_are_refused() -> None:
     model = without_factors(fit(["quotes", "chart"]))
     economics = equal_economics(model.mini_apps)
     with pytest.raises(ValueError, match=r"the context \('never seen',\) is none of the model's own"):
-        tables_of(model, [(), ("never seen",)], economics, FACTS, PRICES)
+        tables_of(model, [(), ("never seen",)], economics, FACTS, PRICES, PHASES_OF_SLOTS)
     with pytest.raises(ValueError, match="the economics are of other mini-apps than the model"):
-        tables_of(model, [()], equal_economics(("chart", "news")), FACTS, PRICES)
+        tables_of(model, [()], equal_economics(("chart", "news")), FACTS, PRICES, PHASES_OF_SLOTS)

@@ -19,7 +19,7 @@ from usage_analytics_tests.serving.made_up_plans import (
     USERS,
     MadeUp,
     MadeUpPrewarm,
-    made_up_plans,
+    prewarmed_plans,
 )
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -39,7 +39,7 @@ PLAN = MadeUp(
 )
 
 
-@given(made_up_plans(), USERS, BUDGETS, st.integers(0, 24 * 60 - 1))
+@given(prewarmed_plans(), USERS, BUDGETS, st.integers(0, 24 * 60 - 1))
 def test_an_answer_is_what_the_rule_says_and_within_the_budget(
     plan: MadeUp, user: str | None, budget: Budget, minute: int
 ) -> None:

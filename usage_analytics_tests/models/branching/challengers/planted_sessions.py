@@ -30,6 +30,7 @@ def session_table(sessions: Sequence[Sequence[str]], folds: Sequence[int] | None
         "mini_apps": [list(session) for session in sessions],
         "times_us": [[n * 60_000_000 + place for place in range(len(each))] for n, each in enumerate(sessions)],
         "entities": [[None] * len(session) for session in sessions],
+        "phases": [[None] * len(session) for session in sessions],
     }
     return pa.table(columns, SESSION_SCHEMA)
 
