@@ -119,7 +119,8 @@ def next_action_challengers(context: dg.AssetExecutionContext, platform: Platfor
 
 @dg.asset(
     partitions_def=TRADING_DAYS, group_name="serving", kinds={"python", "table"}, owners=ANALYTICS_OWNERS,
-    deps=[next_action_model, next_action_challengers, "friction", "usage_series"], pool="warehouse",
+    pool="warehouse",
+    deps=[next_action_model, next_action_challengers, "friction", "latency_histogram", "usage_series"],
 )  # fmt: skip
 def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Per context, what is worth preloading: one row is one mini-app, with what speaks for it and against it.
