@@ -149,6 +149,7 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
             "answers_now": published.current,
             "mini_apps": len(plan.economics.mini_apps),
             "mini_apps_with_measured_waiting": len(plan.economics.mini_apps) - len(plan.economics.untimed),
+            "mini_apps_measured_by_all_actions": len(plan.economics.unnamed),
             "probabilities_of": plan.base,
             "likeliest": dg.MetadataValue.md(likeliest(plan.rows)),
             "prices": dg.MetadataValue.md(prices_of(plan)),

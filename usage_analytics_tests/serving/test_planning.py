@@ -117,7 +117,21 @@ def test_economics_are_those_that_were_measured(warehouse: DuckDBWarehouse, layo
     found = economics_of(warehouse, DAY, APPS)
     assert found.saved_ms == pytest.approx(300.0 + 100 * np.arange(len(APPS)), rel=0.05)
     assert found.payload_bytes == pytest.approx(1e5 * (1 + np.arange(len(APPS))), rel=0.05)
-    assert found.untimed == found.unsized == ()
+    assert found.untimed == found.unsized == found.unnamed == ()
+
+
+def test_mini_apps_without_an_action_open_are_measured_by_all_and_told(
+    warehouse: DuckDBWarehouse, memory_path: Path
+) -> None:
+    events = [
+        {**event, "action": "launch"} if event["mini_app"] in ("chat", "mail") else event
+        for event in events_of(DAYS[0], seed=1)
+    ]
+    warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, events)])
+    refresh(warehouse, DAYS[0], "friction", "latency_histogram")
+    found = economics_of(warehouse, DAYS[0], APPS)
+    assert found.unnamed == ("chat", "mail") and found.untimed == ()
+    assert found.saved_ms == pytest.approx(300.0 + 100 * np.arange(len(APPS)), rel=0.1)
 
 
 def test_before_anything_was_measured_all_mini_apps_are_alike(warehouse: DuckDBWarehouse) -> None:
