@@ -140,7 +140,7 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
         plans.prune(PLANS_KEPT)
         with warehouse.writing() as session:  # the last step: what is written there says that the day is done
             replace_plan(session, day, plan.rows)
-        compared = comparison_on(warehouse, layout, day)
+        compared = comparison_on(warehouse, layout, plans, day, settings.clock)
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": plan.rows.height,

@@ -22,10 +22,10 @@ from usage_analytics.serving.live_plan import LivePlan
 from usage_analytics.serving.lookup import context_of
 from usage_analytics.serving.openapi import document, page
 from usage_analytics.serving.plan.answer import Answer, Item
+from usage_analytics.serving.plan.scope import MOST_ASKED
 from usage_analytics.serving.preload_plan import PreloadPlan
 
 LOOK_EVERY_S = 1.0  # at the folder's current plan
-MOST_MINI_APPS = 1_000  # of a context
 PARAMETERS = frozenset({"user", "context", "entity", "calls", "bytes"})
 
 ITEM_FIELDS, ANSWER_FIELDS = ([field.name for field in fields(each)] for each in (Item, Answer))
@@ -52,8 +52,8 @@ def application(live: LivePlan, pseudonym_key: bytes | None, now: Clock | None =
         user = query.get("user") or None
         pseudonym = None if user is None else pseudonym_of(user, pseudonym_key, plan)
         context = context_of([given for given in query.getlist("context") if given], plan)
-        if len(context) > MOST_MINI_APPS:
-            raise UserError(f"context has at most {MOST_MINI_APPS} mini-apps, found {len(context)}")
+        if len(context) > MOST_ASKED:
+            raise UserError(f"context has at most {MOST_ASKED} mini-apps, found {len(context)}")
         entity = query.get("entity") or None
         return _json(answer_json(plan.next(pseudonym, context, _budget(request, plan), clock(), entity)))
 

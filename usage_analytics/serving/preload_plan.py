@@ -105,6 +105,10 @@ class PreloadPlan:
         """Whether the plan has a class of this user, a pseudonym."""
         return _place(self._user_keys, user_key(user)) is not None
 
+    def knows_entity(self, entity: str) -> bool:
+        """Whether the plan knows what this makes likelier, by its name in messages."""
+        return _place(self._entity_keys, entity_key(entity)) is not None
+
     def encode(self, contexts: Sequence[Sequence[str | None]], length: int = LONGEST_CONTEXT) -> Codes:
         """Codes of contexts, nearest first, for `next_many`: (contexts, length). What is not given is UNKNOWN too."""
         codes = np.full((len(contexts), length), UNKNOWN, dtype=np.int64)

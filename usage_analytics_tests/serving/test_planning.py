@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -100,16 +101,34 @@ def test_what_a_contest_has_chosen_is_what_the_plan_expects(warehouse: DuckDBWar
 
 
 def test_the_day_before_is_judged_by_what_its_plan_had(warehouse: DuckDBWarehouse, layout: Layout) -> None:
-    by_counts = compare_on(warehouse, layout, DAY)
+    plans = PlanFolder(layout.root / "plans")
+    by_counts = compare_on(warehouse, layout, plans, DAY, TradingClock())
     before = FactoredModel.load(layout.model(MODEL, DAYS[0]))
     keep_choice(layout.model(MODEL, DAYS[0]), Choice("gru", {"chosen": "gru"}), before.mini_apps, always_chat(before))
-    by_chat = compare_on(warehouse, layout, DAY)
+    by_chat = compare_on(warehouse, layout, plans, DAY, TradingClock())
     assert by_counts is not None and by_chat is not None
+    for policy in ("expected value", "the plan as served"):
+        assert worth(by_chat, policy) < worth(by_counts, policy)
 
-    def worth(compared: pl.DataFrame) -> float:
-        return float(compared.filter(compared["policy"] == "expected value")["net_ms_per_transition"][0])
 
-    assert worth(by_chat) < worth(by_counts)
+def worth(compared: pl.DataFrame, policy: str) -> float:
+    return float(compared.filter(compared["policy"] == policy)["net_ms_per_transition"].item())
+
+
+def test_the_plan_that_was_published_is_the_one_that_is_judged(warehouse: DuckDBWarehouse, layout: Layout) -> None:
+    """Not what would be made of its model now; where it is damaged or gone, that."""
+    plans = PlanFolder(layout.root / "plans")
+    made_again = compare_on(warehouse, layout, plans, DAY, TradingClock())
+    made = make_plan(warehouse, layout, DAYS[0], TradingClock(), MADE_AT)
+    nothing_pays = replace(made.tables, saved_ms=np.zeros(len(APPS)))
+    name = plans.publish(nothing_pays).name
+    judged = compare_on(warehouse, layout, plans, DAY, TradingClock())
+    assert made_again is not None and judged is not None
+    assert worth(made_again, "the plan as served") > 0.0 and worth(judged, "the plan as served") == 0.0
+    assert worth(made_again, "expected value") == worth(judged, "expected value")
+    (plans.path / f"{name}.plan").write_bytes(b"")
+    damaged = compare_on(warehouse, layout, plans, DAY, TradingClock())
+    assert damaged is not None and damaged.equals(made_again)
 
 
 def test_economics_are_those_that_were_measured(warehouse: DuckDBWarehouse, layout: Layout) -> None:
@@ -159,12 +178,16 @@ def test_prices_rise_where_the_back_end_is_busy(warehouse: DuckDBWarehouse, layo
 
 
 def test_ways_to_decide_are_compared_on_the_day(warehouse: DuckDBWarehouse, layout: Layout) -> None:
-    compared = compare_on(warehouse, layout, DAY)
-    assert compared is not None
+    plans = PlanFolder(layout.root / "plans")
+    compared = compare_on(warehouse, layout, plans, DAY, TradingClock())
+    assert compared is not None and compared["transitions"].n_unique() == 1
     by_policy = dict(compared.select("policy", "net_ms_per_transition").rows())
     assert by_policy["nothing"] == 0.0
     assert by_policy["expected value"] >= max(by_policy["top 3"], by_policy["Guess.js on 4G"], by_policy["Chromium"])
-    assert compare_on(warehouse, layout, DAYS[0]) is None  # there is no model of a day before
+    # It lists no context that was seen fewer than ten times, and asks a shorter one.
+    assert by_policy["the plan as served"] == pytest.approx(by_policy["expected value"], rel=0.1)
+    assert compared["policy"].is_in(["the plan as served, at its prices"]).sum() == 1
+    assert compare_on(warehouse, layout, plans, DAYS[0], TradingClock()) is None  # there is no model of a day before
 
 
 def test_without_a_model_it_is_said_what_to_do(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
