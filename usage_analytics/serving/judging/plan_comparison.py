@@ -16,7 +16,7 @@ from usage_analytics.serving.decisions.held_out import HeldOut
 from usage_analytics.serving.decisions.learned_economics import economics_of
 from usage_analytics.serving.judging.policies import ExpectedValue, PairRule, baselines, pair_counts, pair_shares
 from usage_analytics.serving.judging.replay import COMPARED, best_threshold, compare, compared
-from usage_analytics.serving.judging.served_plan import replay_plan
+from usage_analytics.serving.judging.served_plan import replay_file
 from usage_analytics.serving.judging.session_moments import moments_of
 from usage_analytics.serving.plan.chosen_base import as_served
 from usage_analytics.serving.plan.scope import BUDGET
@@ -47,7 +47,7 @@ def compare_on(
     decided = compare_policies(model, moments, economics_of(warehouse, known, model.mini_apps), BUDGET)
     plan = plan_of(warehouse, layout, plans, before, clock)
     economics = economics_of(warehouse, known, plan.tables.mini_apps)
-    served = replay_plan(plan, layout.model(MODEL, trading_day) / SESSIONS, economics, len(moments.moments))
+    served = replay_file(plan, layout.model(MODEL, trading_day) / SESSIONS, economics, len(moments.moments))
     return pl.concat([decided, compared(served)]).sort(COMPARED[0], descending=True, maintain_order=True)
 
 

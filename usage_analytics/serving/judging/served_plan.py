@@ -5,7 +5,7 @@ A plan knows less than its model: it lists a few mini-apps of each context, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,16 +34,25 @@ MINUTE_US = 60_000_000
 EVERY_ENTITY = 10**9
 
 
-def replay_plan(plan: PreloadPlan, sessions: Path, economics: Economics, most: int) -> dict[str, Outcome]:
-    """What the plan brings at the first so many moments of a file of user sessions, by name of the way it is asked.
+def replay_file(plan: PreloadPlan, sessions: Path, economics: Economics, most: int) -> dict[str, Outcome]:
+    """As `replay_plan`, of a file of user sessions."""
+    known = tuple(name for name in common_entities(sessions, EVERY_ENTITY, 1) if name and plan.knows_entity(name))
+    batches = read_sessions([sessions], plan.tables.mini_apps, range(FOLDS), Known(known))
+    return replay_plan(plan, batches, known, economics, most)
+
+
+def replay_plan(
+    plan: PreloadPlan, batches: Iterable[SessionBatch], entities: Sequence[str], economics: Economics, most: int
+) -> dict[str, Outcome]:
+    """What the plan brings at the first so many moments of user sessions, by name of the way it is asked.
 
     At price 1; and at the prices of the time of day, by which it then decides, and by which its cost is settled.
-    Users, contexts and entities are as they were. economics: of the plan's mini-apps.
+    Users, contexts and what is in hand are as they were. The sessions are coded by the plan's mini-apps, of which the
+    economics are, and by these entities.
     """
-    known = tuple(name for name in common_entities(sessions, EVERY_ENTITY, 1) if name and plan.knows_entity(name))
-    of_entities = np.array([0, *map(entity_key, known)], np.uint64)
+    of_entities = np.array([0, *map(entity_key, entities)], np.uint64)
     outcomes, left = {AS_SERVED: Outcome(), AT_PRICES: Outcome()}, most
-    for batch in read_sessions([sessions], plan.tables.mini_apps, range(FOLDS), Known(known)):
+    for batch in batches:
         for piece in _pieces(batch):
             seen = moments_in(piece, _nothing_expected(piece.sessions, plan)).part(0, left)
             asked = _Asked(plan, piece, of_entities, len(seen.moments))

@@ -22,7 +22,7 @@ from usage_analytics.serving.decisions.held_out import HeldOut
 from usage_analytics.serving.judging import served_plan
 from usage_analytics.serving.judging.policies import ExpectedValue
 from usage_analytics.serving.judging.replay import Outcome, replay
-from usage_analytics.serving.judging.served_plan import AS_SERVED, AT_PRICES, replay_plan
+from usage_analytics.serving.judging.served_plan import AS_SERVED, AT_PRICES, replay_file
 from usage_analytics.serving.judging.session_moments import held_out_moments
 from usage_analytics.serving.plan.filling import tables_of
 from usage_analytics.serving.preload_plan import PreloadPlan
@@ -115,7 +115,7 @@ def decided_by(model: FactoredModel, day: Path) -> Outcome:
 
 def test_a_plan_that_lists_all_brings_what_its_model_does(model: FactoredModel, day: Path) -> None:
     assert model.mini_apps == APPS
-    served = replay_plan(plan_of(model, len(APPS)), day, economics(), ALL)[AS_SERVED]
+    served = replay_file(plan_of(model, len(APPS)), day, economics(), ALL)[AS_SERVED]
     decided = decided_by(model, day)
     assert decided.transitions == sum(EVENTS - user % 7 - 1 for user in range(USERS_OF_DAY))
     assert decided.calls > decided.transitions / 2 and decided.hits > 100
@@ -124,7 +124,7 @@ def test_a_plan_that_lists_all_brings_what_its_model_does(model: FactoredModel, 
 
 def test_a_plan_of_the_ten_likeliest_brings_measurably_but_little_less(learned: FactoredModel, day: Path) -> None:
     """What it does not list, and would have been come back to, it misses."""
-    served = replay_plan(plan_of(learned, 10), day, economics(), ALL)[AS_SERVED]
+    served = replay_file(plan_of(learned, 10), day, economics(), ALL)[AS_SERVED]
     decided = decided_by(learned, day)
     assert served.transitions == decided.transitions and served.waiting_ms == decided.waiting_ms
     assert served.calls != decided.calls
@@ -136,7 +136,7 @@ def test_a_plan_of_the_ten_likeliest_brings_measurably_but_little_less(learned: 
 def test_it_is_asked_as_look_ups_are(model: FactoredModel, day: Path, prices: np.ndarray) -> None:
     """One by one: each moment by name, pseudonym and time."""
     plan = plan_of(model, 10, prices)
-    found = replay_plan(plan, day, economics(), ALL)
+    found = replay_file(plan, day, economics(), ALL)
     for way, at_prices in ((AS_SERVED, False), (AT_PRICES, True)):
         calls, hits, cost = 0, 0, 0.0
         for row in pq.read_table(day).to_pylist():
@@ -157,14 +157,14 @@ def test_the_pieces_that_it_is_asked_in_make_no_difference(
 ) -> None:
     """No more than some moments and codes are held at once; of a shortened day, the first moments count."""
     plan = plan_of(model, 10)
-    whole = replay_plan(plan, day, economics(), ALL)[AS_SERVED]
+    whole = replay_file(plan, day, economics(), ALL)[AS_SERVED]
     monkeypatch.setattr(served_plan, "MOMENTS_AT_ONCE", 100)
-    pieces = replay_plan(plan, day, economics(), ALL)[AS_SERVED]
+    pieces = replay_file(plan, day, economics(), ALL)[AS_SERVED]
     monkeypatch.setattr(served_plan, "MOST_CODES", 1_000)
-    smaller = replay_plan(plan, day, economics(), ALL)[AS_SERVED]
+    smaller = replay_file(plan, day, economics(), ALL)[AS_SERVED]
     for outcome in (pieces, smaller):
         assert (outcome.calls, outcome.hits) == (whole.calls, whole.hits)
         assert outcome.saved_ms == pytest.approx(whole.saved_ms)
-    some = replay_plan(plan, day, economics(), 777)[AS_SERVED]
+    some = replay_file(plan, day, economics(), 777)[AS_SERVED]
     first = expected_by(model, day).part(0, 777)
     assert (some.transitions, some.opened) == (777, first.stakes(economics()).opened.sum())
