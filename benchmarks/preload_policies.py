@@ -9,12 +9,13 @@ costs is the simulator's own (`mini_apps.parquet` of its truth). Latency, payloa
 log-standard-deviation `spread`. At most three preloads and 16 MB a moment. Guess.js, Chromium and the best threshold of
 pairs go by how often a mini-app followed the open one, the others by the model; the best thresholds are those of the
 largest net benefit on the very day on which they are judged. "expected value of pairs" decides as the plan does, but by
-these shares of pairs: what the rule is worth without the model.
+these shares of pairs: what the rule is worth without the model. The plan as served is asked itself, by its own lists.
 """
 
 import argparse
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, time
 
 import numpy as np
 import polars as pl
@@ -23,15 +24,21 @@ from simulated_walks import ENTITIES, FOLDS, HELD_OUT, WalkedDay, batches, count
 from usage_analytics.models.branching.factored_model import FactoredModel, learn_from_sessions
 from usage_analytics.models.branching.latent_classes import learn_classes
 from usage_analytics.models.branching.ngrams import NGramModel
-from usage_analytics.models.branching.user_sessions import NOTHING_KNOWN
+from usage_analytics.models.branching.user_classes import UserClasses
+from usage_analytics.models.branching.user_sessions import Known, SessionBatch
 from usage_analytics.reporting.terminal import print_table, progress
 from usage_analytics.serving.decisions.economics import Economics, estimate_economics
 from usage_analytics.serving.decisions.held_out import HeldOut
-from usage_analytics.serving.judging.plan_comparison import BEST_OF_MODEL, BEST_OF_PAIRS, compare_policies
 from usage_analytics.serving.judging.policies import ExpectedValue, pair_counts, pair_shares
 from usage_analytics.serving.judging.replay import compare
+from usage_analytics.serving.judging.replay import compared as table_of
 from usage_analytics.serving.judging.session_moments import held_out_moments
-from usage_analytics.serving.plan.scope import BUDGET
+from usage_analytics.serving.plan.filling import tables_of
+from usage_analytics.serving.plan.scope import BUDGET, contexts_of
+from usage_analytics.serving.plan.tables import PlanFacts
+from usage_analytics.serving.plan_comparison import BEST_OF_MODEL, BEST_OF_PAIRS, compare_policies
+from usage_analytics.serving.preload_plan import PreloadPlan
+from usage_analytics.serving.served_plan import AS_SERVED, replay_plan
 from usage_analytics.simulation.catalogue import MINI_APPS, WALKED
 from usage_analytics.simulation.events import app_traits
 from usage_analytics.simulation.population import Population, population
@@ -39,6 +46,8 @@ from usage_analytics.simulation.scenario import NO_TROUBLE, Scenario, trading_da
 
 LAST = date(2026, 11, 20)
 MODEL, PAIRS = "expected value", "expected value of pairs"
+MADE_AT = datetime(2026, 11, 20, tzinfo=UTC)
+FACTS = PlanFacts(LAST, "next_action_model", {}, BUDGET, MADE_AT, "America/New_York", time(8), 15)
 NET, TOLD = "net_ms_per_transition", ("waiting_removed", "precision", "wasted_bytes_per_useful_byte")
 
 
@@ -53,10 +62,17 @@ def main() -> None:
     chosen = parser.parse_args()
     days = trading_days(("XNYS",), date(2026, 9, 1), LAST)[-chosen.days :]
     scenario = Scenario(days, chosen.seed, chosen.messages, chosen.users, trouble=NO_TROUBLE, lanes=1)
-    model, moments = learn(population(scenario))
+    everyone = population(scenario)
+    model, held_out = learn(everyone)
+    moments = held_out_moments(model, held_out())
+    contexts = contexts_of(model.counts, model.counts.max_order)
     for spread in chosen.spreads:
         economics = measured(replace(scenario, spread=spread), model.mini_apps)
-        compared = pl.concat([compare_policies(model, moments, economics, BUDGET), by_pairs(model, moments, economics)])
+        compared = compare_policies(model, moments, economics, BUDGET)
+        plan = PreloadPlan(tables_of(model, contexts, economics, FACTS, np.ones(1), np.zeros(1)), "of the days before")
+        served = replay_plan(plan, held_out(), model.known.entities, economics, len(moments.moments))[AS_SERVED]
+        others = table_of({AS_SERVED: served}), by_pairs(model, moments, economics)
+        compared = pl.concat([compared, *others]).sort(NET, descending=True)
         rows = [
             (row["policy"], f"{row[NET]:,.1f}", *(f"{row[name] or 0:.3f}" for name in TOLD), int(row["calls"]))
             for row in compared.iter_rows(named=True)
@@ -66,6 +82,7 @@ def main() -> None:
         nets = dict(compared.select("policy", NET).rows())
         for rule, beaten in ((MODEL, BEST_OF_PAIRS), (MODEL, BEST_OF_MODEL), (PAIRS, BEST_OF_PAIRS)):
             print(f"{rule} brings {nets[rule] / nets[beaten]:.2f} times the {beaten}")
+        print(f"{AS_SERVED} brings {nets[AS_SERVED] / nets[MODEL]:.1%} of {MODEL}")
 
 
 def by_pairs(model: FactoredModel, moments: HeldOut, economics: Economics) -> pl.DataFrame:
@@ -76,8 +93,8 @@ def by_pairs(model: FactoredModel, moments: HeldOut, economics: Economics) -> pl
     return row.with_columns(pl.lit(PAIRS).alias("policy"))
 
 
-def learn(everyone: Population) -> tuple[FactoredModel, HeldOut]:
-    """The model of all days but the last, and what it expects on that one."""
+def learn(everyone: Population) -> tuple[FactoredModel, Callable[[], Iterator[SessionBatch]]]:
+    """The model of all days but the last, and the user sessions of that one."""
     counted, earlier, now = [], None, np.zeros((len(everyone), len(WALKED)))
     with progress("trading days", len(everyone.scenario.days)) as advance:
         for day in everyone.scenario.days[:-1]:
@@ -94,9 +111,9 @@ def learn(everyone: Population) -> tuple[FactoredModel, HeldOut]:
     of_users = [classes.of(visits).astype(np.int64) for visits in (earlier, now)]
     lesson = batches(before, sessions(before, HELD_OUT), counts.mini_apps, of_users[0])
     factors = learn_from_sessions(without, lesson, len(classes), ENTITIES)
-    model = FactoredModel(counts, factors, NOTHING_KNOWN)
-    tested = batches(held_out, sessions(held_out, 0), counts.mini_apps, of_users[1])
-    return model, held_out_moments(model, tested)
+    keys, entities = np.arange(len(everyone), dtype=np.uint64), tuple(map(str, range(ENTITIES)))
+    model = FactoredModel(counts, factors, Known(entities, UserClasses(keys, of_users[1].astype(np.uint8))))
+    return model, lambda: batches(held_out, sessions(held_out, 0), counts.mini_apps, of_users[1])
 
 
 def sessions(day: WalkedDay, fold: int) -> np.ndarray:
