@@ -21,7 +21,8 @@ from simulated_walks import (
 from usage_analytics.models.branching.factored_model import FactoredModel, learn_from_sessions
 from usage_analytics.models.branching.latent_classes import learn_classes
 from usage_analytics.models.branching.ngrams import NGramModel
-from usage_analytics.models.branching.user_sessions import NOTHING_KNOWN, SessionBatch
+from usage_analytics.models.branching.user_classes import UserClasses
+from usage_analytics.models.branching.user_sessions import Known, SessionBatch
 from usage_analytics.reporting.terminal import progress
 from usage_analytics.serving.decisions.economics import Economics, estimate_economics
 from usage_analytics.simulation.catalogue import MINI_APPS, WALKED
@@ -78,7 +79,8 @@ def learn(everyone: Population) -> Learned:
     of_users = [classes.of(visits).astype(np.int64) for visits in (earlier, now)]
     lesson = ReadableDay(before, counts.mini_apps, of_users[0]).of_fold(HELD_OUT)
     factors = learn_from_sessions(without, lesson, len(classes), ENTITIES)
-    model = FactoredModel(counts, factors, NOTHING_KNOWN)
+    keys, entities = np.arange(len(everyone), dtype=np.uint64), tuple(map(str, range(ENTITIES)))
+    model = FactoredModel(counts, factors, Known(entities, UserClasses(keys, of_users[1].astype(np.uint8))))
     days = [ReadableDay(walked, counts.mini_apps, of_users[1]) for walked in (before, held_out)]
     return Learned(model, *days, times_us)
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from usage_analytics.models.branching.situations import STEPS
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.plan.tables import DTYPES, PlanFacts, PlanTables, context_keys_of, entity_key
+from usage_analytics.trading_calendar import PHASES
 
 DEAR_SLOT = 6  # half past nine
 LED = 0.1  # of all steps with an entity in hand, at most so many go where it leads
@@ -52,6 +53,7 @@ def made_up_tables(size: Size, seed: int = 1) -> PlanTables:
         "revisit_factors": draw.lognormal(0, 0.5, (len(STEPS), size.mini_apps)),
         "class_factors": class_factors,
         "class_revisits": np.vstack([np.ones(len(STEPS)), draw.lognormal(0, 0.2, (size.classes - 1, len(STEPS)))]),
+        "phase_factors": np.vstack([np.ones(size.mini_apps), draw.lognormal(0, 0.2, (len(PHASES), size.mini_apps))]),
         "user_keys": np.sort(draw.integers(0, 2**64, size.users, dtype=np.uint64)),
         "user_classes": draw.integers(1, size.classes, size.users),
         "entity_keys": np.sort(np.array([entity_key(name) for name in entity_names(size.entities)], np.uint64)),
@@ -60,6 +62,7 @@ def made_up_tables(size: Size, seed: int = 1) -> PlanTables:
         "entity_factors": draw.lognormal(0, 1, len(entity_positions)),
         "entity_leads": leads,
         "prices": np.where(np.arange(36) == DEAR_SLOT, 5.0, 1.0),
+        "slot_phases": np.arange(36) % (1 + len(PHASES)),
         "prewarm_slots": [DEAR_SLOT - 1],
         "prewarm_ends": [DEAR_SLOT + 1],
         "prewarm_prices": [1.0],

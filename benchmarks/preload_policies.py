@@ -9,13 +9,14 @@ costs is the simulator's own (`mini_apps.parquet` of its truth). Latency, payloa
 log-standard-deviation `spread`. At most three preloads and 16 MB a moment. Guess.js, Chromium and the best threshold of
 pairs go by how often a mini-app followed the open one, the others by the model; the best thresholds are those of the
 largest net benefit on the very day on which they are judged. "expected value of pairs" decides as the plan does, but by
-these shares of pairs: what the rule is worth without the model.
+these shares of pairs: what the rule is worth without the model. The plan as served is asked itself, by its own lists.
 """
 
 import argparse
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, time
 
+import numpy as np
 import polars as pl
 from learned_walks import TESTED, learn, measured
 
@@ -23,16 +24,23 @@ from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.reporting.terminal import print_table
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.held_out import HeldOut
-from usage_analytics.serving.judging.plan_comparison import BEST_OF_MODEL, BEST_OF_PAIRS, compare_policies
 from usage_analytics.serving.judging.policies import ExpectedValue, pair_counts, pair_shares
 from usage_analytics.serving.judging.replay import compare
+from usage_analytics.serving.judging.replay import compared as table_of
 from usage_analytics.serving.judging.session_moments import held_out_moments
-from usage_analytics.serving.plan.scope import BUDGET
+from usage_analytics.serving.plan.filling import tables_of
+from usage_analytics.serving.plan.scope import BUDGET, contexts_of
+from usage_analytics.serving.plan.tables import PlanFacts
+from usage_analytics.serving.plan_comparison import BEST_OF_MODEL, BEST_OF_PAIRS, compare_policies
+from usage_analytics.serving.preload_plan import PreloadPlan
+from usage_analytics.serving.served_plan import AS_SERVED, replay_plan
 from usage_analytics.simulation.population import population
 from usage_analytics.simulation.scenario import NO_TROUBLE, Scenario, trading_days
 
 LAST = date(2026, 11, 20)
 MODEL, PAIRS = "expected value", "expected value of pairs"
+MADE_AT = datetime(2026, 11, 20, tzinfo=UTC)
+FACTS = PlanFacts(LAST, "next_action_model", {}, BUDGET, MADE_AT, "America/New_York", time(8), 15)
 NET, TOLD = "net_ms_per_transition", ("waiting_removed", "precision", "wasted_bytes_per_useful_byte")
 
 
@@ -50,9 +58,18 @@ def main() -> None:
     learned = learn(population(scenario))
     model = learned.model
     moments = held_out_moments(model, learned.held_out.of_fold(TESTED))
+    contexts = contexts_of(model.counts, model.counts.max_order)
     for spread in chosen.spreads:
         economics = measured(replace(scenario, spread=spread), model.mini_apps)
-        compared = pl.concat([compare_policies(model, moments, economics, BUDGET), by_pairs(model, moments, economics)])
+        compared = compare_policies(model, moments, economics, BUDGET)
+        plan = PreloadPlan(
+            tables_of(model, contexts, economics, FACTS, np.ones(1), np.zeros(1, np.int64)), "of the days before"
+        )
+        served = replay_plan(
+            plan, learned.held_out.of_fold(TESTED), model.known.entities, economics, len(moments.moments)
+        )[AS_SERVED]
+        others = table_of({AS_SERVED: served}), by_pairs(model, moments, economics)
+        compared = pl.concat([compared, *others]).sort(NET, descending=True)
         rows = [
             (row["policy"], f"{row[NET]:,.1f}", *(f"{row[name] or 0:.3f}" for name in TOLD), int(row["calls"]))
             for row in compared.iter_rows(named=True)
@@ -62,6 +79,7 @@ def main() -> None:
         nets = dict(compared.select("policy", NET).rows())
         for rule, beaten in ((MODEL, BEST_OF_PAIRS), (MODEL, BEST_OF_MODEL), (PAIRS, BEST_OF_PAIRS)):
             print(f"{rule} brings {nets[rule] / nets[beaten]:.2f} times the {beaten}")
+        print(f"{AS_SERVED} brings {nets[AS_SERVED] / nets[MODEL]:.1%} of {MODEL}")
 
 
 def by_pairs(model: FactoredModel, moments: HeldOut, economics: Economics) -> pl.DataFrame:

@@ -115,7 +115,7 @@ def batches(day: WalkedDay, sessions: Ints, mini_apps: Sequence[str], classes: I
         coded = CodedSessions(
             codes[day.app[events]], starts, day.instrument[events] + 1, day.phase[events], classes[users]
         )
-        names = pa.array([f"user-{user}" for user in users.tolist()])
+        names = pa.array([f"{user:016x}{user:016x}" for user in users.tolist()])
         yield SessionBatch(names, coded, day.time_us[events])
 
 

@@ -116,6 +116,25 @@ def test_before_anything_is_loaded(memory_path: Path, monkeypatch: pytest.Monkey
 READ = "import duckdb, sys; held = duckdb.connect(sys.argv[1], read_only=True); print(flush=True); sys.stdin.read()"
 
 
+WRITE = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print(flush=True); sys.stdin.read()"
+
+
+def test_while_it_waits_for_a_writer_it_says_so(home: Path) -> None:
+    holding = [sys.executable, "-c", WRITE, str(load_settings().warehouse)]
+    asking = [sys.executable, "-m", "usage_analytics.cli", "query", "SELECT count(*) AS events FROM usage_events"]
+    with subprocess.Popen(holding, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None and holder.stdout is not None
+        holder.stdout.readline()
+        with subprocess.Popen(asking, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as asker:
+            assert asker.stderr is not None
+            told = asker.stderr.readline()
+            holder.stdin.close()
+            answer, rest = asker.communicate()
+    place = load_settings().warehouse
+    assert told == f"waiting for warehouse {place}, held by process {holder.pid} (60 s at most)\n"
+    assert (asker.returncode, rest) == (0, "") and "120" in answer
+
+
 def test_it_does_not_wait_for_other_readers(home: Path) -> None:
     command = [sys.executable, "-c", READ, str(load_settings().warehouse)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:

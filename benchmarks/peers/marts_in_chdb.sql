@@ -20,8 +20,8 @@ WHERE copy > 1;
 CREATE TABLE events ENGINE = MergeTree ORDER BY tuple() AS
 WITH beside AS (
     SELECT user_id, mini_app, action, client_firm, event_time_us,
-           if(latency_ms BETWEEN 0 AND 86400000, toInt64(floor(latency_ms * 1000)), NULL) AS latency_us,
-           if(payload_bytes BETWEEN 0 AND 1e12, toInt64(floor(payload_bytes)), NULL) AS payload,
+           if(latency_ms BETWEEN 0 AND 1800000, toInt64(floor(latency_ms * 1000)), NULL) AS latency_us,
+           if(payload_bytes BETWEEN 0 AND 1073741824, toInt64(floor(payload_bytes)), NULL) AS payload,
            row_number() OVER w AS position,
            event_time_us - lagInFrame(toNullable(event_time_us), 1) OVER w AS gap_1,
            event_time_us - lagInFrame(toNullable(event_time_us), 2) OVER w AS gap_2,

@@ -28,8 +28,8 @@ CREATE TEMP TABLE events AS
 WITH single AS (
     SELECT user_id::users AS user_id, mini_app::apps AS mini_app, action::actions AS action, screen::screens AS screen,
            client_firm::firms AS client_firm, event_time_us, topic::topics AS topic, kafka_partition, kafka_offset,
-           CASE WHEN latency_ms BETWEEN 0 AND 86400000 THEN floor(latency_ms * 1000)::BIGINT END AS latency_us,
-           CASE WHEN payload_bytes BETWEEN 0 AND 1e12 THEN floor(payload_bytes)::BIGINT END AS payload_bytes
+           CASE WHEN latency_ms BETWEEN 0 AND 1800000 THEN floor(latency_ms * 1000)::BIGINT END AS latency_us,
+           CASE WHEN payload_bytes BETWEEN 0 AND 1073741824 THEN floor(payload_bytes)::BIGINT END AS payload_bytes
     FROM of_day ANTI JOIN dropped USING (topic, kafka_partition, kafka_offset)
 ),
 beside AS (

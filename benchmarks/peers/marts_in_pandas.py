@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from mart_task import MartTask, asked, done, funnel
 
-GAP_US, AGAIN_US, LONGEST_MS, LARGEST_BYTES = 1_800_000_000, 5_000_000, 86_400_000, 1e12
+GAP_US, AGAIN_US, LONGEST_MS, LARGEST_BYTES = 1_800_000_000, 5_000_000, 1_800_000, 2**30
 TEXTS = ["user_id", "mini_app", "action", "screen", "client_firm", "topic"]
 ON_KAFKA = ["topic", "kafka_partition", "kafka_offset"]
 COLUMNS = ["event_id", "event_time_us", "latency_ms", "payload_bytes", *TEXTS, "kafka_partition", "kafka_offset"]

@@ -119,7 +119,8 @@ def next_action_challengers(context: dg.AssetExecutionContext, platform: Platfor
 
 @dg.asset(
     partitions_def=TRADING_DAYS, group_name="serving", kinds={"python", "table"}, owners=ANALYTICS_OWNERS,
-    deps=[next_action_model, next_action_challengers, "friction", "usage_series"], pool="warehouse",
+    pool="warehouse",
+    deps=[next_action_model, next_action_challengers, "friction", "latency_histogram", "usage_series"],
 )  # fmt: skip
 def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Per context, what is worth preloading: one row is one mini-app, with what speaks for it and against it.
@@ -139,7 +140,7 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
         plans.prune(PLANS_KEPT)
         with warehouse.writing() as session:  # the last step: what is written there says that the day is done
             replace_plan(session, day, plan.rows)
-        compared = comparison_on(warehouse, layout, day)
+        compared = comparison_on(warehouse, layout, plans, day, settings.calendar)
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": plan.rows.height,
@@ -148,6 +149,7 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
             "answers_now": published.current,
             "mini_apps": len(plan.economics.mini_apps),
             "mini_apps_with_measured_waiting": len(plan.economics.mini_apps) - len(plan.economics.untimed),
+            "mini_apps_measured_by_all_actions": len(plan.economics.unnamed),
             "probabilities_of": plan.base,
             "likeliest": dg.MetadataValue.md(likeliest(plan.rows)),
             "prices": dg.MetadataValue.md(prices_of(plan)),

@@ -8,10 +8,12 @@ import polars as pl
 
 from usage_analytics.lake.layout import Layout
 from usage_analytics.reporting.markdown import table
-from usage_analytics.serving.judging.plan_comparison import compare_on
 from usage_analytics.serving.plan.prewarm_answers import answer_of_slot, clock_time
 from usage_analytics.serving.plan.tables import PlanTables
+from usage_analytics.serving.plan_comparison import compare_on
+from usage_analytics.serving.plan_folder import PlanFolder
 from usage_analytics.serving.planning import MadePlan
+from usage_analytics.trading_calendar import TradingCalendar
 from usage_analytics.warehouse.protocol import Warehouse
 
 TOLD = {
@@ -52,9 +54,11 @@ def prewarms_told(tables: PlanTables) -> dict[int, str]:
     return told
 
 
-def comparison_on(warehouse: Warehouse, layout: Layout, trading_day: date) -> str:
-    """What ways to decide would have been worth on a day, by the model and the costs of the trading day before."""
-    compared = compare_on(warehouse, layout, trading_day)
+def comparison_on(
+    warehouse: Warehouse, layout: Layout, plans: PlanFolder, trading_day: date, calendar: TradingCalendar
+) -> str:
+    """What the trading day before, its ways to decide and its plan, would have been worth on a day, at its costs."""
+    compared = compare_on(warehouse, layout, plans, trading_day, calendar)
     if compared is None:
         return "No earlier trading day has a model, or this one has no user session to judge it by."
     lines = [tuple(map(_short, row)) for row in compared.select(*TOLD).rows()]

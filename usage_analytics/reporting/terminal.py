@@ -1,16 +1,34 @@
 """Tables and progress bars for the terminal."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
+
+# What moves the cursor, colours or turns around the text after it; and what no encoding of a terminal holds.
+UNSEEN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class PlainConsole(Console):
+    """Shows texts as they are, whoever wrote them: nothing in them is read as markup, emoji or a terminal's command."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(UNSEEN.sub(_escaped, text), **options)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
+
 
 # Into a file or a pipe, tables keep their full width.
-CONSOLE = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 140)
+CONSOLE = PlainConsole(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 140)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

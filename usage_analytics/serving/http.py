@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import asdict, fields
@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
@@ -22,11 +23,11 @@ from usage_analytics.serving.live_plan import LivePlan
 from usage_analytics.serving.lookup import context_of
 from usage_analytics.serving.openapi import document, page
 from usage_analytics.serving.plan.answer import Answer, Item
+from usage_analytics.serving.plan.scope import MOST_ASKED
 from usage_analytics.serving.preload_plan import PreloadPlan
 from usage_analytics.serving.prewarm_lookup import instant_of
 
 LOOK_EVERY_S = 1.0  # at the folder's current plan
-MOST_MINI_APPS = 1_000  # of a context
 PARAMETERS = frozenset({"user", "context", "entity", "calls", "bytes"})
 PREWARM_PARAMETERS = frozenset({"user", "at", "calls", "bytes"})
 
@@ -56,8 +57,8 @@ def application(live: LivePlan, pseudonym_key: bytes | None, now: Clock | None =
         _refuse_others(request, PARAMETERS)
         pseudonym = user_of(request, plan)
         context = context_of([given for given in query.getlist("context") if given], plan)
-        if len(context) > MOST_MINI_APPS:
-            raise UserError(f"context has at most {MOST_MINI_APPS} mini-apps, found {len(context)}")
+        if len(context) > MOST_ASKED:
+            raise UserError(f"context has at most {MOST_ASKED} mini-apps, found {len(context)}")
         entity = query.get("entity") or None
         return _json(answer_json(plan.next(pseudonym, context, _budget(request, plan), clock(), entity)))
 
@@ -85,7 +86,11 @@ def application(live: LivePlan, pseudonym_key: bytes | None, now: Clock | None =
     }  # fmt: skip
     return Starlette(
         routes=[Route(path, endpoint) for path, endpoint in paths.items()],
-        exception_handlers={UserError: partial(_refusal, 400), NotReady: partial(_refusal, 503)},
+        exception_handlers={
+            UserError: partial(_refusal, 400),
+            NotReady: partial(_refusal, 503),
+            HTTPException: partial(_no_such, sorted(paths)),
+        },
         lifespan=partial(_watching, live),
     )
 
@@ -170,6 +175,14 @@ def _refusal(status: int, _: Request, error: Exception) -> Response:
     return _json({"error": str(error)}, status)
 
 
-def _json(told: dict[str, Any], status: int = 200) -> Response:
+def _no_such(paths: Sequence[str], request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    why = f"there is no {request.url.path!r} here: ask for {', '.join(paths)}"
+    if error.status_code == 405:
+        why = f"{request.url.path} answers GET, not {request.method}"
+    return _json({"error": why}, error.status_code, error.headers)
+
+
+def _json(told: dict[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     content = json.dumps(told, allow_nan=False, default=str).encode()
-    return Response(content, status, media_type="application/json")
+    return Response(content, status, headers, media_type="application/json")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from usage_analytics.errors import UserError
@@ -104,6 +105,16 @@ class PlanFolder:
         if name not in self.names():
             raise UserError(f"there is no plan {name!r} in {self.path} (usage-analytics plans lists those there are)")
         return PreloadPlan.open(self._file(name))
+
+    def of_day(self, trading_day: date) -> PreloadPlan | None:
+        """The plan of a trading day that was published last, of those that can be read; None where there is none."""
+        for name in self.names():
+            if name.startswith(trading_day.isoformat()):
+                try:
+                    return self.open(name)
+                except UserError:
+                    continue
+        return None
 
     def use(self, name: str) -> PreloadPlan:
         """Let a plan answer from now on; where it is missing or damaged, a `UserError`, and nothing changes."""

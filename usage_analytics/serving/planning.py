@@ -71,7 +71,7 @@ def make_plan(
     prices = usual_prices(clock) if load is None else load.price
     prewarms = None if load is None else _prewarms(layout, trading_day, clock, model, load, economics)
     contexts, phases = contexts_of(model.counts, model.counts.max_order), slot_phases(calendar, trading_day)
-    tables = tables_of(model, contexts, economics, facts, prices, phases, prewarms)
+    tables = tables_of(model, contexts, economics, facts, prices, phases, prewarms=prewarms)
     rows = plan_rows(model, contexts_of(model.counts, LONGEST_TOLD), economics, BUDGET)
     return MadePlan(rows, tables, economics, load, served.told)
 

@@ -97,15 +97,16 @@ class PreloadPlan:
         budget: Budget | None = None,
         at: datetime | None = None,
         entities: Keys | None = None,
+        price: float | None = None,
     ) -> Answers:
         """As `next`, for many moments at once: users (moments,) of `user_key`, contexts (moments, length) of `encode`.
 
         entities: (moments,) of `entity_key`. A key of no user, 0 for one, gets the population's answer; a key of no
-        entity, 0 for one, makes no difference.
+        entity, 0 for one, makes no difference. price: instead of the one that holds at the instant.
         """
-        price, phase = holding_at(self.tables, at)
+        usual, phase = holding_at(self.tables, at)
         limits = self.tables.facts.budget if budget is None else budget
-        return self._batch.answers(users, entities, contexts, limits, price, phase)
+        return self._batch.answers(users, entities, contexts, limits, usual if price is None else price, phase)
 
     def prewarm(self, user: str | None, at: datetime, budget: Budget | None = None) -> PrewarmAnswer:
         """What a user, a pseudonym or None, is to fetch now for dearer times soon; a user asks once a slot.
@@ -120,6 +121,10 @@ class PreloadPlan:
     def knows(self, user: str) -> bool:
         """Whether the plan has a class of this user, a pseudonym."""
         return _place(self._user_keys, user_key(user)) is not None
+
+    def knows_entity(self, entity: str) -> bool:
+        """Whether the plan knows what this makes likelier, by its name in messages."""
+        return _place(self._entity_keys, entity_key(entity)) is not None
 
     def encode(self, contexts: Sequence[Sequence[str | None]], length: int = LONGEST_CONTEXT) -> Codes:
         """Codes of contexts, nearest first, for `next_many`: (contexts, length). What is not given is UNKNOWN too."""

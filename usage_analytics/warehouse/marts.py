@@ -34,8 +34,11 @@ FOLDS = 5
 FOLD_OF_USER = (
     f"((ASCII(SUBSTRING(e.user_id, 1, 1)) - 48) % 39 * 16 + (ASCII(SUBSTRING(e.user_id, 2, 1)) - 48) % 39) % {FOLDS}"
 )
-IS_MEASURED = "e.latency_ms >= 0 AND e.latency_ms <= 86400000"  # a latency of at most a day
-IS_SIZED = "e.payload_bytes >= 0 AND e.payload_bytes <= 1000000000000"  # a payload of at most a terabyte
+# What one event cannot have measured would outweigh thousands that did, in every sum. A wait of half an hour is the gap
+# that ends a user session: an absence. A gibibyte is beyond what a click fetches, and below what counters that have
+# overflown and instants in the wrong field hold, 2^31 and the seconds since 1970.
+IS_MEASURED = "e.latency_ms >= 0 AND e.latency_ms <= 1800000"
+IS_SIZED = "e.payload_bytes >= 0 AND e.payload_bytes <= 1073741824"
 NOT_ASKED = "NULL"
 IN_ORDER = "(PARTITION BY trading_day, user_id ORDER BY event_time_us, topic, kafka_partition, kafka_offset)"
 
@@ -99,11 +102,13 @@ def funnel_matches_sql(step: Step) -> tuple[str, dict[str, object]]:
 
 def view_sql(name: str) -> str:
     """The query that stands behind a view."""
-    return sql(name, **{share: _middle_of_bucket(share) for share in ("p50", "p90", "p99")})
+    return sql(name, **{share: middle_of_bucket(share) for share in ("p50", "p90", "p99")})
 
 
-def _middle_of_bucket(bucket: str) -> str:
-    """In whole microseconds: a bucket is 100 times the number of a latency's digits, plus the first two of them."""
+def middle_of_bucket(bucket: str) -> str:
+    """The expression of a latency that stands for its bucket, another expression.
+
+    In whole microseconds: a bucket is 100 times the number of a latency's digits, plus the first two of them."""
     digits = f"({bucket} - {bucket} % 100) / 100"
     middle = f"CAST(FLOOR(({bucket} % 100 + 0.5) * POWER(CAST(10 AS DOUBLE), {digits} - 2)) AS BIGINT)"
     return f"CASE WHEN {bucket} < 110 THEN {bucket} - 100 ELSE {middle} END"

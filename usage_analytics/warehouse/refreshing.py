@@ -44,8 +44,8 @@ class MartReceipt:
     """What refreshing one mart for one trading day gave.
 
     ``duplicates_dropped``: usage events that repeat another; ``latencies_left_out``: usage events, these too, whose
-    latency counts as missing, because it is below zero or longer than a day; ``payloads_left_out``: those whose payload
-    does, because it is below zero or larger than a terabyte.
+    latency counts as missing, because it is below zero or longer than half an hour; ``payloads_left_out``: those whose
+    payload does, because it is below zero or larger than a gibibyte.
     """
 
     rows: int

@@ -69,3 +69,4 @@ def test_a_first_day_has_no_contest(modelled: None) -> None:
     assert told["next_action_challengers"]["chosen"] == "no contest"
     assert told["next_action_challengers"]["why"].startswith("No earlier trading day has a model")
     assert told["preload_plan"]["probabilities_of"] == "counts: no contest was held"
+    assert told["preload_plan"]["mini_apps_measured_by_all_actions"] == 0  # all their actions are called open

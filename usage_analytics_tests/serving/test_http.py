@@ -141,6 +141,16 @@ def test_what_cannot_be_is_refused_in_words(query: dict[str, Any], error: str, c
     assert (response.status_code, response.json()) == (400, {"error": error})
 
 
+def test_an_unknown_path_or_method_is_told_as_all_errors_are(client: TestClient) -> None:
+    unknown = client.get("/nxt?context=quotes")
+    assert (unknown.status_code, unknown.json()) == (
+        404, {"error": "there is no '/nxt' here: ask for /, /health, /next, /openapi.json, /plan, /prewarm"},
+    )  # fmt: skip
+    posted = client.post("/next")
+    assert (posted.status_code, posted.json()) == (405, {"error": "/next answers GET, not POST"})
+    assert "GET" in posted.headers["allow"]
+
+
 def test_the_facts_of_the_plan(client: TestClient, folder: PlanFolder) -> None:
     told = client.get("/plan").json()
     assert told["plan"] == folder.current_name()

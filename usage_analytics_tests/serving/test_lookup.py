@@ -160,6 +160,13 @@ def test_the_command_says_why(settings: Settings, environment: dict[str, str]) -
     assert abstaining.stdout.startswith("news: nothing is likely enough to preload\n")
 
 
+def test_names_are_shown_as_they_are_written(settings: Settings, environment: dict[str, str]) -> None:
+    load(settings, click(0, "red\x1b[31m"), click(1, ":smile:"), click(2, "quotes"))
+    told = CliRunner().invoke(cli.app, ["next", "mary"], env=environment, catch_exceptions=False).stdout
+    assert r"user mary, last seen in red\x1b[31m > :smile: > quotes (plan of 2026-11-23)" in told
+    assert r"The plan does not know red\x1b[31m, :smile:" in told and "\x1b" not in told
+
+
 def test_the_command_says_what_makes_a_difference(settings: Settings, environment: dict[str, str]) -> None:
     load(settings, *(click(n, app, user="joe") for n, app in enumerate(("charts", "news", "orders", "quotes"))))
     command = ["next", "joe", "--entity", IBM]

@@ -87,6 +87,21 @@ def test_names_are_newest_first(memory_path: Path) -> None:
     assert len(folder.names()) == 4
 
 
+def test_the_plan_of_a_day_is_its_last_that_can_be_read(memory_path: Path) -> None:
+    folder = PlanFolder(memory_path)
+    assert folder.of_day(DAY) is None
+    names = [
+        folder.publish(tables(app, day)).name for app, day in (("news", DAY), ("chat", DAY), ("charts", DAY_BEFORE))
+    ]
+    for second, name in enumerate(names):
+        os.utime(folder.path / f"{name}.plan", (1e9 + second, 1e9 + second))
+    found = [folder.of_day(day) for day in (DAY, DAY_BEFORE, date(2026, 11, 24))]
+    assert [plan and plan.name for plan in found] == [names[1], names[2], None]
+    (folder.path / f"{names[1]}.plan").write_bytes(b"")
+    left = folder.of_day(DAY)
+    assert left is not None and left.name == names[0]
+
+
 def test_a_rollback_is_by_name_and_refuses_what_is_missing_or_damaged(folder: PlanFolder) -> None:
     first = folder.current().name
     second = folder.publish(tables("charts")).name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -19,9 +20,9 @@ from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.models.branching.training import MODEL, train
 from usage_analytics.reporting.plan_evidence import prices_of
 from usage_analytics.serving.decisions.learned_economics import economics_of, equal_economics
-from usage_analytics.serving.judging.plan_comparison import compare_on
 from usage_analytics.serving.plan.chosen_base import keep_choice
 from usage_analytics.serving.plan.scope import BUDGET, contexts_of
+from usage_analytics.serving.plan_comparison import compare_on
 from usage_analytics.serving.plan_folder import PlanFolder
 from usage_analytics.serving.planning import make_plan, slot_phases
 from usage_analytics.trading_calendar import PHASES, trading_calendar
@@ -103,16 +104,34 @@ def test_what_a_contest_has_chosen_is_what_the_plan_expects(warehouse: DuckDBWar
 
 
 def test_the_day_before_is_judged_by_what_its_plan_had(warehouse: DuckDBWarehouse, layout: Layout) -> None:
-    by_counts = compare_on(warehouse, layout, DAY)
+    plans = PlanFolder(layout.root / "plans")
+    by_counts = compare_on(warehouse, layout, plans, DAY, trading_calendar())
     before = FactoredModel.load(layout.model(MODEL, DAYS[0]))
     keep_choice(layout.model(MODEL, DAYS[0]), Choice("gru", {"chosen": "gru"}), before.mini_apps, always_chat(before))
-    by_chat = compare_on(warehouse, layout, DAY)
+    by_chat = compare_on(warehouse, layout, plans, DAY, trading_calendar())
     assert by_counts is not None and by_chat is not None
+    for policy in ("expected value", "the plan as served"):
+        assert worth(by_chat, policy) < worth(by_counts, policy)
 
-    def worth(compared: pl.DataFrame) -> float:
-        return float(compared.filter(compared["policy"] == "expected value")["net_ms_per_transition"][0])
 
-    assert worth(by_chat) < worth(by_counts)
+def worth(compared: pl.DataFrame, policy: str) -> float:
+    return float(compared.filter(compared["policy"] == policy)["net_ms_per_transition"].item())
+
+
+def test_the_plan_that_was_published_is_the_one_that_is_judged(warehouse: DuckDBWarehouse, layout: Layout) -> None:
+    """Not what would be made of its model now; where it is damaged or gone, that."""
+    plans = PlanFolder(layout.root / "plans")
+    made_again = compare_on(warehouse, layout, plans, DAY, trading_calendar())
+    made = make_plan(warehouse, layout, DAYS[0], trading_calendar(), MADE_AT)
+    nothing_pays = replace(made.tables, saved_ms=np.zeros(len(APPS)))
+    name = plans.publish(nothing_pays).name
+    judged = compare_on(warehouse, layout, plans, DAY, trading_calendar())
+    assert made_again is not None and judged is not None
+    assert worth(made_again, "the plan as served") > 0.0 and worth(judged, "the plan as served") == 0.0
+    assert worth(made_again, "expected value") == worth(judged, "expected value")
+    (plans.path / f"{name}.plan").write_bytes(b"")
+    damaged = compare_on(warehouse, layout, plans, DAY, trading_calendar())
+    assert damaged is not None and damaged.equals(made_again)
 
 
 def test_economics_are_those_that_were_measured(warehouse: DuckDBWarehouse, layout: Layout) -> None:
@@ -120,7 +139,21 @@ def test_economics_are_those_that_were_measured(warehouse: DuckDBWarehouse, layo
     found = economics_of(warehouse, DAY, APPS)
     assert found.saved_ms == pytest.approx(300.0 + 100 * np.arange(len(APPS)), rel=0.05)
     assert found.payload_bytes == pytest.approx(1e5 * (1 + np.arange(len(APPS))), rel=0.05)
-    assert found.untimed == found.unsized == ()
+    assert found.untimed == found.unsized == found.unnamed == ()
+
+
+def test_mini_apps_without_an_action_open_are_measured_by_all_and_told(
+    warehouse: DuckDBWarehouse, memory_path: Path
+) -> None:
+    events = [
+        {**event, "action": "launch"} if event["mini_app"] in ("chat", "mail") else event
+        for event in events_of(DAYS[0], seed=1)
+    ]
+    warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, events)])
+    refresh(warehouse, DAYS[0], "friction", "latency_histogram")
+    found = economics_of(warehouse, DAYS[0], APPS)
+    assert found.unnamed == ("chat", "mail") and found.untimed == ()
+    assert found.saved_ms == pytest.approx(300.0 + 100 * np.arange(len(APPS)), rel=0.1)
 
 
 def test_before_anything_was_measured_all_mini_apps_are_alike(warehouse: DuckDBWarehouse) -> None:
@@ -182,12 +215,18 @@ def test_slots_are_of_the_phases_of_the_next_trading_day(warehouse: DuckDBWareho
 
 
 def test_ways_to_decide_are_compared_on_the_day(warehouse: DuckDBWarehouse, layout: Layout) -> None:
-    compared = compare_on(warehouse, layout, DAY)
-    assert compared is not None
+    plans = PlanFolder(layout.root / "plans")
+    compared = compare_on(warehouse, layout, plans, DAY, trading_calendar())
+    assert compared is not None and compared["transitions"].n_unique() == 1
     by_policy = dict(compared.select("policy", "net_ms_per_transition").rows())
     assert by_policy["nothing"] == 0.0
     assert by_policy["expected value"] >= max(by_policy["top 3"], by_policy["Guess.js on 4G"], by_policy["Chromium"])
-    assert compare_on(warehouse, layout, DAYS[0]) is None  # there is no model of a day before
+    # It lists no context that was seen fewer than ten times, and asks a shorter one.
+    assert by_policy["the plan as served"] == pytest.approx(by_policy["expected value"], rel=0.1)
+    assert compared["policy"].is_in(["the plan as served, at its prices"]).sum() == 1
+    assert (
+        compare_on(warehouse, layout, plans, DAYS[0], trading_calendar()) is None
+    )  # there is no model of a day before
 
 
 def test_without_a_model_it_is_said_what_to_do(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:

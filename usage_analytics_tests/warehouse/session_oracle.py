@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
-DAY_MS = 86_400_000
-TERABYTE = 10**12
+HALF_AN_HOUR_MS = 1_800_000
+GIBIBYTE = 2**30
 SECOND_US = 1_000_000
 GAP_US = 30 * 60 * SECOND_US
 REPEAT_WITHIN_US = 5 * SECOND_US
@@ -37,15 +37,15 @@ class Event:
 
     @property
     def latency_us(self) -> int | None:
-        """Its latency in whole microseconds; the product is that of two doubles. One of more than a day is missing."""
-        if self.latency_ms is None or not 0 <= self.latency_ms <= DAY_MS:
+        """Its latency in whole microseconds; the product is that of two doubles. More than half an hour is missing."""
+        if self.latency_ms is None or not 0 <= self.latency_ms <= HALF_AN_HOUR_MS:
             return None
         return math.floor(self.latency_ms * 1000)
 
     @property
     def whole_bytes(self) -> int | None:
-        """Its payload in whole bytes. One of more than a terabyte is missing."""
-        if self.payload_bytes is None or not 0 <= self.payload_bytes <= TERABYTE:
+        """Its payload in whole bytes. More than a gibibyte is missing."""
+        if self.payload_bytes is None or not 0 <= self.payload_bytes <= GIBIBYTE:
             return None
         return math.floor(self.payload_bytes)
 

@@ -75,7 +75,7 @@ CASES: dict[str, Callable[[list[Event]], bool]] = {
     "abandoned": lambda events: any(s.is_abandoned(n) for s in user_sessions(events) for n in range(len(s.events))),
     "repeat": lambda events: any(s.is_repeat(n) for s in user_sessions(events) for n in range(len(s.events))),
     "less than a microsecond": lambda events: any(0 < (event.latency_ms or 0) < 0.001 for event in events),
-    "payload beyond what is counted": lambda events: any((event.payload_bytes or 0) > 10**12 for event in events),
+    "payload beyond what is counted": lambda events: any((event.payload_bytes or 0) > 2**30 for event in events),
     "part of a byte": lambda events: any((event.payload_bytes or 0) % 1 > 0 for event in events),
     "four days": lambda events: len({event.trading_day for event in events}) == 4,
     "six visits": lambda events: any(len(session.visits()) > 5 for session in user_sessions(events)),

@@ -12,3 +12,9 @@ def test_friction_adds_up_over_the_last_trading_days(warehouse: DuckDBWarehouse,
     friction_under_test.friction_adds_up_over_the_last_trading_days(
         warehouse, lambda window, events: enriched_chunk(memory_path, window, 0, 0, events)
     )
+
+
+def test_an_absurd_measurement_among_a_thousand_moves_nothing(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
+    friction_under_test.an_absurd_measurement_among_a_thousand_moves_nothing(
+        warehouse, lambda window, events: enriched_chunk(memory_path, window, 0, 0, events)
+    )

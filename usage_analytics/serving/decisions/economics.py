@@ -35,6 +35,7 @@ class Economics:
     payload_bytes: Floats  # what a preload transfers
     untimed: tuple[str, ...] = ()  # mini-apps whose saved_ms is the median of the others
     unsized: tuple[str, ...] = ()  # mini-apps whose payload_bytes is the median of the others, 0 if none was sized
+    unnamed: tuple[str, ...] = ()  # mini-apps none of whose timed actions is called an opening: all are taken for one
 
     def __post_init__(self) -> None:
         if len(set(self.mini_apps)) != len(self.mini_apps):
@@ -57,6 +58,7 @@ class Economics:
             self.payload_bytes[positions],
             tuple(name for name in names if name in self.untimed),
             tuple(name for name in names if name in self.unsized),
+            tuple(name for name in names if name in self.unnamed),
         )
 
 
@@ -66,14 +68,18 @@ def opening_facts(friction: pl.DataFrame, action: str = OPENING) -> pl.DataFrame
     friction: mini_app, action, timed, latency_us, sized, payload_bytes; trading days add up. Where no timed action of a
     mini-app is called ``action``, each of its actions is taken for an opening.
     """
-    opens = (pl.col("action") == action).fill_null(False)
-    told = (opens & (pl.col("timed") > 0)).any().over("mini_app")
     return (
-        friction.filter(opens | ~told)
+        friction.filter(_opens(action) | ~_names_openings(action))
         .group_by("mini_app")
         .agg(pl.col("timed").sum().alias("openings"), pl.col("latency_us", "sized", "payload_bytes").sum())
         .sort("mini_app")
     )
+
+
+def unnamed_openings(friction: pl.DataFrame, action: str = OPENING) -> tuple[str, ...]:
+    """Mini-apps with timed actions, all of which `opening_facts` takes for openings, sorted."""
+    timed = friction.filter(~_names_openings(action)).filter(pl.col("timed") > 0)
+    return tuple(timed.get_column("mini_app").unique().sort())
 
 
 def estimate_economics(
@@ -114,6 +120,14 @@ def estimate_payloads(facts: pl.DataFrame, mini_apps: tuple[str, ...]) -> Floats
     """What a preload of each transfers, (mini_apps,), as in `estimate_economics`; 0 where nothing was sized."""
     _, _, sized, total_bytes = _measured(facts, mini_apps)
     return _shrunk(total_bytes, sized)
+
+
+def _opens(action: str) -> pl.Expr:
+    return (pl.col("action") == action).fill_null(False)
+
+
+def _names_openings(action: str) -> pl.Expr:
+    return (_opens(action) & (pl.col("timed") > 0)).any().over("mini_app")
 
 
 def _measured(facts: pl.DataFrame, mini_apps: tuple[str, ...]) -> list[Floats]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,7 @@ class Budget:
     bytes: float
 
     def __post_init__(self) -> None:
-        if self.calls < 0 or self.calls != int(self.calls):
+        if not 0 <= self.calls < math.inf or self.calls != int(self.calls):
             raise UserError(f"preload budget: calls is {self.calls}; it must be a whole number from 0 on")
         if not self.bytes >= 0:
             raise UserError(f"preload budget: bytes is {self.bytes}; it must be a number from 0 on")

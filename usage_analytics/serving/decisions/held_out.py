@@ -85,18 +85,21 @@ class HeldOut:
     def parts(self) -> Iterator[HeldOut]:
         """The same, some moments at a time."""
         for begin in range(0, len(self.moments), _MOMENTS_AT_ONCE):
-            end = begin + _MOMENTS_AT_ONCE
-            rows = slice(*np.searchsorted(self.transitions.moment, [begin, end]))
-            yield HeldOut(
-                self.probabilities[begin:end],
-                Moments(self.moments.current[begin:end], self.moments.price[begin:end]),
-                Transitions(
-                    self.transitions.moment[rows] - begin,
-                    self.transitions.next[rows],
-                    self.transitions.transitions[rows],
-                    self.transitions.dwell_ms[rows],
-                ),
-            )
+            yield self.part(begin, begin + _MOMENTS_AT_ONCE)
+
+    def part(self, begin: int, end: int) -> HeldOut:
+        """The moments from one on, up to another."""
+        rows = slice(*np.searchsorted(self.transitions.moment, [begin, end]))
+        return HeldOut(
+            self.probabilities[begin:end],
+            Moments(self.moments.current[begin:end], self.moments.price[begin:end]),
+            Transitions(
+                self.transitions.moment[rows] - begin,
+                self.transitions.next[rows],
+                self.transitions.transitions[rows],
+                self.transitions.dwell_ms[rows],
+            ),
+        )
 
     def stakes(self, economics: Economics) -> Stakes:
         """Add up the transitions of each moment.

@@ -13,6 +13,7 @@ from usage_analytics.serving.decisions.economics import (
     estimate_economics,
     estimate_payloads,
     opening_facts,
+    unnamed_openings,
 )
 from usage_analytics.serving.decisions.expected_value import USUAL_PRICE, Budget
 from usage_analytics.serving.decisions.held_out import HeldOut
@@ -31,10 +32,12 @@ MINIMUM_PROBABILITY, SAVED_MS = 0.05, 1_000.0
 
 def economics_of(warehouse: Warehouse, trading_day: date, mini_apps: tuple[str, ...]) -> Economics:
     """Those measured over the last trading days; but for payloads equal ones where no opening carries a latency."""
-    facts = opening_facts(friction_of(warehouse, trading_day, MEASURED_DAYS))
+    friction = friction_of(warehouse, trading_day, MEASURED_DAYS)
+    facts = opening_facts(friction)
     if not facts.get_column("openings").sum():
         return replace(equal_economics(mini_apps), payload_bytes=estimate_payloads(facts, mini_apps))
-    return estimate_economics(facts, mini_apps)
+    unnamed = set(unnamed_openings(friction))
+    return replace(estimate_economics(facts, mini_apps), unnamed=tuple(app for app in mini_apps if app in unnamed))
 
 
 def equal_economics(mini_apps: tuple[str, ...]) -> Economics:

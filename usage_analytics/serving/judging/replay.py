@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -78,7 +78,7 @@ def replay(policy: Policy, held_out: HeldOut, economics: Economics, budget: Budg
     """
     outcome = Outcome()
     for part in held_out.parts():
-        outcome += _settle(_preloaded(policy, part, economics, budget), part, economics)
+        outcome += settle(_preloaded(policy, part, economics, budget), part, economics)
     return outcome
 
 
@@ -94,12 +94,16 @@ def net_benefits(policy: Policy, held_out: HeldOut, economics: Economics, budget
 
 
 def compare(policies: Iterable[Policy], held_out: HeldOut, economics: Economics, budget: Budget) -> pl.DataFrame:
+    """As `compared`, by replaying each policy."""
+    return compared({policy.name: replay(policy, held_out, economics, budget) for policy in policies})
+
+
+def compared(outcomes: Mapping[str, Outcome]) -> pl.DataFrame:
     """One row per policy, that of the largest net benefit first: the figures of `Outcome`; null for what is none."""
-    rows = []
-    for policy in policies:
-        outcome = replay(policy, held_out, economics, budget)
-        figures = {name: getattr(outcome, name) for name in COMPARED}
-        rows.append({"policy": policy.name, **figures})
+    rows = [
+        {"policy": policy, **{name: getattr(outcome, name) for name in COMPARED}}
+        for policy, outcome in outcomes.items()
+    ]
     return pl.DataFrame(rows).fill_nan(None).sort(COMPARED[0], descending=True, maintain_order=True)
 
 
@@ -130,7 +134,8 @@ def _preloaded(policy: Policy, held_out: HeldOut, economics: Economics, budget: 
     return preloaded
 
 
-def _settle(preloaded: Flags, held_out: HeldOut, economics: Economics) -> Outcome:
+def settle(preloaded: Flags, held_out: HeldOut, economics: Economics) -> Outcome:
+    """What preloads (moments, mini_apps) come to by what came next."""
     stakes = held_out.stakes(economics)
     calls = preloaded * stakes.transitions[:, None]
     hits = preloaded * stakes.opened

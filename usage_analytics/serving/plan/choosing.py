@@ -62,6 +62,8 @@ def _best_that_fit(
         nonlocal best
         if value > best[0]:
             best = value, chosen
+        if len(chosen) == most:  # no bound tells that as surely: it is a rounded sum
+            return
         for at in range(following, len(able)):
             if value + sums[min(at + most - len(chosen), len(able))] - sums[at] <= best[0]:
                 return

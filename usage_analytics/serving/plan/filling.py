@@ -31,8 +31,8 @@ def tables_of(
     facts: PlanFacts,
     prices: Floats,
     slot_phases: Ints,
-    prewarms: Prewarms | None = None,
     entries_per_context: int = ENTRIES_PER_CONTEXT,
+    prewarms: Prewarms | None = None,
 ) -> PlanTables:
     """The tables of a plan.
 

@@ -8,6 +8,7 @@ from usage_analytics.serving.decisions.expected_value import Budget
 Context = tuple[str, ...]
 
 MINIMUM_TRANSITIONS = 10  # a context seen less often is answered by a shorter one
+MOST_ASKED = 1_000  # mini-apps of a context that a look-up takes, beyond those that choose what is listed
 BUDGET = Budget(calls=3, bytes=16e6)
 
 

@@ -1,13 +1,12 @@
 """Opens the embedded warehouse's file: waits while another process has it, and tells of a damaged one in a sentence."""
 
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
-from sqlalchemy import URL, Connection, create_engine, text
+from sqlalchemy import URL, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -16,9 +15,8 @@ from usage_analytics.lake.literal_paths import for_duckdb
 from usage_analytics.warehouse.duckdb.fresh_files import FreshFiles
 from usage_analytics.warehouse.duckdb.schema import bring_up_to_date
 from usage_analytics.warehouse.duckdb.session import DuckDBSession
-from usage_analytics.warehouse.protocol import WarehouseInUse
+from usage_analytics.warehouse.duckdb.waiting import once_free
 
-IN_USE = "Could not set lock"
 DISK_FULL = "No space left on device"  # found out at a commit, it is told as a failure of the transaction
 # What DuckDB says of a file that it cannot make sense of; of a full disk or a missing permission it speaks otherwise.
 SIGNS_OF_DAMAGE = ("orrupt", "not a valid DuckDB", "Could not read enough bytes", "version number")
@@ -35,7 +33,7 @@ def opened(path: Path, wait_s: float, memory_mb: int) -> Iterator[DuckDBSession]
     path.parent.mkdir(parents=True, exist_ok=True)
     spill = {"memory_limit": f"{memory_mb}MB", "temp_directory": f"{path}.spill"}
     engine = create_engine(URL.create("duckdb", database=str(path)), poolclass=NullPool, connect_args={"config": spill})
-    with _damage_told(path, memory_mb), _patiently(path, wait_s, engine.connect) as connection:
+    with _damage_told(path, memory_mb), once_free(path, wait_s, engine.connect) as connection:
         connection.execute(text("SET enable_progress_bar = false"))  # it would write into the middle of a run's output
         connection.execute(text("SET preserve_insertion_order = false"))  # nobody reads by it, and it costs memory
         connection.execute(text("CREATE TEMPORARY MACRO fingerprint(a, b) AS hash(a, b)"))
@@ -66,19 +64,6 @@ def lost_file(path: Path, why: str) -> UserError | None:
         return None
     remedy = f"materialize loaded_events of window {named[2]}"
     return UserError(f"warehouse {path}: {fresh.folder / named[1]} is damaged ({damage}): {remedy}")
-
-
-def _patiently(path: Path, wait_s: float, connect: Callable[[], Connection]) -> Connection:
-    deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            return connect()
-        except DBAPIError as error:
-            if IN_USE not in str(error.orig):
-                raise
-            if time.monotonic() > deadline:
-                raise WarehouseInUse(f"warehouse {path} has been in use for {wait_s:g} s: {error.orig}") from None
-            time.sleep(0.1)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Answers questions that people ask in SQL: nothing in the file, and nothing beside it, can be changed by them."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +9,12 @@ import pyarrow as pa
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.literal_paths import for_duckdb
-from usage_analytics.warehouse.duckdb.file import IN_USE, fresh_of, lost_file
+from usage_analytics.warehouse.duckdb.file import fresh_of, lost_file
 from usage_analytics.warehouse.duckdb.fresh_files import FreshFiles
 from usage_analytics.warehouse.duckdb.schema import STATE, place_of, wanted_of
+from usage_analytics.warehouse.duckdb.waiting import once_free
 from usage_analytics.warehouse.migrations import SchemaState
-from usage_analytics.warehouse.protocol import BROUGHT_UP_TO_DATE, WarehouseInUse
+from usage_analytics.warehouse.protocol import BROUGHT_UP_TO_DATE
 
 BATCH_ROWS = 10_000
 # Files besides the fresh ones, other databases and settings are none of a question's business.
@@ -68,15 +68,9 @@ def _up_to_date(path: Path, fresh: FreshFiles, wait_s: float, memory_mb: int) ->
 
 
 def _opened(path: Path, wait_s: float, memory_mb: int) -> duckdb.DuckDBPyConnection:
-    deadline = time.monotonic() + wait_s
     config = {"memory_limit": f"{memory_mb}MB", "temp_directory": f"{path}.spill"}
-    while True:
-        try:
-            return duckdb.connect(str(path), read_only=True, config=config)
-        except duckdb.Error as error:
-            why = str(error).partition("\n")[0]
-            if IN_USE not in str(error):
-                raise UserError(f"warehouse {path} cannot be used: {why}") from None
-            if time.monotonic() > deadline:
-                raise WarehouseInUse(f"warehouse {path} has been in use for {wait_s:g} s: {why}") from None
-            time.sleep(0.1)
+    try:
+        return once_free(path, wait_s, lambda: duckdb.connect(str(path), read_only=True, config=config))
+    except duckdb.Error as error:
+        why = str(error).partition("\n")[0]
+        raise UserError(f"warehouse {path} cannot be used: {why}") from None

@@ -18,7 +18,7 @@ APPS = ("blotter", "chart", "chat", "depth", "mail", "news", "orders", "quotes")
 LEADING, LED_TO = "EQ-001", "orders"
 AT_OPEN = ("mail", "news")  # by kind of users
 WINDOWS = ["2026-11-20T1000", "2026-11-23T1000"]
-MARTS = ("app_transitions", "user_profiles", "usage_series", "friction")
+MARTS = ("app_transitions", "user_profiles", "usage_series", "friction", "latency_histogram")
 USERS = 120
 EVENTS = 40
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from usage_analytics.errors import UserError
-from usage_analytics.serving.decisions.economics import Economics, estimate_economics, opening_facts
+from usage_analytics.serving.decisions.economics import Economics, estimate_economics, opening_facts, unnamed_openings
 
 APPS = ("blotter", "charts", "chat", "quotes")
 SCHEMA = {"mini_app": pl.String, "openings": pl.Int64, "latency_us": pl.Int64, "sized": pl.Int64}
@@ -122,12 +122,16 @@ def test_mini_apps_that_name_no_opening_are_measured_by_all_their_actions() -> N
         }
     )
     assert opening_facts(friction).rows() == [("chat", 9, 1300, 3, 40), ("mail", 7, 70, 3, 50), ("news", 3, 30, 3, 11)]
+    assert unnamed_openings(friction) == ("chat", "news")
 
 
 def test_economics_of_some_mini_apps_keep_what_is_unknown_of_them() -> None:
-    whole = Economics(APPS, np.arange(4.0), np.arange(4.0), np.arange(4.0), untimed=("chat", "quotes"))
+    whole = Economics(
+        APPS, np.arange(4.0), np.arange(4.0), np.arange(4.0), untimed=("chat", "quotes"), unnamed=("chat",)
+    )
     part = whole.of(np.array([2, 0]))
-    assert (part.mini_apps, part.saved_ms.tolist(), part.untimed) == (("chat", "blotter"), [2.0, 0.0], ("chat",))
+    assert (part.mini_apps, part.saved_ms.tolist()) == (("chat", "blotter"), [2.0, 0.0])
+    assert part.untimed == part.unnamed == ("chat",)
 
 
 @pytest.mark.parametrize("field", ["saved_ms", "cost_ms", "payload_bytes"])

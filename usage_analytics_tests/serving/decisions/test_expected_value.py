@@ -141,7 +141,8 @@ def test_unfit_prices_shapes_and_budgets_are_refused() -> None:
         choose(np.ones(3), economics, Budget(1, 1.0))
     with pytest.raises(UserError, match="calls is -1"):
         Budget(-1, 1.0)
-    with pytest.raises(UserError, match=r"calls is 1\.5"):
-        Budget(1.5, 1.0)  # type: ignore[arg-type]
+    for calls in (1.5, float("inf"), float("nan")):
+        with pytest.raises(UserError, match=f"preload budget: calls is {calls}; it must be a whole number from 0 on"):
+            Budget(calls, 1.0)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="bytes is nan"):
         Budget(1, float("nan"))

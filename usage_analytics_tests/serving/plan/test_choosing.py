@@ -3,7 +3,8 @@
 from itertools import combinations
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from usage_analytics.serving.decisions.expected_value import Budget
@@ -12,7 +13,7 @@ from usage_analytics.serving.plan.choosing import NONE, choose, choose_many
 SIZES = [0.0, 10.0, 40.0, 70.0, 100.0, 300.0]  # by position
 MOMENTS = st.lists(st.permutations(range(len(SIZES))).map(lambda order: order[:4]), min_size=1, max_size=5)
 BUDGETS = st.builds(Budget, calls=st.integers(0, 5), bytes=st.sampled_from([0.0, 60.0, 110.0, 149.5, 1e9]))
-VALUES = st.integers(-4, 9).map(float)
+VALUES, ROUNDED = st.integers(-4, 9).map(float), st.floats(0.0, 1e3)
 
 
 def best_value(values: list[float], sizes: list[float], budget: Budget) -> float:
@@ -32,6 +33,20 @@ def test_the_choice_is_the_best_within_the_budget(candidates: list[tuple[float, 
     assert sum(values[place] for place in chosen) == best_value(values, sizes, budget)
     assert all(values[place] > 0 for place in chosen)
     assert [values[place] for place in chosen] == sorted((values[place] for place in chosen), reverse=True)
+
+
+@given(st.lists(st.tuples(ROUNDED, st.integers(1, 1000).map(float)), min_size=5, max_size=10), st.integers(1, 4))
+@example(
+    [(319.0118013229504, 280.0), (298.7024332997862, 299.0), (38.815388756732446, 621.0),
+     (25.767555707126604, 244.0), (13.369276093073317, 137.0)], 3,
+)  # fmt: skip
+def test_sums_that_are_rounded_break_no_limit(candidates: list[tuple[float, float]], calls: int) -> None:
+    values, sizes = [value for value, _ in candidates], [size for _, size in candidates]
+    budget = Budget(calls, 1000.0)
+    chosen = choose(values, sizes, budget)
+    assert len(set(chosen)) == len(chosen) <= calls
+    assert sum(sizes[place] for place in chosen) <= budget.bytes
+    assert sum(values[place] for place in chosen) == pytest.approx(best_value(values, sizes, budget))
 
 
 @given(MOMENTS, st.data(), BUDGETS)

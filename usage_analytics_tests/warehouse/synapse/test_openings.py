@@ -18,3 +18,10 @@ def test_friction_adds_up_over_the_last_trading_days(on_pool: SynapseWarehouse, 
         on_pool,
         lambda window, events: enriched_chunk(synapse_pool.lake_folder, window, 0, 0, events, compression="snappy"),
     )
+
+
+def test_an_absurd_measurement_among_a_thousand_moves_nothing(on_pool: SynapseWarehouse, synapse_pool: Pool) -> None:
+    friction_under_test.an_absurd_measurement_among_a_thousand_moves_nothing(
+        on_pool,
+        lambda window, events: enriched_chunk(synapse_pool.lake_folder, window, 0, 0, events, compression="snappy"),
+    )

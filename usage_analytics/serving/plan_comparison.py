@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
 from usage_analytics.lake.layout import Layout
 from usage_analytics.models.branching.factored_model import FactoredModel
-from usage_analytics.models.branching.training import model_before
+from usage_analytics.models.branching.training import MODEL, SESSIONS, model_before
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.decisions.held_out import HeldOut
 from usage_analytics.serving.decisions.learned_economics import economics_of
 from usage_analytics.serving.judging.policies import ExpectedValue, PairRule, baselines, pair_counts, pair_shares
-from usage_analytics.serving.judging.replay import best_threshold, compare
+from usage_analytics.serving.judging.replay import COMPARED, best_threshold, compare, compared
 from usage_analytics.serving.judging.session_moments import moments_of
 from usage_analytics.serving.plan.chosen_base import as_served
 from usage_analytics.serving.plan.scope import BUDGET
+from usage_analytics.serving.plan_folder import PlanFolder
+from usage_analytics.serving.planning import make_plan
+from usage_analytics.serving.preload_plan import PreloadPlan
+from usage_analytics.serving.served_plan import replay_file
+from usage_analytics.trading_calendar import TradingCalendar
 from usage_analytics.warehouse.protocol import Warehouse
 
 BEST_OF_PAIRS, BEST_OF_MODEL = "best threshold of pairs", "best threshold of the model"
 
 
-def compare_on(warehouse: Warehouse, layout: Layout, trading_day: date) -> pl.DataFrame | None:
-    """By the latest model of an earlier day and the costs known then; None without one, or with nothing to replay."""
+def compare_on(
+    warehouse: Warehouse, layout: Layout, plans: PlanFolder, trading_day: date, calendar: TradingCalendar
+) -> pl.DataFrame | None:
+    """By the latest model of an earlier day and the costs known then; None without one, or with nothing to replay.
+
+    Beside what the model would have decided with all that it knows: the plan of its day, by what that answers.
+    """
     before = model_before(layout, trading_day)
     if before is None:
         return None
@@ -33,8 +43,24 @@ def compare_on(warehouse: Warehouse, layout: Layout, trading_day: date) -> pl.Da
     moments = moments_of(layout, trading_day, model)
     if moments is None:
         return None
-    economics = economics_of(warehouse, trading_day - timedelta(days=1), model.mini_apps)
-    return compare_policies(model, moments, economics, BUDGET)
+    known = trading_day - timedelta(days=1)
+    decided = compare_policies(model, moments, economics_of(warehouse, known, model.mini_apps), BUDGET)
+    plan = plan_of(warehouse, layout, plans, before, calendar)
+    economics = economics_of(warehouse, known, plan.tables.mini_apps)
+    served = replay_file(plan, layout.model(MODEL, trading_day) / SESSIONS, economics, len(moments.moments))
+    return pl.concat([decided, compared(served)]).sort(COMPARED[0], descending=True, maintain_order=True)
+
+
+def plan_of(
+    warehouse: Warehouse, layout: Layout, plans: PlanFolder, model: FactoredModel, calendar: TradingCalendar
+) -> PreloadPlan:
+    """The plan of a model's trading day: the published one, else as it would be made now."""
+    day = model.counts.trading_day
+    assert day is not None  # models that were kept are of one
+    published = plans.of_day(day)
+    if published is not None:
+        return published
+    return PreloadPlan(make_plan(warehouse, layout, day, calendar, datetime.now(UTC)).tables, f"{day}, made again")
 
 
 def compare_policies(model: FactoredModel, moments: HeldOut, economics: Economics, budget: Budget) -> pl.DataFrame:
