@@ -16,7 +16,6 @@ from usage_analytics.warehouse.protocol import Warehouse
 DAYS = [date(2026, 11, 20), date(2026, 11, 23)]
 APPS = ("blotter", "chart", "chat", "depth", "mail", "news", "orders", "quotes")
 LEADING, LED_TO = "EQ-001", "orders"
-WINDOWS = ["2026-11-20T1000", "2026-11-23T1000"]
 MARTS = ("app_transitions", "user_profiles", "usage_series", "friction")
 USERS = 120
 EVENTS = 40
@@ -53,6 +52,7 @@ def load_days(warehouse: Warehouse, folder: Path, days: Sequence[date] = DAYS) -
     """The days' events, and the marts that models read."""
     for number, day in enumerate(days):
         events = events_of(day, seed=number)
-        chunk = enriched_chunk(folder, WINDOWS[number], 0, number * 100_000, events)
-        warehouse.load_window(TOPIC, WINDOWS[number], [chunk])
+        window = f"{day}T1000"
+        chunk = enriched_chunk(folder, window, 0, number * 100_000, events)
+        warehouse.load_window(TOPIC, window, [chunk])
         refresh(warehouse, day, *MARTS)
