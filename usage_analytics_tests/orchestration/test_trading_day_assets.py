@@ -153,3 +153,15 @@ def test_what_late_events_add_to_a_day_the_next_model_learns(three_days: DuckDBW
     layout = parts.layout(load_settings())
     apps = [FactoredModel.load(layout.model(MODEL, day)).mini_apps for day in DAYS]
     assert "came late" not in apps[0] and "came late" in apps[1]
+
+
+def test_the_warehouse_is_held_for_marts_alone() -> None:
+    """By what the queue counts a run's turns at a pool, for the whole run: training must not keep loads waiting."""
+    job = defs.resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        pools = {}
+        for names in (NAMES, ("next_action_model", *NAMES), ("friction",)):
+            chosen = job.get_subset(asset_selection={dg.AssetKey(name) for name in names})
+            counted = instance.create_run_for_job(chosen).run_op_concurrency
+            pools[names[0]] = counted.all_pools if counted else set()
+    assert pools == {"next_action_challengers": set(), "next_action_model": set(), "friction": {"warehouse"}}
