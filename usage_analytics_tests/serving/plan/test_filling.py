@@ -64,14 +64,15 @@ def test_a_look_up_expects_what_the_model_does(
 @settings(max_examples=50, deadline=None)
 @given(sessions, walks, st.integers(0, 9), st.randoms())
 def test_a_plan_of_a_challenger_expects_what_was_judged(
-    learned: list[list[str]], opened: list[str], seed: int, chance: Random
+    tmp_path_factory: pytest.TempPathFactory, learned: list[list[str]], opened: list[str], seed: int, chance: Random
 ) -> None:
     """However few contexts are listed, and from the start of the user session on."""
     counted = with_factors(fit(*learned), seed)
     known = counted.counts.contexts(max_order=3)
     contexts = [(), *(each for each in known if len(each) == 1 or (each and chance.random() < 0.5))]
     assume((opened[-1],) in contexts)
-    model = counted.with_base(challenged_base(LooksBack(3), counted.counts, counted.counts.encode(contexts)))
+    codes_of_contexts, folder = counted.counts.encode(contexts), tmp_path_factory.getbasetemp()
+    model = counted.with_base(challenged_base(LooksBack(3), counted.counts, codes_of_contexts, folder))
     free = replace(equal_economics(model.mini_apps), cost_ms=np.zeros(len(model.mini_apps)))
     codes = [model.mini_apps.index(name) + 1 if name in model.mini_apps else -1 for name in opened]
     expected = model.probabilities(CodedSessions.of([[*codes, 1]]))[-1]
