@@ -75,7 +75,7 @@ def learn(everyone: Population) -> Learned:
     assert earlier is not None
     grams = pl.concat(counted).group_by("fold", "prev3", "prev2", "prev1", "next").agg(pl.col("transitions").sum())
     counts, classes = NGramModel.fit(grams), learn_classes(earlier, WALKED)
-    without = NGramModel.fit(grams.filter(pl.col("fold") != HELD_OUT), also=counts.mini_apps)
+    without = NGramModel.fit(grams.filter(pl.col("fold") != HELD_OUT)).widened(counts.mini_apps)
     of_users = [classes.of(visits).astype(np.int64) for visits in (earlier, now)]
     lesson = ReadableDay(before, counts.mini_apps, of_users[0]).of_fold(HELD_OUT)
     factors = learn_from_sessions(without, lesson, len(classes), ENTITIES)

@@ -112,7 +112,7 @@ def separate(sessions: CodedSessions) -> Iterator[list[int]]:
 def factored(learned: pl.DataFrame, path: Path) -> FactoredModel:
     """The platform's model, as its asset learns it."""
     model = NGramModel.fit(learned)
-    without = NGramModel.fit(learned.filter(pl.col("fold") != VALIDATION), also=model.mini_apps)
+    without = NGramModel.fit(learned.filter(pl.col("fold") != VALIDATION)).widened(model.mini_apps)
     lesson = read_sessions([path], model.mini_apps, [VALIDATION])
     return FactoredModel(model, learn_from_sessions(without, lesson, 0, 0), NOTHING_KNOWN)
 

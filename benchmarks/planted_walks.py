@@ -77,7 +77,7 @@ def report(counts: pl.DataFrame, visits: tuple[Reals, Reals], before: WalkedDay,
     started = time.process_time()
     model = NGramModel.fit(summed)
     print(f"{model.transitions:,} transitions counted, fitted in {time.process_time() - started:.1f} CPU s")
-    without = NGramModel.fit(summed.filter(pl.col("fold") != HELD_OUT), also=model.mini_apps)
+    without = NGramModel.fit(summed.filter(pl.col("fold") != HELD_OUT)).widened(model.mini_apps)
     found = learn_classes(visits[0], WALKED)
     nobody, earlier, now = (np.zeros(len(visits[0]), np.int64), *(found.of(each).astype(np.int64) for each in visits))
 

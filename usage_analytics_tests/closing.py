@@ -7,7 +7,7 @@ from datetime import date
 import polars as pl
 
 from usage_analytics.serving.plan.rows import PLAN_SCHEMA
-from usage_analytics.tables import MARTS
+from usage_analytics.tables import MARTS, PRELOAD_PLAN
 from usage_analytics.warehouse import plans, refreshing
 from usage_analytics.warehouse.marts import MartRules
 from usage_analytics.warehouse.protocol import Warehouse
@@ -23,9 +23,13 @@ def refresh(warehouse: Warehouse, day: date, *marts: str, rules: MartRules | Non
         return refreshing.refresh_day(session, marts or ALL_MARTS, day, rules or MartRules())
 
 
-def stale_days(warehouse: Warehouse, rules: MartRules | None = None) -> list[date]:
+def stale_tables(warehouse: Warehouse, rules: MartRules | None = None) -> dict[date, list[str]]:
     with warehouse.session() as session:
-        return refreshing.stale_days(session, rules or MartRules())
+        return refreshing.stale_tables(session, rules or MartRules())
+
+
+def stale_days(warehouse: Warehouse, rules: MartRules | None = None) -> list[date]:
+    return list(stale_tables(warehouse, rules))
 
 
 def replace_plan(warehouse: Warehouse, day: date, plan: pl.DataFrame = NO_PLAN) -> None:
@@ -34,9 +38,10 @@ def replace_plan(warehouse: Warehouse, day: date, plan: pl.DataFrame = NO_PLAN) 
 
 
 def close_stale_days(warehouse: Warehouse, rules: MartRules | None = None) -> dict[date, dict[str, MartReceipt]]:
-    """Marts and plan of every day whose events changed."""
+    """What is stale of every day, as the close makes it anew."""
     receipts = {}
-    for day in stale_days(warehouse, rules):
-        receipts[day] = refresh(warehouse, day, rules=rules)
-        replace_plan(warehouse, day)
+    for day, tables in stale_tables(warehouse, rules).items():
+        receipts[day] = refresh(warehouse, day, *(name for name in tables if name in ALL_MARTS), rules=rules)
+        if PRELOAD_PLAN.name in tables:
+            replace_plan(warehouse, day)
     return receipts

@@ -31,7 +31,7 @@ replay = _job(
 )  # fmt: skip
 trading_day_close = _job(
     "trading_day_close", dg.AssetSelection.assets(*CLOSING_ASSETS), 3_600,
-    "Refreshes the marts, the model and the preload plan of one trading day.",
+    "Refreshes the marts, the model and the preload plan of one trading day; of an earlier one than the newest, marts.",
 )  # fmt: skip
 watch_retention = _job(
     "watch_retention", dg.AssetSelection.checks(unread_is_kept), 300,

@@ -11,7 +11,8 @@ from usage_analytics.orchestration.jobs import micro_batch, trading_day_close, w
 from usage_analytics.orchestration.partitions import SETTINGS, TRADING_DAYS, WINDOWS, closing_cron
 from usage_analytics.orchestration.resources import Platform
 from usage_analytics.orchestration.shares import request
-from usage_analytics.warehouse.refreshing import stale_days
+from usage_analytics.tables import PRELOAD_PLAN
+from usage_analytics.warehouse.refreshing import stale_tables
 
 TIMEZONE = SETTINGS.clock.timezone
 
@@ -39,7 +40,7 @@ def flush_window(context: dg.ScheduleEvaluationContext, platform: Platform) -> I
     cron_schedule=closing_cron(SETTINGS, minute=5),
     execution_timezone=TIMEZONE,
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Closes the trading day, and again each earlier day that late events changed.",
+    description="Closes the trading day, and makes the marts of earlier ones anew that late events or a rule changed.",
 )
 def close_trading_day(
     context: dg.ScheduleEvaluationContext, platform: Platform
@@ -47,16 +48,21 @@ def close_trading_day(
     settings = platform.settings()
     closed = settings.calendar.latest_closed_day(context.scheduled_execution_time)  # by the tick, however late it comes
     with parts.warehouse(settings).session() as session:
-        stale = [day.isoformat() for day in stale_days(session, settings.mart_rules) if day <= closed]
+        stale = {day.isoformat(): of_day for day, of_day in stale_tables(session, settings.mart_rules, closed).items()}
     known = [day for day in stale if TRADING_DAYS.has_partition_key(day)]
     for day in stale:
         if day not in known:
             context.log.warning(f"events of {day} lie outside the partitions, which start {settings.history_start}")
     if not known:
         yield dg.SkipReason("no trading day has events that its marts have not seen")
-    for day in known:
-        # Dagster wants keys of several requests, and drops a key it has seen: the next evening must ask anew.
-        yield dg.RunRequest(partition_key=day, run_key=f"{day}@{context.scheduled_execution_time.isoformat()}")
+    for day in known:  # oldest first, and runs with marts take turns: the model learns from counts that are up to date
+        whole = PRELOAD_PLAN.name in stale[day]
+        yield dg.RunRequest(
+            partition_key=day,
+            # Dagster wants keys of several requests, and drops a key it has seen: the next evening must ask anew.
+            run_key=f"{day}@{context.scheduled_execution_time.isoformat()}",
+            asset_selection=None if whole else [dg.AssetKey(mart) for mart in stale[day]],
+        )
 
 
 watch = dg.ScheduleDefinition(

@@ -33,6 +33,8 @@ DESCRIPTIONS = {
 }
 
 
+# Only marts take turns in the queue, for they have the warehouse for long. A pool is held for a whole run: that of a
+# plan, which writes for a moment at its end, would keep loads waiting while challengers are trained beside it.
 @dg.multi_asset(
     name="marts", partitions_def=TRADING_DAYS, can_subset=True, pool="warehouse",
     specs=[
@@ -119,7 +121,6 @@ def next_action_challengers(context: dg.AssetExecutionContext, platform: Platfor
 
 @dg.asset(
     partitions_def=TRADING_DAYS, group_name="serving", kinds={"python", "table"}, owners=ANALYTICS_OWNERS,
-    pool="warehouse",
     deps=[next_action_model, next_action_challengers, "friction", "latency_histogram", "usage_series"],
 )  # fmt: skip
 def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:

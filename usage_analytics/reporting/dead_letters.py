@@ -9,7 +9,7 @@ from usage_analytics.enrichment.dead_letters import REASONS, WindowLetters, all_
 from usage_analytics.errors import UserError
 from usage_analytics.reporting.terminal import CONSOLE, instant, print_table, progress
 from usage_analytics.settings import Settings
-from usage_analytics.warehouse.refreshing import stale_days
+from usage_analytics.warehouse.refreshing import stale_tables
 
 SHOWN_CHARACTERS = 2_000
 
@@ -66,10 +66,10 @@ def print_replay(settings: Settings, windows: Sequence[str]) -> None:
     rows = [(each.window, each.before, each.after, each.before - each.after) for each in done]
     print_table("Judged again", ("window", "dead letters before", "now", "usage events gained"), rows)
     with parts.warehouse(settings).session() as session:
-        stale = stale_days(session, settings.mart_rules)
+        stale = list(stale_tables(session, settings.mart_rules))
     if stale:
         days = f"{len(stale)} trading days from {stale[0]} to {stale[-1]}"
-        CONSOLE.print(f"Marts, model and plan of {days} are older than their events; the next close refreshes them")
+        CONSOLE.print(f"Marts of {days} are older than their events; the next close refreshes them")
 
 
 def printable(content: bytes | None) -> str:

@@ -64,6 +64,7 @@ FROM usage_events AS e WHERE {OF_DAY.format(e="e.")}
 """
 REPEATED = "SELECT COUNT(*) FROM repeated_events"
 MADE = "SELECT mart, trading_day, version, rule FROM mart_ledger"
+DAYS_UNTIL = "SELECT trading_day, version FROM trading_day_versions WHERE trading_day <= :until ORDER BY trading_day"
 
 
 def refresh_day(session: Session, names: Collection[str], day: date, rules: MartRules) -> dict[str, MartReceipt]:
@@ -125,16 +126,23 @@ def _gather(
         session.run(_insert(slices_of(mart), sql(mart.name)))
 
 
-def stale_days(session: Session, rules: MartRules) -> list[date]:
-    """Trading days whose marts or plan are of other events than now, or were made by another rule; oldest first."""
+def stale_tables(session: Session, rules: MartRules, until: date = date.max) -> dict[date, list[str]]:
+    """By trading day, oldest first: its marts that are of other events than now, or were made by another rule.
+
+    Of the newest day up to ``until``, all marts and the plan, as soon as one of them is; of earlier ones no plan, for
+    theirs answer nothing any more.
+    """
     wanted = {mart.name: rule_of(mart, rules) for mart in MARTS}
-    wanted[PRELOAD_PLAN.name] = wanted[APP_TRANSITIONS.name]
-    made = {(mart, day): (version, rule) for mart, day, version, rule in session.rows(MADE)}
-    versions = session.rows("SELECT trading_day, version FROM trading_day_versions ORDER BY trading_day")
-    return [
-        day for day, version in versions
-        if any(made.get((mart, day)) != (version, rule) for mart, rule in wanted.items())
-    ]  # fmt: skip
+    made = {(table, day): (version, rule) for table, day, version, rule in session.rows(MADE)}
+    days = session.rows(DAYS_UNTIL, {"until": until})
+    stale = {
+        day: [mart for mart, rule in wanted.items() if made.get((mart, day)) != (version, rule)]
+        for day, version in days
+    }
+    for day, version in days[-1:]:
+        if stale[day] or made.get((PRELOAD_PLAN.name, day)) != (version, wanted[APP_TRANSITIONS.name]):
+            stale[day] = [*wanted, PRELOAD_PLAN.name]
+    return {day: tables for day, tables in stale.items() if tables}
 
 
 def remember(session: Session, mart: str, day: date, version: int, rows: int, rule: str | None) -> None:

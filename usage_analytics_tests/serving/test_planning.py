@@ -32,9 +32,9 @@ from usage_analytics_tests.models.branching.two_kinds_of_users import (
     AT_OPEN,
     DAYS,
     LEADING,
-    WINDOWS,
     events_of,
     load_days,
+    load_events,
     user_id,
     with_an_open,
 )
@@ -149,7 +149,7 @@ def test_mini_apps_without_an_action_open_are_measured_by_all_and_told(
         {**event, "action": "launch"} if event["mini_app"] in ("chat", "mail") else event
         for event in events_of(DAYS[0], seed=1)
     ]
-    warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, events)])
+    load_events(warehouse, memory_path, DAYS[0], 0, events)
     refresh(warehouse, DAYS[0], "friction", "latency_histogram")
     found = economics_of(warehouse, DAYS[0], APPS)
     assert found.unnamed == ("chat", "mail") and found.untimed == ()
@@ -164,7 +164,8 @@ def test_before_anything_was_measured_all_mini_apps_are_alike(warehouse: DuckDBW
 def test_payloads_count_where_no_latency_was_measured(warehouse: DuckDBWarehouse, memory_path: Path) -> None:
     """So that the budget of bytes holds."""
     events = [{**event, "latency_ms": None} for event in events_of(DAYS[0], seed=1)]
-    warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, events)])
+    window = f"{DAYS[0]}T1000"
+    warehouse.load_window(TOPIC, window, [enriched_chunk(memory_path, window, 0, 0, events)])
     refresh(warehouse, DAYS[0], "friction")
     found = economics_of(warehouse, DAYS[0], APPS)
     assert found.payload_bytes == pytest.approx(1e5 * (1 + np.arange(len(APPS))), rel=0.1)

@@ -12,15 +12,17 @@ from typing import Any
 
 import polars as pl
 import pytest
-from closing import ALL_MARTS, NO_PLAN, refresh, replace_plan, stale_days
+from closing import ALL_MARTS, NO_PLAN, refresh, replace_plan, stale_days, stale_tables
 from fakes import TOPIC, enriched_chunk
 from planting import plant
 
 from usage_analytics.enrichment.enriched_chunk import EnrichedChunk, EnrichedDamaged
 from usage_analytics.errors import UserError
 from usage_analytics.ingestion.shares import all_shares
+from usage_analytics.warehouse import refreshing
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 from usage_analytics.warehouse.freshness import freshness
+from usage_analytics.warehouse.marts import MartRules
 from usage_analytics.warehouse.transitions import recent_mini_apps
 
 DAYS = [date(2026, 11, 20), date(2026, 11, 23)]
@@ -266,13 +268,12 @@ def test_stale_days_are_those_whose_events_changed_after_their_marts(
     replace_plan(warehouse, DAYS[1], NO_PLAN)
     assert stale_days(warehouse) == [DAYS[0]]
     refresh(warehouse, DAYS[0], ALL_MARTS[0])
-    assert stale_days(warehouse) == [DAYS[0]]  # one mart of many
+    assert stale_tables(warehouse) == {DAYS[0]: list(ALL_MARTS[1:])}  # no plan: there is one of a later day
     refresh(warehouse, DAYS[0], *ALL_MARTS[1:])
-    replace_plan(warehouse, DAYS[0], NO_PLAN)
-    assert stale_days(warehouse) == []
+    assert stale_tables(warehouse) == {}
     late = enriched_chunk(memory_path, WINDOWS[1], 0, 3, events(1, trading_day=DAYS[0]))
     warehouse.load_window(TOPIC, WINDOWS[1], [late])
-    assert stale_days(warehouse) == [DAYS[0]]
+    assert stale_tables(warehouse) == {DAYS[0]: list(ALL_MARTS)}
     assert refresh(warehouse, DAYS[0], ALL_MARTS[0])[ALL_MARTS[0]].version == 2
 
 
@@ -290,11 +291,22 @@ def test_days_whose_marts_were_made_by_another_rule_are_stale(
         close(warehouse, day)
     assert stale_days(warehouse) == []
     monkeypatch.setattr("usage_analytics.warehouse.refreshing.FOLD_OF_USER", "3")  # the next version's rule
-    assert stale_days(warehouse) == DAYS
+    whole = [*ALL_MARTS, "preload_plan"]
+    assert stale_tables(warehouse) == {DAYS[0]: ["app_transitions"], DAYS[1]: whole}
     refresh(warehouse, DAYS[0], "app_transitions")
-    assert stale_days(warehouse) == DAYS  # its plan was made of the counts before
-    replace_plan(warehouse, DAYS[0], NO_PLAN)
-    assert stale_days(warehouse) == [DAYS[1]]
+    refresh(warehouse, DAYS[1], "app_transitions")
+    assert stale_tables(warehouse) == {DAYS[1]: whole}  # its plan was made of the counts before
+    replace_plan(warehouse, DAYS[1], NO_PLAN)
+    assert stale_tables(warehouse) == {}
+
+
+def test_a_day_that_is_not_over_leaves_the_one_before_it_the_newest(
+    warehouse: DuckDBWarehouse, memory_path: Path
+) -> None:
+    both = [*events(2, trading_day=DAYS[1]), *events(1, trading_day=DAYS[0])]
+    warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, both)])
+    with warehouse.session() as session:
+        assert refreshing.stale_tables(session, MartRules(), DAYS[0]) == {DAYS[0]: [*ALL_MARTS, "preload_plan"]}
 
 
 def cut_short(content: bytes) -> bytes:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import numpy.typing as npt
 
+from usage_analytics.lake.files import naming
 from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.context_levels import Flags, Floats, Ints, context_keys
 from usage_analytics.models.branching.ngrams import NGramModel
@@ -50,15 +53,16 @@ class ContextBase:
         return keys[rising], listed[rising]
 
 
-def counted_base(counts: NGramModel, contexts: Ints) -> ContextBase:
-    """What a plan tells by the counts."""
-    return ContextBase(contexts, _in_portions(contexts, counts.coded_probabilities, len(counts.mini_apps)))
+def counted_base(counts: NGramModel, contexts: Ints, folder: Path) -> ContextBase:
+    """What a plan tells by the counts; the answers lie in a file in ``folder``, which goes with the base."""
+    return ContextBase(contexts, _in_portions(contexts, counts.coded_probabilities, len(counts.mini_apps), folder))
 
 
-def challenged_base(challenger: SequenceModel, counts: NGramModel, contexts: Ints) -> ContextBase:
+def challenged_base(challenger: SequenceModel, counts: NGramModel, contexts: Ints, folder: Path) -> ContextBase:
     """What it would tell by a challenger, asked as if each context were the whole user session so far.
 
-    In the vocabulary of the counts: mini-apps that the challenger does not know keep what the counts give them.
+    In the vocabulary of the counts: mini-apps that the challenger does not know keep what the counts give them. The
+    answers lie in a file in ``folder``, which goes with the base.
     """
     own = {name: code for code, name in enumerate(challenger.mini_apps, start=1)}
     theirs = np.array([own.get(name, UNKNOWN) for name in counts.mini_apps], np.int64)
@@ -74,7 +78,7 @@ def challenged_base(challenger: SequenceModel, counts: NGramModel, contexts: Int
         found[:, known] = shares * found[:, known].sum(axis=1, keepdims=True)
         return found
 
-    return ContextBase(contexts, _in_portions(contexts, asked, len(counts.mini_apps)))
+    return ContextBase(contexts, _in_portions(contexts, asked, len(counts.mini_apps), folder))
 
 
 def _as_sessions(contexts: Ints, given: Flags) -> CodedSessions:
@@ -88,8 +92,10 @@ def _as_sessions(contexts: Ints, given: Flags) -> CodedSessions:
     return CodedSessions(codes, starts, unknown, unknown, np.zeros(len(contexts), np.int64))
 
 
-def _in_portions(contexts: Ints, asked: Callable[[Ints], Floats], mini_apps: int) -> Reals:
-    found = np.empty((len(contexts), mini_apps), np.float32)
-    for first in range(0, len(contexts), CONTEXTS_AT_ONCE):
-        found[first : first + CONTEXTS_AT_ONCE] = asked(contexts[first : first + CONTEXTS_AT_ONCE])
-    return found
+def _in_portions(contexts: Ints, asked: Callable[[Ints], Floats], mini_apps: int, folder: Path) -> Reals:
+    """The answers (contexts, mini_apps), mapped: contexts times mini-apps may be more than memory holds."""
+    with naming(folder), TemporaryFile(dir=folder) as file:  # it has no name: who dies leaves nothing
+        for first in range(0, len(contexts), CONTEXTS_AT_ONCE):
+            file.write(asked(contexts[first : first + CONTEXTS_AT_ONCE]).astype(np.float32).tobytes())
+        file.flush()
+        return np.memmap(file, np.float32, "r", shape=(len(contexts), mini_apps))

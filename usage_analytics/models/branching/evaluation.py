@@ -32,20 +32,6 @@ class Evaluation:
     baselines: Mapping[str, Evaluation] = field(default_factory=dict)
 
 
-def split_by_fold(counts: pl.DataFrame, held_out_fold: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split counts into (fit, held out) by the column `fold`. ValueError when either side would be empty."""
-    if "fold" not in counts.columns:
-        raise ValueError(f"the transition counts have no column fold; they have {counts.columns}")
-    if counts["fold"].null_count():
-        raise ValueError(f"{counts['fold'].null_count()} transition counts have no fold")
-    held_out = counts.filter(pl.col("fold") == held_out_fold)
-    rest = counts.filter(pl.col("fold") != held_out_fold)
-    if not held_out.height or not rest.height:
-        folds = sorted(counts["fold"].unique().to_list())
-        raise ValueError(f"holding out fold {held_out_fold} leaves one side empty; the folds are {folds}")
-    return rest, held_out
-
-
 def evaluate(model: NGramModel, held_out_counts: pl.DataFrame) -> Evaluation:
     """Predict every held-out transition but the first of a user session.
 

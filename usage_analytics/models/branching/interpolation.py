@@ -17,7 +17,6 @@ MOST_N_GRAMS = 1_000_000  # that were left out: further folds are not looked at
 BUCKETS = 40  # by powers of two of a context's transitions
 PRIOR = 2.0  # transitions for which discounting's own weight stands
 STEPS = 30
-UNLEARNED: Floats = np.full(BUCKETS, np.nan)
 
 
 @dataclass(frozen=True)
@@ -37,15 +36,21 @@ def bucket_of(totals: Ints) -> Ints:
     return np.minimum(np.frexp(np.maximum(totals, 1).astype(np.float64))[1].astype(np.int64) - 1, BUCKETS - 1)
 
 
+def unlearned(max_order: int) -> Floats:
+    """The weights (orders, BUCKETS) of counts that nothing was learned of."""
+    return np.full((max_order + 1, BUCKETS), np.nan)
+
+
 def with_weights(level: ContextLevel, weights: Floats) -> ContextLevel:
     """The level with a weight for each bucket (BUCKETS,); NaN: discounting's own stands."""
     learned = weights[bucket_of(level.totals)]
     return replace(level, weights=np.where(np.isnan(learned), level.weights, learned))
 
 
-def learn_weights(parts: Sequence[tuple[Sequence[ContextLevel], Coded]], base: int) -> tuple[Floats, ...]:
+def learn_weights(parts: Sequence[tuple[Sequence[ContextLevel], Coded]], base: int) -> Floats:
     """For each order, the weight of each bucket that makes what was left out likeliest, the shorter orders' given.
 
+    Gives (orders, BUCKETS); NaN where a bucket has nothing to go by.
     parts: levels without some users, and those users' n-grams; their contexts must reach as far as the levels.
     """
     mini_apps = base - 1
@@ -61,7 +66,7 @@ def learn_weights(parts: Sequence[tuple[Sequence[ContextLevel], Coded]], base: i
         mixed = np.where(np.isnan(weights[buckets]), own, weights[buckets])
         shorter = np.where(known, mixed * shares + (1 - mixed) * shorter, shorter)
         learned.append(weights)
-    return tuple(learned)
+    return np.stack(learned)
 
 
 def _look_up(level: ContextLevel, wanted: Coded, base: int) -> tuple[Flags, Floats, Ints, Floats]:

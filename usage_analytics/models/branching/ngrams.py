@@ -18,9 +18,9 @@ from usage_analytics.models.branching.context_levels import (
 )
 from usage_analytics.models.branching.interpolation import (
     MOST_N_GRAMS,
-    UNLEARNED,
     Coded,
     learn_weights,
+    unlearned,
     with_weights,
 )
 from usage_analytics.models.branching.transition_counts import (
@@ -45,8 +45,15 @@ class NGramModel:
     Source: Chen & Goodman, An empirical study of smoothing techniques for language modeling, 1999.
     """
 
-    def __init__(self, grams: pl.DataFrame, max_order: int, trading_day: date | None, also: Sequence[str] = ()) -> None:
-        """Build from the output of `sum_counts`; use `fit` or `load`."""
+    def __init__(
+        self,
+        grams: pl.DataFrame,
+        max_order: int,
+        trading_day: date | None,
+        weights: Floats | None = None,
+        also: Sequence[str] = (),
+    ) -> None:
+        """Build from the output of `sum_counts`, and weights if they were learned before; use `fit` or `load`."""
         self.max_order = max_order
         self.trading_day = trading_day
         self.grams = grams
@@ -56,12 +63,9 @@ class NGramModel:
         self._codes = {name: code for code, name in enumerate(self.mini_apps, start=1)}
         if self._base ** (max_order + 1) > np.iinfo(np.int64).max:
             raise ValueError(f"{len(self.mini_apps)} mini-apps are too many for contexts of order {max_order}")
-        self._levels = self._build_levels()
-
-    def _build_levels(self) -> tuple[ContextLevel, ...]:
         coded = self._coded(self.grams)
-        levels = self._levels_of(coded)
-        return tuple(map(with_weights, levels, self._learned(coded)))
+        self.weights = self._learned(coded) if weights is None else weights
+        self._levels = tuple(map(with_weights, self._levels_of(coded), self.weights))
 
     def _coded(self, grams: pl.DataFrame) -> Coded:
         contexts, following, transitions = encode_grams(grams, self.mini_apps, max(self.max_order, 1))
@@ -78,8 +82,8 @@ class NGramModel:
             levels.append(build_level(keys[rows], coded.actions[rows], coded.transitions[rows], self._base, order))
         return tuple(levels)
 
-    def _learned(self, coded: Coded) -> tuple[Floats, ...]:
-        """Weights by order and bucket, learned fold by fold; NaN where there is nothing to learn from."""
+    def _learned(self, coded: Coded) -> Floats:
+        """Weights (orders, BUCKETS), learned fold by fold; NaN where there is nothing to learn from."""
         folds = self.grams["fold"].fill_null(-1).to_numpy() if "fold" in self.grams.columns else np.empty(0, np.int64)
         known = np.unique(folds[folds >= 0])
         parts, left_out = [], 0
@@ -88,26 +92,25 @@ class NGramModel:
             if len(held) and left_out < MOST_N_GRAMS:
                 parts.append((self._levels_of(coded[np.flatnonzero(folds != fold)]), coded[held]))
                 left_out += len(held)
-        return learn_weights(parts, self._base) if parts else (UNLEARNED,) * (self.max_order + 1)
+        return learn_weights(parts, self._base) if parts else unlearned(self.max_order)
 
     @classmethod
-    def fit(
-        cls,
-        counts: pl.DataFrame,
-        max_order: int = LONGEST_CONTEXT,
-        trading_day: date | None = None,
-        also: Sequence[str] = (),
-    ) -> NGramModel:
+    def fit(cls, counts: pl.DataFrame, max_order: int = LONGEST_CONTEXT, trading_day: date | None = None) -> NGramModel:
         """Fit to transition counts: prev3, prev2, prev1 (null: before the start), next, transitions.
 
-        Rows may repeat and may cover many trading days; `trading_day` names the last of them. ``also``: mini-apps that
-        there are, counted or not; they are not saved. ValueError when a rule of the counts is broken, or when they hold
-        no transition.
+        Rows may repeat and may cover many trading days; `trading_day` names the last of them. ValueError when a rule of
+        the counts is broken, or when they hold no transition.
         """
         grams = sum_counts(counts, max_order)
         if not grams.height:
             raise ValueError("the transition counts hold no transition: there is nothing to learn from")
-        return cls(grams, max_order, trading_day, also)
+        return cls(grams, max_order, trading_day)
+
+    def widened(self, mini_apps: Sequence[str]) -> NGramModel:
+        """The same counts and weights, with mini-apps that were not counted; those are not saved."""
+        if set(mini_apps) <= set(self.mini_apps):
+            return self
+        return NGramModel(self.grams, self.max_order, self.trading_day, self.weights, mini_apps)
 
     def probabilities(self, contexts: Sequence[Context], max_order: int | None = None) -> Floats:
         """Probability of each next mini-app: (contexts, mini_apps), rows sum to one, columns as `mini_apps`.
@@ -171,7 +174,7 @@ class NGramModel:
         """Write the model to one Parquet file, whole or not at all."""
         from usage_analytics.models.branching.model_file import write_model_file
 
-        write_model_file(Path(path), self.grams, self.max_order, self.trading_day)
+        write_model_file(Path(path), self.grams, self.max_order, self.trading_day, self.weights)
 
     @classmethod
     def load(cls, path: str | Path) -> NGramModel:

@@ -10,7 +10,7 @@ import polars as pl
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
-from usage_analytics.models.branching.evaluation import Evaluation, evaluate, split_by_fold
+from usage_analytics.models.branching.evaluation import Evaluation, evaluate
 from usage_analytics.models.branching.factored_model import FactoredModel, learn_from_sessions
 from usage_analytics.models.branching.factors import Factors
 from usage_analytics.models.branching.ngrams import NGramModel
@@ -54,12 +54,13 @@ def train(warehouse: Warehouse, layout: Layout, trading_day: date) -> Trained:
     sessions = folder / SESSIONS
     write_sessions(sampled_sessions(warehouse, trading_day, users), sessions)
     before = model_before(layout, trading_day)
+    fitted, part = NGramModel.fit(counts, trading_day=trading_day), _fit_part(counts)
     if before is not None and _is_thin(layout, before, sessions):
-        model = _as_before(before, NGramModel.fit(counts, trading_day=trading_day))
+        model = _as_before(before, fitted)
     else:
-        model = _fit(warehouse, counts, trading_day, users, sessions)
+        model = _correct(warehouse, fitted, part, trading_day, users, sessions)
     model.save(folder)
-    return Trained(folder, model, judge(counts), judge_on(before, sessions) if before else None)
+    return Trained(folder, model, _judge_part(part, counts), judge_on(before, sessions) if before else None)
 
 
 def model_before(layout: Layout, trading_day: date) -> FactoredModel | None:
@@ -79,12 +80,7 @@ def judge_day(warehouse: Warehouse, trading_day: date) -> Evaluation | None:
 
 def judge(counts: pl.DataFrame) -> Evaluation | None:
     """How counts of four folds of users predict the fifth; None where one side has nothing to go by."""
-    inside = counts.filter(pl.col("prev1").is_not_null() & pl.col("fold").is_not_null())
-    sides = inside.select(pl.col("fold") == HELD_OUT_FOLD).to_series().unique().len()
-    if sides < 2:
-        return None
-    seen, held_out = split_by_fold(counts.drop_nulls("fold"), HELD_OUT_FOLD)
-    return evaluate(NGramModel.fit(seen), held_out)
+    return _judge_part(_fit_part(counts), counts)
 
 
 def judge_on(model: FactoredModel, sessions: Path) -> Scores | None:
@@ -106,19 +102,32 @@ def _as_before(before: FactoredModel, counts: NGramModel) -> FactoredModel:
     return FactoredModel(counts, before.factors.widened(before.mini_apps, counts.mini_apps), before.known)
 
 
-def _fit(
-    warehouse: Warehouse, counts: pl.DataFrame, trading_day: date, users: UserSlice, sessions: Path
-) -> FactoredModel:
+def _fit_part(counts: pl.DataFrame) -> NGramModel | None:
+    """The counts without the users of the fold that is held out; None where there are no others."""
+    rest = counts.filter(pl.col("fold") != HELD_OUT_FOLD)
+    return None if rest.is_empty() else NGramModel.fit(rest)
+
+
+def _judge_part(part: NGramModel | None, counts: pl.DataFrame) -> Evaluation | None:
+    """How it predicts the users that it lacks."""
+    inside = counts.filter(pl.col("prev1").is_not_null() & pl.col("fold").is_not_null())
+    sides = inside.select(pl.col("fold") == HELD_OUT_FOLD).to_series().unique().len()
+    if part is None or sides < 2:
+        return None
+    return evaluate(part, counts.filter(pl.col("fold") == HELD_OUT_FOLD))
+
+
+def _correct(
+    warehouse: Warehouse, model: NGramModel, part: NGramModel | None, trading_day: date, users: UserSlice,
+    sessions: Path,
+) -> FactoredModel:  # fmt: skip
     """Factors are learned from users who are not counted, of classes by what was known before the day."""
-    model = NGramModel.fit(counts, trading_day=trading_day)
     classes, of_users = classes_before(warehouse, trading_day, users, model.mini_apps)
     entities = common_entities(sessions, MOST_ENTITIES, LEAST_EVENTS)
     factors = Factors.none(len(model.mini_apps), len(classes), len(entities))
-    rest = counts.filter(pl.col("fold") != HELD_OUT_FOLD)
-    if not rest.is_empty():
+    if part is not None:
         uncounted = read_sessions([sessions], model.mini_apps, [HELD_OUT_FOLD], Known(entities, of_users))
-        without = NGramModel.fit(rest, trading_day=trading_day, also=model.mini_apps)
-        factors = learn_from_sessions(without, uncounted, len(classes), len(entities))
+        factors = learn_from_sessions(part.widened(model.mini_apps), uncounted, len(classes), len(entities))
     return FactoredModel(model, factors, Known(entities, classes_now(warehouse, trading_day, classes)))
 
 

@@ -17,11 +17,20 @@ UNKNOWN = -1  # code of a mini-app that the model never saw, and of a position t
 
 
 def sum_counts(counts: pl.DataFrame, max_order: int = LONGEST_CONTEXT) -> pl.DataFrame:
-    """Add up repeated rows, checking every rule of the counts.
+    """Add up repeated rows of `checked_counts`: one row per n-gram and fold, sorted."""
+    grams = checked_counts(counts, max_order)
+    names = [name for name in grams.columns if name not in ("fold", "transitions")]
+    keys = [*names, *(["fold"] if "fold" in grams.columns else [])]
+    coded = pl.Enum(vocabulary(grams))  # sorts as the names do, and in a fifth of the time
+    summed = grams.with_columns(pl.col(names).cast(coded)).group_by(keys).agg(pl.col("transitions").sum())
+    return summed.filter(pl.col("transitions") > 0).sort(keys).with_columns(pl.col(names).cast(pl.String))
 
-    Returns columns prev<max_order> .. prev1, next (String), transitions (Int64), and fold (Int64) where there is one,
-    sorted, one row per n-gram and fold. Other columns (trading_day) are summed away. ValueError when the counts break
-    a rule.
+
+def checked_counts(counts: pl.DataFrame, max_order: int) -> pl.DataFrame:
+    """The columns of counts that a model of an order needs, every rule checked.
+
+    They are prev<max_order> .. prev1, next (String), fold (Int64) where there is one, transitions (Int64). ValueError
+    when the counts break a rule.
     """
     if not 0 <= max_order <= LONGEST_CONTEXT:
         raise ValueError(f"max_order must lie between 0 and {LONGEST_CONTEXT}, not {max_order}")
@@ -35,10 +44,7 @@ def sum_counts(counts: pl.DataFrame, max_order: int = LONGEST_CONTEXT) -> pl.Dat
     folds = [pl.col("fold").cast(pl.Int64)] if "fold" in counts.columns else []
     grams = counts.select(pl.col(*previous, "next").cast(pl.String), *folds, pl.col("transitions").cast(pl.Int64))
     _check_rows(grams, previous)
-    names, keys = [*previous, "next"], [*previous, "next", *(["fold"] if folds else [])]
-    coded = pl.Enum(vocabulary(grams))  # sorts as the names do, and in a fifth of the time
-    summed = grams.with_columns(pl.col(names).cast(coded)).group_by(keys).agg(pl.col("transitions").sum())
-    return summed.filter(pl.col("transitions") > 0).sort(keys).with_columns(pl.col(names).cast(pl.String))
+    return grams
 
 
 def _check_rows(grams: pl.DataFrame, previous: Sequence[str]) -> None:

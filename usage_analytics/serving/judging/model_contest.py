@@ -16,11 +16,11 @@ from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
 from usage_analytics.models.branching.challengers.choice import COUNTS, Choice, choose_model, figures_of
 from usage_analytics.models.branching.challengers.entrants import Watch, train_entrants
-from usage_analytics.models.branching.context_base import challenged_base, counted_base
+from usage_analytics.models.branching.context_base import ContextBase, challenged_base, counted_base
 from usage_analytics.models.branching.context_levels import Floats, Ints
 from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.models.branching.ngrams import NGramModel
-from usage_analytics.models.branching.scoring import Worth, score
+from usage_analytics.models.branching.scoring import Scores, Worth, score
 from usage_analytics.models.branching.sequence_model import SequenceModel
 from usage_analytics.models.branching.training import MODEL, SESSIONS, model_before
 from usage_analytics.models.branching.user_sessions import FOLDS, NOTHING_KNOWN, Known, SessionBatch, read_sessions
@@ -63,7 +63,7 @@ def hold_contest(
     about = {"learned_from": [day.isoformat() for day in learned], "not_trained": entrants.absent}
     choice = Choice(choice.name, {**choice.evidence, **about})
     winner = entrants.models.get(choice.name)
-    base = None if winner is None else challenged_base(winner, model.counts, _listed(model.counts))
+    base = None if winner is None else challenged_base(winner, model.counts, _listed(model.counts), folder)
     keep_choice(folder, choice, model.mini_apps, base)
     return choice
 
@@ -75,15 +75,20 @@ def compete(
     economics: Economics,
     watch: Watch = lambda _: None,
 ) -> Choice:
-    """Choose by a day's user sessions that none of them knows; costs are at price 1. ValueError where none tells."""
-    counts, contexts = champion.counts, _listed(champion.counts)
-    worth, scores = worth_of(economics, BUDGET), {}
-    for name in (COUNTS, *challengers):
+    """Choose by a day's user sessions that none of them knows; costs are at price 1. ValueError where none tells.
+
+    What each would tell is kept beside the sample while it is judged.
+    """
+    counts, contexts, worth = champion.counts, _listed(champion.counts), worth_of(economics, BUDGET)
+
+    def judged(base: ContextBase) -> Scores:
+        return score(champion.with_base(base), _read(sample, champion, champion.known), worth)
+
+    watch(f"{COUNTS}: judged as a plan would use it")
+    scores = {COUNTS: judged(counted_base(counts, contexts, sample.parent))}
+    for name, challenger in challengers.items():
         watch(f"{name}: judged as a plan would use it")
-        asked = counted_base(counts, contexts)
-        if name in challengers:
-            asked = challenged_base(challengers[name], counts, contexts)
-        scores[name] = score(champion.with_base(asked), _read(sample, champion, champion.known), worth)
+        scores[name] = judged(challenged_base(challenger, counts, contexts, sample.parent))
     choice = choose_model(scores)
     watch("all: judged by what they say of whole user sessions")
     evidence = {

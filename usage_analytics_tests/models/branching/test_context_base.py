@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from usage_analytics.models.branching import context_base
 from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.context_base import ContextBase, challenged_base, counted_base
 from usage_analytics.models.branching.context_levels import Floats
@@ -41,11 +44,14 @@ class Listener:
 
 @given(walks, st.lists(st.tuples(codes, codes, codes), min_size=1), st.randoms())
 def test_any_context_is_answered_by_its_longest_listed_end(
-    learned: list[list[str]], asked: list[tuple[int, int, int]], chance: Random
+    tmp_path_factory: pytest.TempPathFactory,
+    learned: list[list[str]],
+    asked: list[tuple[int, int, int]],
+    chance: Random,
 ) -> None:
     counts = fit(*learned)
     listed = [(), *(context for context in counts.contexts(3) if context and chance.random() < 0.7)]
-    base = counted_base(counts, counts.encode(listed))
+    base = counted_base(counts, counts.encode(listed), tmp_path_factory.getbasetemp())
     own = counts.probabilities(listed)
     names = ("", *counts.mini_apps)
     contexts = np.minimum(np.array(asked), len(counts.mini_apps))
@@ -56,11 +62,11 @@ def test_any_context_is_answered_by_its_longest_listed_end(
         np.testing.assert_allclose(found, own[listed.index(longest)], rtol=1e-6)
 
 
-def test_a_challenger_is_asked_once_as_if_each_context_were_all_there_is() -> None:
+def test_a_challenger_is_asked_once_as_if_each_context_were_all_there_is(tmp_path: Path) -> None:
     counts = fit(["chart", "chat", "quotes", "chart"], ["quotes", "chat"])
     listed = [(), ("chart",), ("chat", "quotes"), ("chart", "chat", "quotes")]
     challenger = Listener("chart", "chat", "quotes")
-    base = challenged_base(challenger, counts, counts.encode(listed))
+    base = challenged_base(challenger, counts, counts.encode(listed), tmp_path)
     assert challenger.heard == [("?",), *listed[1:]]
     found = base.coded_probabilities(counts.encode([*listed, ("quotes", "chart", "chat", "quotes")]))
     assert found[1:].argmax(axis=1).tolist() == [0, 1, 0, 0]
@@ -68,11 +74,13 @@ def test_a_challenger_is_asked_once_as_if_each_context_were_all_there_is() -> No
     assert challenger.heard == [("?",), *listed[1:]], "the answers are kept"
 
 
-def test_mini_apps_that_a_challenger_does_not_know_keep_what_the_counts_give_them() -> None:
+def test_mini_apps_that_a_challenger_does_not_know_keep_what_the_counts_give_them(tmp_path: Path) -> None:
     counts = fit(["chart", "chat", "quotes", "blotter", "chart"], ["quotes", "chart"])
     listed = [(), ("chart",), ("blotter",)]
     challenger = Listener("ladder", "chart", "quotes")  # and it knows one that the counts do not
-    found = challenged_base(challenger, counts, counts.encode(listed)).coded_probabilities(counts.encode(listed))
+    found = challenged_base(challenger, counts, counts.encode(listed), tmp_path).coded_probabilities(
+        counts.encode(listed)
+    )
     counted = counts.probabilities(listed)
     unknown = [counts.mini_apps.index(name) for name in ("blotter", "chat")]
     known = [counts.mini_apps.index(name) for name in ("chart", "quotes")]
@@ -85,3 +93,27 @@ def test_mini_apps_that_a_challenger_does_not_know_keep_what_the_counts_give_the
 def test_without_the_empty_context_some_have_no_answer() -> None:
     with pytest.raises(ValueError, match="the empty context is not listed"):
         ContextBase(np.array([[1, UNKNOWN, UNKNOWN]]), np.ones((1, 4), np.float32))
+
+
+def test_memory_holds_a_portion_of_the_answers_and_the_disk_the_rest_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context_base, "CONTEXTS_AT_ONCE", 50)
+    names = [f"app {number:02}" for number in range(40)]
+    chance = Random(3)
+    counts = fit([chance.choice(names) for _ in range(6_000)])
+    contexts = counts.encode([(), *(context for context in counts.contexts(3) if context)])
+    tracemalloc.start()
+    base = counted_base(counts, contexts, tmp_path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert base.probabilities.shape == (len(contexts), 40) and len(contexts) > 6_000
+    assert most < base.probabilities.nbytes
+    assert list(tmp_path.iterdir()) == []
+    np.testing.assert_allclose(base.coded_probabilities(contexts), counts.coded_probabilities(contexts), rtol=1e-6)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    counts = fit(["chart", "chat"])
+    with pytest.raises(OSError, match="nowhere"):
+        counted_base(counts, counts.encode([()]), tmp_path / "nowhere")

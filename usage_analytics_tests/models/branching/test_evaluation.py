@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from usage_analytics.models.branching.evaluation import MOST_FREQUENT, ORDER_1_MARKOV, evaluate, split_by_fold
+from usage_analytics.models.branching.evaluation import MOST_FREQUENT, ORDER_1_MARKOV, evaluate
 from usage_analytics.models.branching.ngrams import NGramModel
 
 MSNBC = Path(__file__).resolve().parents[4] / "shared" / "data" / "msnbc" / "msnbc990928.zip"
@@ -52,6 +52,11 @@ def test_figures_are_weighted_by_transitions() -> None:
     assert figures.calibration_error == pytest.approx(abs(chart - 0.6))
 
 
+def apart(counts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Four folds to fit, and the fifth."""
+    return counts.filter(pl.col("fold") != 4), counts.filter(pl.col("fold") == 4)
+
+
 def test_baselines_are_the_orders_zero_and_one() -> None:
     figures = evaluate(NGramModel.fit(FITTED, 3), HELD_OUT)
     for name, order in ((MOST_FREQUENT, 0), (ORDER_1_MARKOV, 1)):
@@ -64,7 +69,7 @@ def test_many_contexts_are_scored_in_batches(monkeypatch: pytest.MonkeyPatch) ->
     rng = np.random.default_rng(3)
     apps = rng.integers(0, 9, (800, 4)).astype(str).tolist()
     rows = [(a, b, c, d, 1 + i % 3, i % 5) for i, (a, b, c, d) in enumerate(apps)]
-    fitted, held_out = split_by_fold(frame(*rows), 4)
+    fitted, held_out = apart(frame(*rows))
     model = NGramModel.fit(fitted)
     whole = evaluate(model, held_out)
     monkeypatch.setattr("usage_analytics.models.branching.evaluation._CONTEXTS_AT_ONCE", 7)
@@ -95,18 +100,6 @@ def test_nothing_to_predict_is_refused() -> None:
         evaluate(NGramModel.fit(FITTED), HELD_OUT.head(1))
 
 
-def test_split_by_fold() -> None:
-    fitted, held_out = split_by_fold(pl.concat([FITTED, HELD_OUT]), 4)
-    assert fitted.equals(FITTED)
-    assert held_out.equals(HELD_OUT)
-    with pytest.raises(ValueError, match=r"fold 7 .* the folds are \[0, 1\]"):
-        split_by_fold(FITTED, 7)
-    with pytest.raises(ValueError, match="no column fold"):
-        split_by_fold(FITTED.drop("fold"), 4)
-    with pytest.raises(ValueError, match="have no fold"):
-        split_by_fold(FITTED.with_columns(fold=pl.lit(None, pl.Int64)), 4)
-
-
 def msnbc_counts() -> pl.DataFrame:
     """Transition counts of the portal's users; fold = line number % 5."""
     with zipfile.ZipFile(MSNBC) as archive:
@@ -127,7 +120,7 @@ def msnbc_counts() -> pl.DataFrame:
 
 @pytest.mark.skipif(not MSNBC.exists(), reason=f"needs the msnbc visits at {MSNBC}, which are not in the repository")
 def test_msnbc_reaches_the_reference() -> None:
-    fitted, held_out = split_by_fold(msnbc_counts(), 4)
+    fitted, held_out = apart(msnbc_counts())
     figures = evaluate(NGramModel.fit(fitted), held_out)
     assert figures.recall_at_1 >= 0.673
     assert figures.recall_at_3 >= 0.842

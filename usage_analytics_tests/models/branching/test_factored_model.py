@@ -33,7 +33,7 @@ def never_back(sessions: int, seed: int) -> list[list[str]]:
 
 def model_of(sessions: list[list[str]], path: Path) -> FactoredModel:
     counts = NGramModel.fit(counted(sessions, FIT))
-    without = NGramModel.fit(counted(sessions, FIT[:-1]), also=counts.mini_apps)
+    without = NGramModel.fit(counted(sessions, FIT[:-1])).widened(counts.mini_apps)
     lesson = read_sessions([path], counts.mini_apps, [LEARNED])
     return FactoredModel(counts, learn_from_sessions(without, lesson, 0, 0), NOTHING_KNOWN)
 

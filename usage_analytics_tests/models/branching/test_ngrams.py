@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,6 +24,7 @@ SCHEMA = {
     "transitions": pl.Int64,
 }
 APPS = ("blotter", "chart", "chat", "quotes")
+KEY = "usage_analytics.next_action_model"
 
 user_sessions = st.lists(st.lists(st.sampled_from(APPS), min_size=1, max_size=6), min_size=1, max_size=12)
 contexts = st.lists(st.sampled_from((*APPS, "never seen")), max_size=5).map(tuple)
@@ -136,6 +140,63 @@ def test_save_and_load_round_trip(tmp_path: Path, order: int) -> None:
     asked = [(), ("chart",), ("quotes", "chart"), (None, "chat")]
     np.testing.assert_array_equal(loaded.probabilities(asked), model.probabilities(asked))
     assert [file.name for file in path.parent.iterdir()] == ["model.parquet"]
+
+
+def in_folds(sessions: list[list[str]]) -> pl.DataFrame:
+    """Counts of sessions of two folds of users, by turns."""
+    return pl.concat([count([each]).with_columns(fold=pl.lit(n % 2)) for n, each in enumerate(sessions)])
+
+
+WALKS = [["quotes", "chart", "blotter", "chat"], ["chat", "chart", "quotes"], ["quotes", "chart", "chat"]] * 4
+ASKED = [(), ("chart",), ("quotes", "chart"), ("chat", "chart")]
+
+
+def test_weights_are_kept_not_learned_again(tmp_path: Path) -> None:
+    fitted = NGramModel.fit(in_folds(WALKS))
+    fitted.save(tmp_path / "fitted.parquet")
+    np.testing.assert_array_equal(NGramModel.load(tmp_path / "fitted.parquet").weights, fitted.weights)
+    others = np.where(np.isnan(fitted.weights), np.nan, 0.25)  # which these counts do not teach
+    given = NGramModel(fitted.grams, fitted.max_order, None, others)
+    given.save(tmp_path / "given.parquet")
+    loaded = NGramModel.load(tmp_path / "given.parquet")
+    np.testing.assert_array_equal(loaded.probabilities(ASKED), given.probabilities(ASKED))
+    assert np.abs(loaded.probabilities(ASKED) - fitted.probabilities(ASKED)).max() > 0.01
+
+
+def rewrite_about(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Write what stands beside the counts anew, changed."""
+    about = json.loads(pl.read_parquet_metadata(path)[KEY])
+    change(about)
+    pl.read_parquet(path).write_parquet(path, metadata={KEY: json.dumps(about)})
+
+
+def test_a_file_of_before_weights_were_kept_learns_them(tmp_path: Path) -> None:
+    fitted, path = NGramModel.fit(in_folds(WALKS)), tmp_path / "model.parquet"
+    fitted.save(path)
+    rewrite_about(path, lambda about: about.pop("weights"))
+    loaded = NGramModel.load(path)
+    np.testing.assert_array_equal(loaded.weights, fitted.weights)
+    np.testing.assert_array_equal(loaded.probabilities(ASKED), fitted.probabilities(ASKED))
+
+
+@pytest.mark.parametrize("wrong", [None, [], [[0.5] * 40] * 3, [[0.5] * 39 + [1.5]] * 4, [["a"] * 40] * 4])
+def test_weights_that_are_none_are_refused(tmp_path: Path, wrong: object) -> None:
+    path = tmp_path / "model.parquet"
+    NGramModel.fit(in_folds(WALKS)).save(path)
+    rewrite_about(path, lambda about: about.update(weights=wrong))
+    with pytest.raises(ValueError, match=r"model\.parquet is broken"):
+        NGramModel.load(path)
+
+
+def test_mini_apps_that_were_not_counted_change_no_weight() -> None:
+    fitted = NGramModel.fit(in_folds(WALKS))
+    assert fitted.widened(["chart", "quotes"]) is fitted
+    wider = fitted.widened(["brand new", *fitted.mini_apps])
+    assert wider.mini_apps == ("blotter", "brand new", "chart", "chat", "quotes")
+    np.testing.assert_array_equal(wider.weights, fitted.weights)
+    new = wider.probabilities(ASKED)[:, 1]
+    assert (new > 0).all() and (new < 0.05).all()
+    np.testing.assert_allclose(wider.probabilities(ASKED).sum(axis=1), 1.0)
 
 
 @settings(max_examples=30, deadline=None)

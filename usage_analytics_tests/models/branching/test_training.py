@@ -16,7 +16,7 @@ from usage_analytics.models.branching import training
 from usage_analytics.models.branching.factored_model import COUNTS_FILE, FactoredModel
 from usage_analytics.models.branching.scoring import score
 from usage_analytics.models.branching.sequence_model import CountedSequences
-from usage_analytics.models.branching.training import SESSIONS, model_before, train
+from usage_analytics.models.branching.training import SESSIONS, judge_day, model_before, train
 from usage_analytics.models.branching.user_sessions import FOLDS, read_sessions
 from usage_analytics.reporting.model_evidence import evidence_of
 from usage_analytics.trading_calendar import PHASES
@@ -29,9 +29,9 @@ from usage_analytics_tests.models.branching.two_kinds_of_users import (
     LED_TO,
     MARTS,
     USERS,
-    WINDOWS,
     events_of,
     load_days,
+    load_events,
 )
 
 NEXT_DAY = date(2026, 11, 24)
@@ -70,7 +70,7 @@ def test_the_time_of_day_tells_where_it_pays(
         weights[APPS.index("news")] = news if step % EVENTS < EVENTS / 2 else 1.0
         row["mini_app"] = APPS[int(chance.choice(len(APPS), p=weights / weights.sum()))]
         row["phase"] = "opening" if step % EVENTS < EVENTS / 2 - 1 else "midday"
-    warehouse.load_window(TOPIC, WINDOWS[0], [enriched_chunk(memory_path, WINDOWS[0], 0, 0, rows)])
+    load_events(warehouse, memory_path, DAYS[0], 0, rows)
     refresh(warehouse, DAYS[0], *MARTS)
     trained = train(warehouse, layout, DAYS[0])
     opening, midday = (
@@ -92,6 +92,23 @@ def test_the_model_of_the_day_before_is_judged_on_the_day(
     assert before is not None and before.counts.trading_day == DAYS[0]
     again = score(before, read_sessions([path], before.mini_apps, range(FOLDS), before.known))
     assert trained.held_out_day.log_loss == pytest.approx(again.log_loss)
+
+
+def test_what_only_the_held_out_users_opened_is_unknown_to_those_who_are_judged_by(
+    warehouse: DuckDBWarehouse, memory_path: Path, layout: Layout
+) -> None:
+    load_days(warehouse, memory_path, DAYS[:1])
+    event = next(event for event in events_of(DAYS[0], seed=0) if event["user_id"].startswith("04"))
+    alone = [
+        {**event, "event_id": f"alone {n}", "event_time_us": event["event_time_us"] + n, "mini_app": "theirs alone"}
+        for n in (1, 2, 3)
+    ]
+    warehouse.load_window(TOPIC, "2026-11-20T1015", [enriched_chunk(memory_path, "2026-11-20T1015", 0, 900_000, alone)])
+    refresh(warehouse, DAYS[0], *MARTS)
+    trained = train(warehouse, layout, DAYS[0])
+    assert trained.held_out_users is not None and trained.held_out_users.unknown_transitions == 3
+    assert trained.held_out_users == judge_day(warehouse, DAYS[0])
+    assert "theirs alone" in trained.model.mini_apps
 
 
 def test_what_is_kept_is_what_was_learned(warehouse: DuckDBWarehouse, memory_path: Path, layout: Layout) -> None:

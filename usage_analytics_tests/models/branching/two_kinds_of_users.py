@@ -17,7 +17,6 @@ DAYS = [date(2026, 11, 20), date(2026, 11, 23)]
 APPS = ("blotter", "chart", "chat", "depth", "mail", "news", "orders", "quotes")
 LEADING, LED_TO = "EQ-001", "orders"
 AT_OPEN = ("mail", "news")  # by kind of users
-WINDOWS = ["2026-11-20T1000", "2026-11-23T1000"]
 MARTS = ("app_transitions", "user_profiles", "usage_series", "friction", "latency_histogram")
 USERS = 120
 EVENTS = 40
@@ -79,6 +78,11 @@ def load_days(
 ) -> None:
     """The days' events, and the marts that models read."""
     for number, day in enumerate(days):
-        chunk = enriched_chunk(folder, WINDOWS[number], 0, number * 100_000, events(day, number))
-        warehouse.load_window(TOPIC, WINDOWS[number], [chunk])
+        load_events(warehouse, folder, day, number * 100_000, events(day, number))
         refresh(warehouse, day, *MARTS)
+
+
+def load_events(warehouse: Warehouse, folder: Path, day: date, offset: int, events: list[dict[str, Any]]) -> None:
+    """Events of a day, as the window of ten o'clock."""
+    window = f"{day}T1000"
+    warehouse.load_window(TOPIC, window, [enriched_chunk(folder, window, 0, offset, events)])

@@ -28,14 +28,15 @@ def layout(tmp_path: Path) -> Layout:
     return Layout(tmp_path / "lake", "clicks")
 
 
-def base_of(model: FactoredModel) -> ContextBase:
+def base_of(model: FactoredModel, folder: Path) -> ContextBase:
     contexts = model.counts.encode(contexts_of(model.counts, 3))
-    return challenged_base(LooksBack(3), model.counts, contexts)
+    return challenged_base(LooksBack(3), model.counts, contexts, folder)
 
 
 def hold(layout: Layout, day: date, choice: Choice) -> Path:
     folder = layout.model(MODEL, day)
-    base = base_of(blind_champion()) if choice is CHOSEN else None
+    folder.mkdir(parents=True, exist_ok=True)
+    base = base_of(blind_champion(), folder) if choice is CHOSEN else None
     keep_choice(folder, choice, APPS, base)
     return folder
 
@@ -48,7 +49,7 @@ def test_plans_of_the_day_and_later_ones_use_what_was_chosen(layout: Layout, day
     assert served.told == "gru, by the contest of 2026-11-23"
     asked = served.model.counts.encode([("chart", "chat", "quotes"), ("quotes",)])
     found = served.model.base.coded_probabilities(asked)
-    np.testing.assert_array_equal(found, base_of(blind_champion()).coded_probabilities(asked))
+    np.testing.assert_array_equal(found, base_of(blind_champion(), layout.root).coded_probabilities(asked))
     assert APPS[int(found[0].argmax())] == "chat"
 
 
@@ -75,7 +76,7 @@ def test_a_model_of_no_day_has_its_counts(layout: Layout) -> None:
 
 def test_a_base_that_cannot_be_used_is_told_of(layout: Layout) -> None:
     folder, model = hold(layout, MONDAY, CHOSEN), blind_champion(MONDAY)
-    keep_choice(folder, CHOSEN, ("a", "b", "c", "d"), base_of(model))
+    keep_choice(folder, CHOSEN, ("a", "b", "c", "d"), base_of(model, folder))
     assert as_served(layout, model).told == (
         "counts: the mini-apps are others than in the contest of 2026-11-23; hold another one"
     )
