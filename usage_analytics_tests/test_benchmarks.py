@@ -40,7 +40,14 @@ def test_enrichment() -> None:
         (
             "plan_lookup.py",
             ("--contexts", "500", "--users", "500", "--single", "200", "--batch", "3000"),
-            ("opened and asked once", "microseconds by the clock: p50", "p99", "look-ups a second", "MB"),
+            (
+                "opened and asked once",
+                "microseconds by the clock: p50",
+                "p99",
+                "look-ups a second",
+                "MB",
+                "to fetch ahead",
+            ),
         ),
         (
             "plan_http.py",
@@ -59,6 +66,11 @@ def test_enrichment() -> None:
             "preload_policies.py",
             ("--users", "300", "--messages", "20000", "--days", "3", "--spreads", "0.5"),
             ("expected value", "the plan as served", "Guess.js on 4G", "times the best threshold of pairs"),
+        ),
+        (
+            "prewarming.py",
+            ("--users", "300", "--messages", "20000", "--days", "3"),
+            ("price 1 all day", "prices, fetching ahead", "in the dearest slot", "fetched ahead: "),
         ),
     ],
 )
