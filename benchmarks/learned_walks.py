@@ -18,11 +18,11 @@ from simulated_walks import (
     walk,
 )
 
+from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.factored_model import FactoredModel, learn_from_sessions
-from usage_analytics.models.branching.latent_classes import learn_classes
-from usage_analytics.models.branching.ngrams import NGramModel
-from usage_analytics.models.branching.user_classes import UserClasses
-from usage_analytics.models.branching.user_sessions import Known, SessionBatch
+from usage_analytics.models.branching.sessions.user_sessions import Known, SessionBatch
+from usage_analytics.models.branching.users.latent_classes import learn_classes
+from usage_analytics.models.branching.users.user_classes import UserClasses
 from usage_analytics.reporting.terminal import progress
 from usage_analytics.serving.decisions.economics import Economics, estimate_economics
 from usage_analytics.simulation.catalogue import MINI_APPS, WALKED

@@ -12,8 +12,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.sequence_model import distinct_rows, reserve
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -22,12 +22,12 @@ import polars as pl
 from n_gram_baselines import NGrams
 from recorded_sessions import HELD_OUT, event_log, msnbc, transition_counts, without_repeats, write_sessions
 
-from usage_analytics.models.branching.coded_sessions import CodedSessions
+from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.factored_model import FactoredModel, learn_from_sessions
-from usage_analytics.models.branching.ngrams import NGramModel
 from usage_analytics.models.branching.scoring import Scores, score
 from usage_analytics.models.branching.sequence_model import CountedSequences, SequenceModel
-from usage_analytics.models.branching.user_sessions import FOLDS, NOTHING_KNOWN, read_sessions
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
+from usage_analytics.models.branching.sessions.user_sessions import FOLDS, NOTHING_KNOWN, read_sessions
 from usage_analytics.reporting.terminal import print_table
 
 LEARNED = tuple(range(HELD_OUT))

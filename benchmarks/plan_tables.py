@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time
 import numpy as np
 import numpy.typing as npt
 
-from usage_analytics.models.branching.situations import STEPS
+from usage_analytics.models.branching.factors.situations import STEPS
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.plan.tables import DTYPES, PlanFacts, PlanTables, context_keys_of, entity_key
 from usage_analytics.trading_calendar import PHASES

@@ -29,13 +29,13 @@ from simulated_walks import (
     walk,
 )
 
+from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.factored_model import FactoredModel, learn_from_sessions
-from usage_analytics.models.branching.factors import Factors
-from usage_analytics.models.branching.latent_classes import LatentClasses, learn_classes, no_classes
-from usage_analytics.models.branching.ngrams import NGramModel
+from usage_analytics.models.branching.factors.factors import Factors
 from usage_analytics.models.branching.scoring import score
 from usage_analytics.models.branching.sequence_model import CountedSequences, SequenceModel
-from usage_analytics.models.branching.user_sessions import NOTHING_KNOWN
+from usage_analytics.models.branching.sessions.user_sessions import NOTHING_KNOWN
+from usage_analytics.models.branching.users.latent_classes import LatentClasses, learn_classes, no_classes
 from usage_analytics.reporting.terminal import print_table, progress
 from usage_analytics.simulation.catalogue import WALKED
 from usage_analytics.simulation.population import population

@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from usage_analytics.models.branching.user_sessions import FOLDS, SESSION_SCHEMA
+from usage_analytics.models.branching.sessions.user_sessions import FOLDS, SESSION_SCHEMA
 from usage_analytics.trading_calendar import PHASES
 
 HELD_OUT = FOLDS - 1

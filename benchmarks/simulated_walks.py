@@ -9,8 +9,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.user_sessions import SessionBatch
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
+from usage_analytics.models.branching.sessions.user_sessions import SessionBatch
 from usage_analytics.simulation.catalogue import ASSET_CLASSES, INSTRUMENTS_PER_CLASS, MINI_APPS, WALKED
 from usage_analytics.simulation.events import OPEN, WALKED_IN_ALL
 from usage_analytics.simulation.lanes import sessions_scale

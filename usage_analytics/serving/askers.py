@@ -2,7 +2,7 @@
 
 from usage_analytics.enrichment.pseudonyms import pseudonym
 from usage_analytics.errors import UserError
-from usage_analytics.models.branching.user_classes import PSEUDONYM
+from usage_analytics.models.branching.users.user_classes import PSEUDONYM
 from usage_analytics.serving.preload_plan import PreloadPlan
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from usage_analytics import parts
 from usage_analytics.enrichment.pseudonyms import pseudonym
 from usage_analytics.errors import UserError
-from usage_analytics.models.branching.user_classes import PSEUDONYM
+from usage_analytics.models.branching.users.user_classes import PSEUDONYM
 from usage_analytics.serving.plan.answer import Answer
 from usage_analytics.serving.preload_plan import PreloadPlan
 from usage_analytics.settings import Settings

@@ -10,10 +10,10 @@ import polars as pl
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
-from usage_analytics.models.branching.context_levels import Ints
+from usage_analytics.models.branching.arrays import Ints
 from usage_analytics.models.branching.factored_model import FactoredModel
+from usage_analytics.models.branching.sessions.user_sessions import FOLDS, read_sessions
 from usage_analytics.models.branching.training import MODEL, SESSIONS
-from usage_analytics.models.branching.user_sessions import FOLDS, read_sessions
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.learned_economics import economics_of, load_plan, usual_prices
 from usage_analytics.serving.decisions.prewarming import LoadPlan

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from usage_analytics.models.branching.situations import STEPS
-from usage_analytics.models.branching.transition_counts import LONGEST_CONTEXT, SESSION_START, UNKNOWN
-from usage_analytics.models.branching.user_classes import user_key
+from usage_analytics.models.branching.counts.transition_counts import LONGEST_CONTEXT, SESSION_START, UNKNOWN
+from usage_analytics.models.branching.factors.situations import STEPS
+from usage_analytics.models.branching.users.user_classes import user_key
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.plan.answer import Answer, Context, Item, PrewarmAnswer
 from usage_analytics.serving.plan.batch import Answers, BatchLookup, Codes

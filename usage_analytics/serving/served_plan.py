@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.context_levels import Floats, Ints
-from usage_analytics.models.branching.session_file import common_entities
-from usage_analytics.models.branching.user_classes import user_keys
-from usage_analytics.models.branching.user_sessions import FOLDS, Known, SessionBatch, read_sessions
+from usage_analytics.models.branching.arrays import Floats, Ints
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
+from usage_analytics.models.branching.sessions.session_file import common_entities
+from usage_analytics.models.branching.sessions.user_sessions import FOLDS, Known, SessionBatch, read_sessions
+from usage_analytics.models.branching.users.user_classes import user_keys
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import USUAL_PRICE, Flags
 from usage_analytics.serving.decisions.held_out import NONE, Moments

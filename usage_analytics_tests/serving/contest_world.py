@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.context_levels import Floats
+from usage_analytics.models.branching.arrays import Floats
+from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.factored_model import FactoredModel
-from usage_analytics.models.branching.ngrams import NGramModel
-from usage_analytics.models.branching.session_file import write_sessions
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
+from usage_analytics.models.branching.sessions.session_file import write_sessions
 from usage_analytics_tests.serving.small_models import APPS, SCHEMA, without_factors
 
 SURE = 0.85  # probability of what the mini-app so many steps back leads to; the others share the rest

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import numpy as np
 from hypothesis import strategies as st
 
-from usage_analytics.models.branching.user_classes import user_key
+from usage_analytics.models.branching.users.user_classes import user_key
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.plan.tables import DTYPES, PlanFacts, PlanTables, context_keys_of, entity_key
 

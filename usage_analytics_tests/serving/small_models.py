@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.factored_model import FactoredModel
-from usage_analytics.models.branching.factors import Factors
-from usage_analytics.models.branching.ngrams import NGramModel
-from usage_analytics.models.branching.situations import STEPS
-from usage_analytics.models.branching.user_classes import UserClasses
-from usage_analytics.models.branching.user_sessions import NOTHING_KNOWN, Known
+from usage_analytics.models.branching.factors.factors import Factors
+from usage_analytics.models.branching.factors.situations import STEPS
+from usage_analytics.models.branching.sessions.user_sessions import NOTHING_KNOWN, Known
+from usage_analytics.models.branching.users.user_classes import UserClasses
 from usage_analytics.trading_calendar import PHASES
 
 APPS = ("blotter", "chart", "chat", "quotes")

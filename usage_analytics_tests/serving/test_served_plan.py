@@ -12,10 +12,10 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.factored_model import FactoredModel, learn_from_sessions
-from usage_analytics.models.branching.ngrams import NGramModel
-from usage_analytics.models.branching.session_file import write_sessions
-from usage_analytics.models.branching.user_sessions import FOLDS, NOTHING_KNOWN, read_sessions
+from usage_analytics.models.branching.sessions.session_file import write_sessions
+from usage_analytics.models.branching.sessions.user_sessions import FOLDS, NOTHING_KNOWN, read_sessions
 from usage_analytics.serving import served_plan
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import Budget

@@ -11,8 +11,8 @@ from closing import refresh
 from fakes import TOPIC
 
 from usage_analytics.enrichment.enriched_chunk import EnrichedChunk
-from usage_analytics.models.branching.session_file import common_entities, write_sessions
-from usage_analytics.models.branching.user_sessions import FOLDS, Known, read_sessions
+from usage_analytics.models.branching.sessions.session_file import common_entities, write_sessions
+from usage_analytics.models.branching.sessions.user_sessions import FOLDS, Known, read_sessions
 from usage_analytics.trading_calendar import PHASES, TradingClock
 from usage_analytics.warehouse.minute_usage import minute_usage
 from usage_analytics.warehouse.protocol import Warehouse

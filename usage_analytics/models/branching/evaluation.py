@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from usage_analytics.models.branching.context_levels import Floats, Ints
-from usage_analytics.models.branching.ngrams import NGramModel
-from usage_analytics.models.branching.transition_counts import encode_grams, sum_counts
+from usage_analytics.models.branching.arrays import Floats, Ints
+from usage_analytics.models.branching.counts.ngrams import NGramModel
+from usage_analytics.models.branching.counts.transition_counts import encode_grams, sum_counts
 
 MOST_FREQUENT = "most_frequent"
 ORDER_1_MARKOV = "order_1_markov"

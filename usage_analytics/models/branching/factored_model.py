@@ -10,15 +10,15 @@ import numpy as np
 
 from usage_analytics.errors import UserError
 from usage_analytics.models.branching.array_file import Arrays, read_arrays, write_arrays
-from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.context_levels import Floats
-from usage_analytics.models.branching.factor_learning import MOST_CELLS, Lesson, learn_factors
-from usage_analytics.models.branching.factors import Factors
-from usage_analytics.models.branching.ngrams import NGramModel
+from usage_analytics.models.branching.arrays import Floats
+from usage_analytics.models.branching.counts.ngrams import NGramModel
+from usage_analytics.models.branching.factors.factors import Factors
+from usage_analytics.models.branching.factors.learning import MOST_CELLS, Lesson, learn_factors
+from usage_analytics.models.branching.factors.situations import situations_of, together
 from usage_analytics.models.branching.sequence_model import Base, CountedSequences
-from usage_analytics.models.branching.situations import situations_of, together
-from usage_analytics.models.branching.user_classes import UserClasses
-from usage_analytics.models.branching.user_sessions import Known, SessionBatch
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
+from usage_analytics.models.branching.sessions.user_sessions import Known, SessionBatch
+from usage_analytics.models.branching.users.user_classes import UserClasses
 
 COUNTS_FILE, FACTORS_FILE = "model.parquet", "factors.npz"
 _KIND = "factors of a next-action model"

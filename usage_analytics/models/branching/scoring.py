@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from usage_analytics.models.branching.context_levels import Floats, Ints
+from usage_analytics.models.branching.arrays import Floats, Ints
 from usage_analytics.models.branching.sequence_model import SequenceModel
-from usage_analytics.models.branching.user_sessions import SessionBatch
+from usage_analytics.models.branching.sessions.user_sessions import SessionBatch
 
 # From sessions and the probabilities given for them, what acting on these brings at each prediction, in milliseconds.
 Worth = Callable[[SessionBatch, Floats], Floats]

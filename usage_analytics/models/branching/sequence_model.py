@@ -6,9 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
-from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.context_levels import Floats, Ints
-from usage_analytics.models.branching.ngrams import NGramModel
+from usage_analytics.models.branching.arrays import Floats, Ints
+from usage_analytics.models.branching.counts.ngrams import NGramModel
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 
 
 class SequenceModel(Protocol):

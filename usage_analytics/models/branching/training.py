@@ -10,14 +10,14 @@ import polars as pl
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
+from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.evaluation import Evaluation, evaluate
 from usage_analytics.models.branching.factored_model import FactoredModel, learn_from_sessions
-from usage_analytics.models.branching.factors import Factors
-from usage_analytics.models.branching.ngrams import NGramModel
+from usage_analytics.models.branching.factors.factors import Factors
 from usage_analytics.models.branching.scoring import Scores, score
-from usage_analytics.models.branching.session_file import common_entities, events_in, write_sessions
-from usage_analytics.models.branching.user_knowledge import classes_before, classes_now
-from usage_analytics.models.branching.user_sessions import FOLDS, Known, read_sessions
+from usage_analytics.models.branching.sessions.session_file import common_entities, events_in, write_sessions
+from usage_analytics.models.branching.sessions.user_sessions import FOLDS, Known, read_sessions
+from usage_analytics.models.branching.users.user_knowledge import classes_before, classes_now
 from usage_analytics.warehouse.protocol import Warehouse
 from usage_analytics.warehouse.session_sample import sampled_sessions, sampled_users
 from usage_analytics.warehouse.transitions import is_counted, transition_counts

@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from usage_analytics.models.branching.sequence_model import SequenceModel
-from usage_analytics.models.branching.user_sessions import SessionBatch
+from usage_analytics.models.branching.sessions.user_sessions import SessionBatch
 from usage_analytics.serving.decisions.economics import Economics, Floats, Ints
 from usage_analytics.serving.decisions.expected_value import Budget, choose_many
 from usage_analytics.serving.decisions.held_out import NONE

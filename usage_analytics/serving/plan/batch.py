@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from usage_analytics.models.branching.situations import STEPS
-from usage_analytics.models.branching.transition_counts import LONGEST_CONTEXT, SESSION_START
+from usage_analytics.models.branching.counts.transition_counts import LONGEST_CONTEXT, SESSION_START
+from usage_analytics.models.branching.factors.situations import STEPS
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.plan.choosing import NONE, choose_many
 from usage_analytics.serving.plan.entities_in_hand import EntitiesInHand

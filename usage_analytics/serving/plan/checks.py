@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from usage_analytics.models.branching.situations import STEPS
-from usage_analytics.models.branching.transition_counts import LONGEST_CONTEXT
+from usage_analytics.models.branching.counts.transition_counts import LONGEST_CONTEXT
+from usage_analytics.models.branching.factors.situations import STEPS
 from usage_analytics.serving.plan.tables import DTYPES, Array, PlanTables
 from usage_analytics.trading_calendar import PHASES
 

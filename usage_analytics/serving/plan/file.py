@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.files import naming
-from usage_analytics.models.branching.situations import STEPS
+from usage_analytics.models.branching.factors.situations import STEPS
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.plan.checks import check_tables
 from usage_analytics.serving.plan.tables import DTYPES, PlanFacts, PlanTables

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.factored_model import FactoredModel
-from usage_analytics.models.branching.factors import Factors
-from usage_analytics.models.branching.ngrams import NGramModel
+from usage_analytics.models.branching.factors.factors import Factors
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.knapsack import EXACT_ITEMS
 from usage_analytics.serving.decisions.prewarms import Prewarms, no_prewarms

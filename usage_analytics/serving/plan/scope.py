@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from usage_analytics.models.branching.ngrams import NGramModel
+from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.serving.decisions.expected_value import Budget
 
 Context = tuple[str, ...]

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from usage_analytics.models.branching.transition_counts import LONGEST_CONTEXT, SESSION_START
+from usage_analytics.models.branching.counts.transition_counts import LONGEST_CONTEXT, SESSION_START
 from usage_analytics.serving.decisions.expected_value import USUAL_PRICE, Budget
 
 NO_PHASE = 0

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from usage_analytics.models.branching import context_base
-from usage_analytics.models.branching.coded_sessions import CodedSessions
+from usage_analytics.models.branching.arrays import Floats
 from usage_analytics.models.branching.context_base import ContextBase, challenged_base, counted_base
-from usage_analytics.models.branching.context_levels import Floats
-from usage_analytics.models.branching.transition_counts import SESSION_START, UNKNOWN
+from usage_analytics.models.branching.counts.transition_counts import SESSION_START, UNKNOWN
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 from usage_analytics_tests.serving.small_models import APPS, fit
 
 walks = st.lists(st.lists(st.sampled_from(APPS), min_size=2, max_size=6), min_size=1, max_size=10)

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.evaluation import MOST_FREQUENT, ORDER_1_MARKOV, evaluate
-from usage_analytics.models.branching.ngrams import NGramModel
 
 MSNBC = Path(__file__).resolve().parents[4] / "shared" / "data" / "msnbc" / "msnbc990928.zip"
 SCHEMA = {

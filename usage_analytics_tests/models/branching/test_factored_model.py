@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from usage_analytics.errors import UserError
+from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.factored_model import (
     COUNTS_FILE,
     FACTORS_FILE,
     FactoredModel,
     learn_from_sessions,
 )
-from usage_analytics.models.branching.factors import Factors
-from usage_analytics.models.branching.ngrams import NGramModel
+from usage_analytics.models.branching.factors.factors import Factors
 from usage_analytics.models.branching.scoring import score
 from usage_analytics.models.branching.sequence_model import CountedSequences
-from usage_analytics.models.branching.user_classes import UserClasses
-from usage_analytics.models.branching.user_sessions import NOTHING_KNOWN, Known, read_sessions
+from usage_analytics.models.branching.sessions.user_sessions import NOTHING_KNOWN, Known, read_sessions
+from usage_analytics.models.branching.users.user_classes import UserClasses
 from usage_analytics_tests.models.branching.challengers.planted_sessions import counted, write_sessions
 
 FIT, LEARNED, HELD_OUT = [0, 1, 2, 3], 3, 4

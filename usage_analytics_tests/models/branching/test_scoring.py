@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.context_levels import Floats
+from usage_analytics.models.branching.arrays import Floats
+from usage_analytics.models.branching.counts.ngrams import NGramModel
+from usage_analytics.models.branching.counts.transition_counts import UNKNOWN
 from usage_analytics.models.branching.evaluation import evaluate
-from usage_analytics.models.branching.ngrams import NGramModel
 from usage_analytics.models.branching.scoring import Scores, score
 from usage_analytics.models.branching.sequence_model import CountedSequences, reserve
-from usage_analytics.models.branching.transition_counts import UNKNOWN
-from usage_analytics.models.branching.user_sessions import read_sessions
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
+from usage_analytics.models.branching.sessions.user_sessions import read_sessions
 from usage_analytics_tests.models.branching.challengers.planted_sessions import (
     batch_of,
     counted,

@@ -16,8 +16,8 @@ from usage_analytics.models.branching import training
 from usage_analytics.models.branching.factored_model import COUNTS_FILE, FactoredModel
 from usage_analytics.models.branching.scoring import score
 from usage_analytics.models.branching.sequence_model import CountedSequences
+from usage_analytics.models.branching.sessions.user_sessions import FOLDS, read_sessions
 from usage_analytics.models.branching.training import SESSIONS, judge_day, model_before, train
-from usage_analytics.models.branching.user_sessions import FOLDS, read_sessions
 from usage_analytics.reporting.model_evidence import evidence_of
 from usage_analytics.trading_calendar import PHASES
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse

@@ -18,8 +18,8 @@ from usage_analytics.models.branching.challengers.choice import COUNTS
 from usage_analytics.models.branching.challengers.entrants import GRU, NEIGHBOURS
 from usage_analytics.models.branching.factored_model import COUNTS_FILE
 from usage_analytics.models.branching.scoring import score
+from usage_analytics.models.branching.sessions.user_sessions import FOLDS, read_sessions
 from usage_analytics.models.branching.training import MODEL, SESSIONS, train
-from usage_analytics.models.branching.user_sessions import FOLDS, read_sessions
 from usage_analytics.reporting.contest_evidence import contest_told, whole_sessions_told
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.decisions.learned_economics import equal_economics

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.user_sessions import SessionBatch
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
+from usage_analytics.models.branching.sessions.user_sessions import SessionBatch
 from usage_analytics.serving.decisions.held_out import NONE
 from usage_analytics.serving.judging import session_moments
 from usage_analytics.serving.judging.session_moments import held_out_moments

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_analytics.models.branching.user_classes import user_key
+from usage_analytics.models.branching.users.user_classes import user_key
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.plan.tables import entity_key
 from usage_analytics.serving.preload_plan import PreloadPlan

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from usage_analytics.models.branching.coded_sessions import CodedSessions
 from usage_analytics.models.branching.context_base import challenged_base
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.decisions.learned_economics import equal_economics
 from usage_analytics.serving.plan.checks import check_tables

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from usage_analytics.models.branching.ngrams import NGramModel
+from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.decisions.learned_economics import equal_economics
 from usage_analytics.serving.plan.rows import PLAN_SCHEMA, plan_rows

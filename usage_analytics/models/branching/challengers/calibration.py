@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from usage_analytics.models.branching.context_levels import Floats, Ints
-from usage_analytics.models.branching.transition_counts import SESSION_START
+from usage_analytics.models.branching.arrays import Floats, Ints
+from usage_analytics.models.branching.counts.transition_counts import SESSION_START
 
 _MIXTURES = tuple(float(weight) for weight in np.geomspace(1e-3, 1.0, 10))
 _RIDGE = 1.0  # on the weights' squared distance from leaving shares as they are: keeps them finite where data are few

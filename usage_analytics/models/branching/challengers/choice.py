@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from usage_analytics.models.branching.context_levels import Floats, Ints
+from usage_analytics.models.branching.arrays import Floats, Ints
 from usage_analytics.models.branching.scoring import Scores
 
 COUNTS = "counts"

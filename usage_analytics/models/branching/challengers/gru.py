@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from usage_analytics.models.branching.array_file import read_arrays, write_arrays
-from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.context_levels import Floats, Ints
+from usage_analytics.models.branching.arrays import Floats, Ints
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 
 Singles = npt.NDArray[np.float32]
 

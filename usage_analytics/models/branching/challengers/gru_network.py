@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from usage_analytics.errors import UserError
+from usage_analytics.models.branching.arrays import Floats
 from usage_analytics.models.branching.challengers.gru import GruWeights
 from usage_analytics.models.branching.challengers.training_batches import TrainingBatch
-from usage_analytics.models.branching.context_levels import Floats
 
 _WIDEST_EMBEDDING = 32
 

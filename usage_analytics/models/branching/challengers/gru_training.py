@@ -25,7 +25,7 @@ from usage_analytics.models.branching.challengers.training_state import (
 )
 from usage_analytics.models.branching.scoring import score
 from usage_analytics.models.branching.sequence_model import reserve
-from usage_analytics.models.branching.user_sessions import RowGroup, Survey, read_sessions, row_groups, survey
+from usage_analytics.models.branching.sessions.user_sessions import RowGroup, Survey, read_sessions, row_groups, survey
 
 STATE_FILE = "training.npz"
 

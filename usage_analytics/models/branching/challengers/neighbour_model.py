@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from usage_analytics.models.branching.array_file import read_arrays, write_arrays
+from usage_analytics.models.branching.arrays import Floats, Ints
 from usage_analytics.models.branching.challengers.calibration import Calibration, calibrate
 from usage_analytics.models.branching.challengers.neighbours import NeighbourSettings, neighbour_shares
 from usage_analytics.models.branching.challengers.recent_sessions import RecentSessions, recent_sessions
-from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.context_levels import Floats, Ints
 from usage_analytics.models.branching.sequence_model import distinct_rows, reserve
-from usage_analytics.models.branching.user_sessions import SessionBatch, read_sessions, survey
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
+from usage_analytics.models.branching.sessions.user_sessions import SessionBatch, read_sessions, survey
 
 _KIND = "session-kNN next-action model"
 _USUAL = NeighbourSettings()

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from usage_analytics.models.branching.arrays import Floats, Ints
 from usage_analytics.models.branching.challengers.recent_sessions import RecentSessions
-from usage_analytics.models.branching.context_levels import Floats, Ints
-from usage_analytics.models.branching.transition_counts import SESSION_START
+from usage_analytics.models.branching.counts.transition_counts import SESSION_START
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from usage_analytics.models.branching.context_levels import Ints
-from usage_analytics.models.branching.user_sessions import SessionBatch
+from usage_analytics.models.branching.arrays import Ints
+from usage_analytics.models.branching.sessions.user_sessions import SessionBatch
 
 
 @dataclass(frozen=True)

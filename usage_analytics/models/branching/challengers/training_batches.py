@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.context_levels import Floats, Ints
-from usage_analytics.models.branching.user_sessions import RowGroup, read_row_groups
+from usage_analytics.models.branching.arrays import Floats, Ints
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
+from usage_analytics.models.branching.sessions.user_sessions import RowGroup, read_row_groups
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.user_sessions import SESSION_SCHEMA, SessionBatch
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
+from usage_analytics.models.branching.sessions.user_sessions import SESSION_SCHEMA, SessionBatch
 
 DAY = date(2026, 11, 23)
 FIT, VALIDATION, HELD_OUT = (0, 1, 2), 3, 4

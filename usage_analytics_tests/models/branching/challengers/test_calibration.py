@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from usage_analytics.models.branching.arrays import Floats, Ints
 from usage_analytics.models.branching.challengers.calibration import Calibration, calibrate
-from usage_analytics.models.branching.context_levels import Floats, Ints
-from usage_analytics.models.branching.transition_counts import SESSION_START, UNKNOWN
+from usage_analytics.models.branching.counts.transition_counts import SESSION_START, UNKNOWN
 
 APPS = 4
 FREQUENCIES = np.array([0.4, 0.3, 0.2, 0.1])

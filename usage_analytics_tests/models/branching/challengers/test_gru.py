@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from usage_analytics.errors import UserError
 from usage_analytics.models.branching.challengers.gru import GruModel, GruWeights
-from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.transition_counts import UNKNOWN
+from usage_analytics.models.branching.counts.transition_counts import UNKNOWN
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 
 APPS = ("blotter", "chart", "chat", "quotes")
 

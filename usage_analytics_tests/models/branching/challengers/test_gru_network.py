@@ -13,8 +13,8 @@ from usage_analytics.errors import UserError
 from usage_analytics.models.branching.challengers.gru import GruModel
 from usage_analytics.models.branching.challengers.gru_network import GruNetwork
 from usage_analytics.models.branching.challengers.training_batches import TrainingBatch
-from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.user_sessions import read_sessions
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
+from usage_analytics.models.branching.sessions.user_sessions import read_sessions
 from usage_analytics_tests.models.branching.challengers.planted_sessions import FIT
 
 NEEDS_TENSORFLOW = pytest.mark.usefixtures("_tensorflow")

@@ -21,12 +21,12 @@ from usage_analytics.models.branching.challengers.gru_training import (
     train_gru,
 )
 from usage_analytics.models.branching.challengers.training_batches import BatchSettings
-from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.ngrams import NGramModel
+from usage_analytics.models.branching.counts.ngrams import NGramModel
+from usage_analytics.models.branching.counts.transition_counts import UNKNOWN
 from usage_analytics.models.branching.scoring import score
 from usage_analytics.models.branching.sequence_model import CountedSequences
-from usage_analytics.models.branching.transition_counts import UNKNOWN
-from usage_analytics.models.branching.user_sessions import read_sessions
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
+from usage_analytics.models.branching.sessions.user_sessions import read_sessions
 from usage_analytics_tests.models.branching.challengers import killed_training
 from usage_analytics_tests.models.branching.challengers.planted_sessions import (
     FIT,

@@ -10,10 +10,10 @@ import pytest
 from usage_analytics.errors import UserError
 from usage_analytics.models.branching.challengers.neighbour_model import NeighbourModel, fit_neighbours
 from usage_analytics.models.branching.challengers.neighbours import NeighbourSettings
-from usage_analytics.models.branching.coded_sessions import CodedSessions
+from usage_analytics.models.branching.counts.transition_counts import UNKNOWN
 from usage_analytics.models.branching.scoring import score
-from usage_analytics.models.branching.transition_counts import UNKNOWN
-from usage_analytics.models.branching.user_sessions import read_sessions
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
+from usage_analytics.models.branching.sessions.user_sessions import read_sessions
 from usage_analytics_tests.models.branching.challengers.planted_sessions import (
     FIT,
     HELD_OUT,

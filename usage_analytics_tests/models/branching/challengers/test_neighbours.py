@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from usage_analytics.models.branching.challengers.neighbours import NeighbourSettings, neighbour_shares
 from usage_analytics.models.branching.challengers.recent_sessions import recent_sessions
-from usage_analytics.models.branching.transition_counts import SESSION_START, UNKNOWN
+from usage_analytics.models.branching.counts.transition_counts import SESSION_START, UNKNOWN
 from usage_analytics_tests.models.branching.challengers.planted_sessions import batch_of
 
 APPS = 5

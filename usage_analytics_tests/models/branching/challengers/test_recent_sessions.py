@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from usage_analytics.models.branching.challengers.recent_sessions import RecentSessions, recent_sessions
-from usage_analytics.models.branching.transition_counts import UNKNOWN
+from usage_analytics.models.branching.counts.transition_counts import UNKNOWN
 from usage_analytics_tests.models.branching.challengers.planted_sessions import batch_of
 
 APPS = 4

@@ -18,7 +18,7 @@ from usage_analytics.models.branching.challengers.training_batches import (
     TrainingBatch,
     training_batches,
 )
-from usage_analytics.models.branching.user_sessions import SessionBatch, read_row_groups, row_groups
+from usage_analytics.models.branching.sessions.user_sessions import SessionBatch, read_row_groups, row_groups
 from usage_analytics_tests.models.branching.challengers.planted_sessions import markov_sessions, write_sessions
 
 APPS = ("a", "b", "c")

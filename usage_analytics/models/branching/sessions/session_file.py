@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from usage_analytics.lake.files import publish, temporary_beside
-from usage_analytics.models.branching.user_sessions import SESSION_SCHEMA
+from usage_analytics.models.branching.sessions.user_sessions import SESSION_SCHEMA
 
 SESSIONS_PER_GROUP = 2**15
 

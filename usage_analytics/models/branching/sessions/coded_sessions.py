@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from usage_analytics.models.branching.context_levels import Flags, Ints
-from usage_analytics.models.branching.transition_counts import SESSION_START
+from usage_analytics.models.branching.arrays import Flags, Ints
+from usage_analytics.models.branching.counts.transition_counts import SESSION_START
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.factor_learning import Lesson, learn_factors
-from usage_analytics.models.branching.factors import Factors
-from usage_analytics.models.branching.situations import STEPS, situations_of, together
+from usage_analytics.models.branching.factors.factors import Factors
+from usage_analytics.models.branching.factors.learning import Lesson, learn_factors
+from usage_analytics.models.branching.factors.situations import STEPS, situations_of, together
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 from usage_analytics.trading_calendar import PHASES
 
 APPS, CLASSES, ENTITIES = 12, 3, 4

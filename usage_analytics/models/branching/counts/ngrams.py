@@ -9,21 +9,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from usage_analytics.models.branching.context_levels import (
-    ContextLevel,
-    Floats,
-    Ints,
-    build_level,
-    context_keys,
-)
-from usage_analytics.models.branching.interpolation import (
+from usage_analytics.models.branching.arrays import Floats, Ints
+from usage_analytics.models.branching.counts.context_levels import ContextLevel, build_level, context_keys
+from usage_analytics.models.branching.counts.interpolation import (
     MOST_N_GRAMS,
     Coded,
     learn_weights,
     unlearned,
     with_weights,
 )
-from usage_analytics.models.branching.transition_counts import (
+from usage_analytics.models.branching.counts.transition_counts import (
     LONGEST_CONTEXT,
     SESSION_START,
     UNKNOWN,
@@ -172,13 +167,13 @@ class NGramModel:
 
     def save(self, path: str | Path) -> None:
         """Write the model to one Parquet file, whole or not at all."""
-        from usage_analytics.models.branching.model_file import write_model_file
+        from usage_analytics.models.branching.counts.model_file import write_model_file
 
         write_model_file(Path(path), self.grams, self.max_order, self.trading_day, self.weights)
 
     @classmethod
     def load(cls, path: str | Path) -> NGramModel:
         """Read a model that `save` wrote. ValueError naming the file if broken or of another version."""
-        from usage_analytics.models.branching.model_file import read_model_file
+        from usage_analytics.models.branching.counts.model_file import read_model_file
 
         return cls(*read_model_file(Path(path)))

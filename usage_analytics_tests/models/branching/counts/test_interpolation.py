@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from usage_analytics.models.branching.counts.interpolation import BUCKETS, bucket_of
+from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.evaluation import evaluate
-from usage_analytics.models.branching.interpolation import BUCKETS, bucket_of
-from usage_analytics.models.branching.ngrams import NGramModel
 
 NAMES = ("prev3", "prev2", "prev1", "next")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from usage_analytics.models.branching.latent_classes import LEAST_VISITS, learn_classes
-from usage_analytics.models.branching.user_classes import NO_CLASS
+from usage_analytics.models.branching.users.latent_classes import LEAST_VISITS, learn_classes
+from usage_analytics.models.branching.users.user_classes import NO_CLASS
 
 NAMES = tuple(f"app{number:02}" for number in range(20))
 

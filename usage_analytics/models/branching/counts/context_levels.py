@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from usage_analytics.models.branching.transition_counts import SESSION_START
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+from usage_analytics.models.branching.arrays import Flags, Floats, Ints
+from usage_analytics.models.branching.counts.transition_counts import SESSION_START
 
 _FALLBACK_DISCOUNTS = (0.5, 0.75, 1.0)
 _LEAST_DISCOUNT = 0.1  # keeps every unseen action possible

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from usage_analytics.models.branching.context_levels import Floats
-from usage_analytics.models.branching.user_classes import NO_CLASS
+from usage_analytics.models.branching.arrays import Floats
+from usage_analytics.models.branching.users.user_classes import NO_CLASS
 
 MOST_CLASSES = 24
 USERS_PER_CLASS = 25  # at least, on average

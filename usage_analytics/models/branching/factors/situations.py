@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.context_levels import Ints
+from usage_analytics.models.branching.arrays import Ints
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 
 Rows = npt.NDArray[np.int8]
 

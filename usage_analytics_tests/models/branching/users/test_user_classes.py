@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_analytics.models.branching.user_classes import NO_CLASS, NO_CLASSES, UserClasses, user_key, user_keys
+from usage_analytics.models.branching.users.user_classes import NO_CLASS, NO_CLASSES, UserClasses, user_key, user_keys
 
 pseudonyms = st.integers(0, 2**64 - 1).map(lambda number: f"{number:016x}{'0' * 16}")
 

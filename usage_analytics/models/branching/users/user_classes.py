@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from usage_analytics.models.branching.context_levels import Ints
+from usage_analytics.models.branching.arrays import Ints
 
 Keys = npt.NDArray[np.uint64]
 

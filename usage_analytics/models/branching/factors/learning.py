@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from usage_analytics.models.branching.context_levels import Floats, Ints
-from usage_analytics.models.branching.factor_kinds import Kind, common_revisits, kinds_of
-from usage_analytics.models.branching.factors import Factors, Reals
-from usage_analytics.models.branching.situations import STEPS, Situations
+from usage_analytics.models.branching.arrays import Floats, Ints
+from usage_analytics.models.branching.factors.factors import Factors, Reals
+from usage_analytics.models.branching.factors.kinds import Kind, common_revisits, kinds_of
+from usage_analytics.models.branching.factors.situations import STEPS, Situations
 
 MOST_CELLS = 64_000_000  # predictions times mini-apps: each takes 4 bytes twice
 PREDICTIONS_AT_ONCE = 2**15

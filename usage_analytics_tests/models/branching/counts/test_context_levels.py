@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from usage_analytics.models.branching.context_levels import build_level, estimate_discounts
+from usage_analytics.models.branching.counts.context_levels import build_level, estimate_discounts
 
 
 def test_discounts_follow_chen_and_goodman() -> None:

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from usage_analytics.errors import UserError
-from usage_analytics.models.branching import user_sessions
-from usage_analytics.models.branching.user_sessions import SESSION_SCHEMA, read_sessions, row_groups, survey
+from usage_analytics.models.branching.sessions import user_sessions
+from usage_analytics.models.branching.sessions.user_sessions import SESSION_SCHEMA, read_sessions, row_groups, survey
 from usage_analytics_tests.models.branching.challengers.planted_sessions import session_table, write_sessions
 
 ALL = (0, 1, 2, 3, 4)

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.transition_counts import SESSION_START, UNKNOWN
+from usage_analytics.models.branching.counts.transition_counts import SESSION_START, UNKNOWN
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 
 sequences = st.lists(st.lists(st.sampled_from([UNKNOWN, 1, 2, 3]), max_size=6), max_size=8)
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from usage_analytics.models.branching.ngrams import NGramModel
+from usage_analytics.models.branching.counts.ngrams import NGramModel
 
 SCHEMA = {
     "prev3": pl.String,
@@ -213,7 +213,7 @@ def test_truncated_file_is_refused(tmp_path_factory: pytest.TempPathFactory, sha
 def test_other_version_and_foreign_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.parquet"
     with monkeypatch.context() as patched:
-        patched.setattr("usage_analytics.models.branching.model_file.FORMAT_VERSION", 99)
+        patched.setattr("usage_analytics.models.branching.counts.model_file.FORMAT_VERSION", 99)
         NGramModel.fit(count([["quotes", "chart"]])).save(path)
     with pytest.raises(ValueError, match=r"model\.parquet has format version 99"):
         NGramModel.load(path)

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.pieces import spans
-from usage_analytics.models.branching.coded_sessions import CodedSessions
-from usage_analytics.models.branching.context_levels import Floats, Ints
-from usage_analytics.models.branching.transition_counts import UNKNOWN
-from usage_analytics.models.branching.user_classes import NO_CLASSES, UserClasses
+from usage_analytics.models.branching.arrays import Floats, Ints
+from usage_analytics.models.branching.counts.transition_counts import UNKNOWN
+from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
+from usage_analytics.models.branching.users.user_classes import NO_CLASSES, UserClasses
 from usage_analytics.trading_calendar import PHASES
 
 FOLDS = 5

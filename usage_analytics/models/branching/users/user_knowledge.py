@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from usage_analytics.models.branching.context_levels import Floats
-from usage_analytics.models.branching.latent_classes import LatentClasses, learn_classes
-from usage_analytics.models.branching.user_classes import NO_CLASS, NO_CLASSES, UserClasses, user_keys
+from usage_analytics.models.branching.arrays import Floats
+from usage_analytics.models.branching.users.latent_classes import LatentClasses, learn_classes
+from usage_analytics.models.branching.users.user_classes import NO_CLASS, NO_CLASSES, UserClasses, user_keys
 from usage_analytics.warehouse.protocol import Warehouse
 from usage_analytics.warehouse.session_sample import share_of_users
 from usage_analytics.warehouse.user_slices import UserSlice

@@ -7,9 +7,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from usage_analytics.models.branching.context_levels import Floats, Ints
-from usage_analytics.models.branching.factors import Reals
-from usage_analytics.models.branching.situations import NO_MINI_APP, STEPS, Rows, Situations
+from usage_analytics.models.branching.arrays import Floats, Ints
+from usage_analytics.models.branching.factors.factors import Reals
+from usage_analytics.models.branching.factors.situations import NO_MINI_APP, STEPS, Rows, Situations
 
 
 class Kind(Protocol):

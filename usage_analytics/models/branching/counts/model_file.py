@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 
 from usage_analytics.lake.files import publish, temporary_beside
-from usage_analytics.models.branching.context_levels import Floats
-from usage_analytics.models.branching.interpolation import BUCKETS
-from usage_analytics.models.branching.transition_counts import checked_counts
+from usage_analytics.models.branching.arrays import Floats
+from usage_analytics.models.branching.counts.interpolation import BUCKETS
+from usage_analytics.models.branching.counts.transition_counts import checked_counts
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "usage_analytics.next_action_model"

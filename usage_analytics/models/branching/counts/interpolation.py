@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from usage_analytics.models.branching.context_levels import ContextLevel, Flags, Floats, Ints, context_keys
+from usage_analytics.models.branching.arrays import Flags, Floats, Ints
+from usage_analytics.models.branching.counts.context_levels import ContextLevel, context_keys
 
 MOST_N_GRAMS = 1_000_000  # that were left out: further folds are not looked at
 BUCKETS = 40  # by powers of two of a context's transitions

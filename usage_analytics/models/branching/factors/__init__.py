@@ -1,0 +1,1 @@
+"""Factors by which counts are corrected, and how they are learned."""

@@ -1,0 +1,1 @@
+"""User sessions: their files, and what sequence models read."""

@@ -1,0 +1,1 @@
+"""What a model knows of users: classes of what they opened before."""
