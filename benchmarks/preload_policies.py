@@ -23,17 +23,17 @@ from learned_walks import TESTED, learn, measured
 from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.reporting.terminal import print_table
 from usage_analytics.serving.decisions.economics import Economics
-from usage_analytics.serving.decisions.held_out import HeldOut
+from usage_analytics.serving.decisions.moments import KnownMoments
+from usage_analytics.serving.decisions.session_moments import known_moments
+from usage_analytics.serving.judging.plan_comparison import BEST_OF_MODEL, BEST_OF_PAIRS, compare_policies
 from usage_analytics.serving.judging.policies import ExpectedValue, pair_counts, pair_shares
 from usage_analytics.serving.judging.replay import compare
 from usage_analytics.serving.judging.replay import compared as table_of
-from usage_analytics.serving.judging.session_moments import held_out_moments
+from usage_analytics.serving.judging.served_plan import AS_SERVED, replay_plan
 from usage_analytics.serving.plan.filling import tables_of
 from usage_analytics.serving.plan.scope import BUDGET, contexts_of
 from usage_analytics.serving.plan.tables import PlanFacts
-from usage_analytics.serving.plan_comparison import BEST_OF_MODEL, BEST_OF_PAIRS, compare_policies
 from usage_analytics.serving.preload_plan import PreloadPlan
-from usage_analytics.serving.served_plan import AS_SERVED, replay_plan
 from usage_analytics.simulation.population import population
 from usage_analytics.simulation.scenario import NO_TROUBLE, Scenario, trading_days
 
@@ -57,7 +57,7 @@ def main() -> None:
     scenario = Scenario(days, chosen.seed, chosen.messages, chosen.users, trouble=NO_TROUBLE, lanes=1)
     learned = learn(population(scenario))
     model = learned.model
-    moments = held_out_moments(model, learned.held_out.of_fold(TESTED))
+    moments = known_moments(model, learned.held_out.of_fold(TESTED))
     contexts = contexts_of(model.counts, model.counts.max_order)
     for spread in chosen.spreads:
         economics = measured(replace(scenario, spread=spread), model.mini_apps)
@@ -82,7 +82,7 @@ def main() -> None:
         print(f"{AS_SERVED} brings {nets[AS_SERVED] / nets[MODEL]:.1%} of {MODEL}")
 
 
-def by_pairs(model: FactoredModel, moments: HeldOut, economics: Economics) -> pl.DataFrame:
+def by_pairs(model: FactoredModel, moments: KnownMoments, economics: Economics) -> pl.DataFrame:
     """The rule of expected value by how often a mini-app followed the open one."""
     pairs = pair_counts(model.counts.grams.filter(pl.col("prev1").is_not_null()), model.mini_apps)
     shares = replace(moments, probabilities=pair_shares(pairs, moments.moments))

@@ -24,10 +24,10 @@ from usage_analytics.serving.decisions.expected_value import Flags
 from usage_analytics.serving.decisions.learned_economics import TIME_TO_LIVE_S
 from usage_analytics.serving.decisions.prewarming import LoadPlan, plan_load
 from usage_analytics.serving.decisions.prewarms import Prewarms, UserEvents, first_in_slot, prewarms_of, slots_served
+from usage_analytics.serving.decisions.priced_moments import PricedDay, missed_openings
 from usage_analytics.serving.decisions.prices import busiest_minute, expected_calls, preload_demand
-from usage_analytics.serving.judging.priced_moments import PricedDay, missed_openings
+from usage_analytics.serving.decisions.session_moments import known_moments
 from usage_analytics.serving.judging.priced_replay import ByMinute, replay_preloads, replay_prewarms, usage_by_minute
-from usage_analytics.serving.judging.session_moments import held_out_moments
 from usage_analytics.serving.plan.scope import BUDGET
 from usage_analytics.simulation.population import population
 from usage_analytics.simulation.scenario import NO_TROUBLE, Scenario, trading_days
@@ -65,7 +65,7 @@ def planned(learned: Learned, economics: Economics, days: tuple[date, ...], shar
         for day, times_us in zip(days[:-1], learned.times_us, strict=True)
     ])  # fmt: skip
     minutes = len(CLOCK.hours) * 60
-    met = held_out_moments(learned.model, learned.last.of_fold(LEARNED_FROM))
+    met = known_moments(learned.model, learned.last.of_fold(LEARNED_FROM))
     times_met = met.transitions.transitions.astype(np.float64)
     demand = preload_demand(met.probabilities, met.moments, times_met, economics, BUDGET)
     capacity = share * busiest_minute(usage, minutes)

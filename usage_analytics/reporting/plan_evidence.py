@@ -8,9 +8,9 @@ import polars as pl
 
 from usage_analytics.lake.layout import Layout
 from usage_analytics.reporting.markdown import table
+from usage_analytics.serving.judging.plan_comparison import compare_on
 from usage_analytics.serving.plan.prewarm_answers import answer_of_slot, clock_time
 from usage_analytics.serving.plan.tables import PlanTables
-from usage_analytics.serving.plan_comparison import compare_on
 from usage_analytics.serving.plan_folder import PlanFolder
 from usage_analytics.serving.planning import MadePlan
 from usage_analytics.trading_calendar import TradingCalendar

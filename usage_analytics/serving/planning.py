@@ -18,8 +18,8 @@ from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.learned_economics import economics_of, load_plan, usual_prices
 from usage_analytics.serving.decisions.prewarming import LoadPlan
 from usage_analytics.serving.decisions.prewarms import Prewarms, prewarms_of, slots_served
-from usage_analytics.serving.judging.priced_moments import PricedDay, missed_openings
-from usage_analytics.serving.judging.session_moments import moments_of
+from usage_analytics.serving.decisions.priced_moments import PricedDay, missed_openings
+from usage_analytics.serving.decisions.session_moments import moments_of
 from usage_analytics.serving.plan.chosen_base import as_served
 from usage_analytics.serving.plan.filling import tables_of
 from usage_analytics.serving.plan.rows import plan_rows

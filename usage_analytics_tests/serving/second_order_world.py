@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from usage_analytics.serving.decisions.economics import Economics, Floats, Ints
-from usage_analytics.serving.decisions.held_out import Context, HeldOut, read_held_out
+from usage_analytics.serving.decisions.moments import Context, KnownMoments, read_held_out
 
 APPS = 46  # as many as the simulated traders walk between
 MINI_APPS = tuple(f"app_{number:02d}" for number in range(APPS))
@@ -36,7 +36,7 @@ class World:
     """Rows of app_transitions, those seen and those held out, with what a model of the seen ones expects there."""
 
     seen: pl.DataFrame
-    held_out: HeldOut
+    held_out: KnownMoments
 
 
 def economics(spread: float, seed: int) -> Economics:

@@ -20,9 +20,9 @@ from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.models.branching.training import MODEL, train
 from usage_analytics.reporting.plan_evidence import prices_of
 from usage_analytics.serving.decisions.learned_economics import economics_of, equal_economics
+from usage_analytics.serving.judging.plan_comparison import compare_on
 from usage_analytics.serving.plan.chosen_base import keep_choice
 from usage_analytics.serving.plan.scope import BUDGET, contexts_of
-from usage_analytics.serving.plan_comparison import compare_on
 from usage_analytics.serving.plan_folder import PlanFolder
 from usage_analytics.serving.planning import make_plan, slot_phases
 from usage_analytics.trading_calendar import PHASES, trading_calendar

@@ -16,7 +16,7 @@ from usage_analytics.serving.decisions.economics import (
     unnamed_openings,
 )
 from usage_analytics.serving.decisions.expected_value import USUAL_PRICE, Budget
-from usage_analytics.serving.decisions.held_out import HeldOut
+from usage_analytics.serving.decisions.moments import KnownMoments
 from usage_analytics.serving.decisions.prewarming import LoadPlan, plan_load
 from usage_analytics.serving.decisions.prices import busiest_minute, expected_calls, preload_demand
 from usage_analytics.trading_calendar import TradingClock
@@ -47,7 +47,12 @@ def equal_economics(mini_apps: tuple[str, ...]) -> Economics:
 
 
 def load_plan(
-    warehouse: Warehouse, clock: TradingClock, trading_day: date, moments: HeldOut, economics: Economics, budget: Budget
+    warehouse: Warehouse,
+    clock: TradingClock,
+    trading_day: date,
+    moments: KnownMoments,
+    economics: Economics,
+    budget: Budget,
 ) -> LoadPlan | None:
     """Prices by window, as the back end has room beside what users open; it can take what its busiest minute had.
 

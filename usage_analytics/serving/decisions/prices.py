@@ -16,7 +16,7 @@ import polars as pl
 from usage_analytics.errors import UserError
 from usage_analytics.serving.decisions.economics import Economics, Floats
 from usage_analytics.serving.decisions.expected_value import Budget, expected_values
-from usage_analytics.serving.decisions.held_out import Moments
+from usage_analytics.serving.decisions.moments import Moments
 
 LOWEST_PRICE = 1.0
 SLOT_MINUTES = 5

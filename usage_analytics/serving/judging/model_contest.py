@@ -33,9 +33,9 @@ from usage_analytics.models.branching.training import MODEL, SESSIONS, model_bef
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.decisions.learned_economics import economics_of
+from usage_analytics.serving.decisions.session_moments import moments_in
 from usage_analytics.serving.judging.policies import ExpectedValue
 from usage_analytics.serving.judging.replay import net_benefits
-from usage_analytics.serving.judging.session_moments import moments_in
 from usage_analytics.serving.plan.chosen_base import keep_choice
 from usage_analytics.serving.plan.scope import BUDGET, contexts_of
 from usage_analytics.warehouse.protocol import Warehouse

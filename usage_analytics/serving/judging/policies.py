@@ -14,7 +14,7 @@ import polars as pl
 
 from usage_analytics.serving.decisions.economics import Economics, Floats, Ints
 from usage_analytics.serving.decisions.expected_value import Budget, Flags, choose_many
-from usage_analytics.serving.decisions.held_out import NONE, Moments
+from usage_analytics.serving.decisions.moments import NONE, Moments
 
 GUESS_JS_4G, GUESS_JS_3G = 0.15, 0.30
 CHROMIUM_CONFIDENCE, CHROMIUM_HITS = 0.8, 3

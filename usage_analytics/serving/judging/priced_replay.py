@@ -11,9 +11,9 @@ from usage_analytics.models.branching.sequence_model import SequenceModel
 from usage_analytics.models.branching.sessions.user_sessions import SessionBatch
 from usage_analytics.serving.decisions.economics import Economics, Floats, Ints
 from usage_analytics.serving.decisions.expected_value import Budget, choose_many
-from usage_analytics.serving.decisions.held_out import NONE
+from usage_analytics.serving.decisions.moments import NONE
 from usage_analytics.serving.decisions.prewarms import Prewarms, UserEvents, first_in_slot
-from usage_analytics.serving.judging.priced_moments import PricedDay, priced_moments
+from usage_analytics.serving.decisions.priced_moments import PricedDay, priced_moments
 
 _MINUTE_US = 60_000_000
 

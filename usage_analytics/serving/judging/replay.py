@@ -10,7 +10,7 @@ import polars as pl
 
 from usage_analytics.serving.decisions.economics import Economics, Floats
 from usage_analytics.serving.decisions.expected_value import Budget, Flags
-from usage_analytics.serving.decisions.held_out import NONE, HeldOut, Moments
+from usage_analytics.serving.decisions.moments import NONE, KnownMoments, Moments
 from usage_analytics.serving.judging.policies import Policy, Threshold, within_budget
 
 COMPARED = (
@@ -70,7 +70,7 @@ class Outcome:
         return np.inf if wasted > 0 and not self.useful_bytes else _ratio(wasted, self.useful_bytes)
 
 
-def replay(policy: Policy, held_out: HeldOut, economics: Economics, budget: Budget) -> Outcome:
+def replay(policy: Policy, held_out: KnownMoments, economics: Economics, budget: Budget) -> Outcome:
     """Ask the policy once per moment, and settle what it preloads with what came next.
 
     A preload costs the moment's price times its cost_ms each time that the moment was met. ValueError when a policy
@@ -82,7 +82,7 @@ def replay(policy: Policy, held_out: HeldOut, economics: Economics, budget: Budg
     return outcome
 
 
-def net_benefits(policy: Policy, held_out: HeldOut, economics: Economics, budget: Budget) -> Floats:
+def net_benefits(policy: Policy, held_out: KnownMoments, economics: Economics, budget: Budget) -> Floats:
     """As `replay`, moment by moment: what was saved less what it cost, in milliseconds (moments,)."""
     found = [np.empty(0)]
     for part in held_out.parts():
@@ -93,7 +93,7 @@ def net_benefits(policy: Policy, held_out: HeldOut, economics: Economics, budget
     return np.concatenate(found)
 
 
-def compare(policies: Iterable[Policy], held_out: HeldOut, economics: Economics, budget: Budget) -> pl.DataFrame:
+def compare(policies: Iterable[Policy], held_out: KnownMoments, economics: Economics, budget: Budget) -> pl.DataFrame:
     """As `compared`, by replaying each policy."""
     return compared({policy.name: replay(policy, held_out, economics, budget) for policy in policies})
 
@@ -107,7 +107,7 @@ def compared(outcomes: Mapping[str, Outcome]) -> pl.DataFrame:
     return pl.DataFrame(rows).fill_nan(None).sort(COMPARED[0], descending=True, maintain_order=True)
 
 
-def best_threshold(held_out: HeldOut, economics: Economics, budget: Budget) -> Threshold:
+def best_threshold(held_out: KnownMoments, economics: Economics, budget: Budget) -> Threshold:
     """The fixed threshold of the largest net benefit on these very days: no honest one can do better.
 
     What the budget keeps of a higher threshold is what it keeps of 0, cut there; so sums in the order of probability
@@ -128,13 +128,13 @@ def best_threshold(held_out: HeldOut, economics: Economics, budget: Budget) -> T
     return Threshold(float(level[total.argmax()]), economics, budget)
 
 
-def _preloaded(policy: Policy, held_out: HeldOut, economics: Economics, budget: Budget) -> Flags:
+def _preloaded(policy: Policy, held_out: KnownMoments, economics: Economics, budget: Budget) -> Flags:
     preloaded = policy.preload(held_out.probabilities, held_out.moments)
     _check(policy, preloaded, held_out.moments, economics, budget)
     return preloaded
 
 
-def settle(preloaded: Flags, held_out: HeldOut, economics: Economics) -> Outcome:
+def settle(preloaded: Flags, held_out: KnownMoments, economics: Economics) -> Outcome:
     """What preloads (moments, mini_apps) come to by what came next."""
     stakes = held_out.stakes(economics)
     calls = preloaded * stakes.transitions[:, None]

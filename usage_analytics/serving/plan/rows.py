@@ -14,7 +14,7 @@ import polars as pl
 from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import USUAL_PRICE, Budget, choose_many, expected_values
-from usage_analytics.serving.decisions.held_out import NONE, Moments
+from usage_analytics.serving.decisions.moments import NONE, Moments
 
 SEPARATOR = " > "
 PLAN_SCHEMA: dict[str, type[pl.DataType]] = {

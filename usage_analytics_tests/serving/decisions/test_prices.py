@@ -16,7 +16,7 @@ from simulation.simulated import scenario
 from usage_analytics.errors import UserError
 from usage_analytics.serving.decisions.economics import Economics, Floats
 from usage_analytics.serving.decisions.expected_value import Budget, choose_many
-from usage_analytics.serving.decisions.held_out import NONE, Moments
+from usage_analytics.serving.decisions.moments import NONE, Moments
 from usage_analytics.serving.decisions.prices import (
     Demand,
     busiest_minute,

@@ -23,10 +23,10 @@ from usage_analytics.models.branching.training import MODEL, SESSIONS, train
 from usage_analytics.reporting.contest_evidence import contest_told, whole_sessions_told
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.decisions.learned_economics import equal_economics
+from usage_analytics.serving.decisions.session_moments import known_moments
 from usage_analytics.serving.judging.model_contest import compete, hold_contest, worth_of
 from usage_analytics.serving.judging.policies import ExpectedValue
 from usage_analytics.serving.judging.replay import replay
-from usage_analytics.serving.judging.session_moments import held_out_moments
 from usage_analytics.serving.plan.chosen_base import BASE_FILE, CONTEST_FILE
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 from usage_analytics_tests.models.branching.two_kinds_of_users import DAYS, load_days
@@ -96,7 +96,7 @@ def test_net_benefits_of_users_add_up_to_the_replay(
     budget = Budget(calls, room)
     batches = list(read_sessions([sample], model.mini_apps, range(FOLDS), model.known))
     scores = score(model, batches, worth_of(economics, budget))
-    outcome = replay(ExpectedValue(economics, budget), held_out_moments(model, batches), economics, budget)
+    outcome = replay(ExpectedValue(economics, budget), known_moments(model, batches), economics, budget)
     assert scores.by_user.net_benefit_ms is not None
     assert scores.by_user.net_benefit_ms.sum() == pytest.approx(outcome.saved_ms - outcome.cost_ms)
     assert scores.net_benefit_ms == pytest.approx(outcome.net_ms_per_transition)

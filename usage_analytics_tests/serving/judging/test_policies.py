@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import Budget
-from usage_analytics.serving.decisions.held_out import NONE, Moments
+from usage_analytics.serving.decisions.moments import NONE, Moments
 from usage_analytics.serving.judging.policies import (
     ExpectedValue,
     PairRule,

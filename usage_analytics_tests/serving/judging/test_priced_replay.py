@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from usage_analytics.serving.decisions.economics import Economics
-from usage_analytics.serving.decisions.expected_value import Budget
-from usage_analytics.serving.decisions.prewarms import Prewarms, UserEvents
-from usage_analytics.serving.judging.policies import ExpectedValue
-from usage_analytics.serving.judging.priced_moments import PricedDay
-from usage_analytics.serving.judging.priced_replay import replay_preloads, replay_prewarms, usage_by_minute
-from usage_analytics.serving.judging.replay import replay
-from usage_analytics.serving.judging.session_moments import held_out_moments
-from usage_analytics_tests.serving.judging.test_priced_moments import (
+from usage_analytics_tests.serving.decisions.test_priced_moments import (
     BEGAN_US,
     CHART,
     CHAT,
@@ -23,6 +14,15 @@ from usage_analytics_tests.serving.judging.test_priced_moments import (
     WALKS,
     batch,
 )
+
+from usage_analytics.serving.decisions.economics import Economics
+from usage_analytics.serving.decisions.expected_value import Budget
+from usage_analytics.serving.decisions.prewarms import Prewarms, UserEvents
+from usage_analytics.serving.decisions.priced_moments import PricedDay
+from usage_analytics.serving.decisions.session_moments import known_moments
+from usage_analytics.serving.judging.policies import ExpectedValue
+from usage_analytics.serving.judging.priced_replay import replay_preloads, replay_prewarms, usage_by_minute
+from usage_analytics.serving.judging.replay import replay
 from usage_analytics_tests.serving.small_models import APPS
 
 ECONOMICS = Economics(APPS, np.array([100.0, 300.0, 50.0, 90_000.0]), np.full(4, 15.0), np.zeros(4))
@@ -37,7 +37,7 @@ def test_at_one_price_it_is_what_the_replay_of_moments_says() -> None:
     for price in (1.0, 2.0):
         flat = PricedDay(BEGAN_US - 100 * MINUTE_US, 60, np.full(4, price))
         found = replay_preloads(WALKS, SESSIONS, flat, ECONOMICS, BUDGET)
-        moments = held_out_moments(WALKS, SESSIONS)
+        moments = known_moments(WALKS, SESSIONS)
         moments.moments.price[:] = price
         expected = replay(ExpectedValue(ECONOMICS, BUDGET), moments, ECONOMICS, BUDGET)
         told = [float(each.sum()) for each in (found.calls, found.hits, found.saved_ms, found.cost_ms)]

@@ -12,7 +12,7 @@ from serving.second_order_world import MINI_APPS, World, economics, world
 
 from usage_analytics.serving.decisions.economics import Economics, Floats
 from usage_analytics.serving.decisions.expected_value import Budget, Flags
-from usage_analytics.serving.decisions.held_out import NONE, HeldOut, Moments, Transitions
+from usage_analytics.serving.decisions.moments import NONE, KnownMoments, Moments, Transitions
 from usage_analytics.serving.judging.policies import ExpectedValue, Nothing, Threshold, Top, baselines, pair_counts
 from usage_analytics.serving.judging.replay import best_threshold, compare, net_benefits, replay
 
@@ -32,13 +32,13 @@ class Fixed:
         return self.mask
 
 
-def two_moments(price: float = 1.0) -> HeldOut:
+def two_moments(price: float = 1.0) -> KnownMoments:
     """With charts open: 6 times chat, twice quotes, twice a repeat; with quotes open: 5 times chat, soon."""
     seen = Transitions(
         np.array([0, 0, 0, 1]), np.array([0, 1, 2, 1]), np.array([2, 6, 2, 5]), np.array([9e9, 9e9, 9e9, 50.0])
     )
     probabilities = np.array([[0.2, 0.6, 0.2], [0.0, 1.0, 0.0]])
-    return HeldOut(probabilities, Moments(np.array([0, 2]), np.array([1.0, price])), seen)
+    return KnownMoments(probabilities, Moments(np.array([0, 2]), np.array([1.0, price])), seen)
 
 
 def test_what_is_preloaded_is_settled_with_what_came_next() -> None:
@@ -88,7 +88,7 @@ def test_the_comparison_has_a_row_per_policy_the_best_first() -> None:
     assert table.filter(table["policy"] == "nothing")["precision"].to_list() == [None]
 
 
-def drawn(seed: int) -> tuple[Economics, HeldOut]:
+def drawn(seed: int) -> tuple[Economics, KnownMoments]:
     """Any economics and any four moments."""
     random = np.random.default_rng(seed)
     figures = Economics(APPS, random.uniform(0, 99, 3), random.uniform(0, 40, 3), random.uniform(0, 9, 3))
@@ -97,7 +97,7 @@ def drawn(seed: int) -> tuple[Economics, HeldOut]:
     seen = Transitions(
         np.sort(random.integers(0, 4, 9)), random.integers(-1, 3, 9), random.integers(0, 9, 9), np.full(9, 60.0)
     )
-    return figures, HeldOut(probabilities, moments, seen)
+    return figures, KnownMoments(probabilities, moments, seen)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 3), st.integers(0, 20))
@@ -154,7 +154,7 @@ def test_where_all_mini_apps_are_alike_expected_value_is_a_threshold(planted: Wo
 
 
 def test_preloading_by_expected_value_is_worth_more_than_its_cost_where_nothing_is_known_of_the_current() -> None:
-    held_out = HeldOut(
+    held_out = KnownMoments(
         np.array([[0.1, 0.8, 0.1]]),
         Moments(np.array([NONE]), np.ones(1)),
         Transitions(np.array([0]), np.array([1]), np.array([10]), np.array([1e6])),

@@ -8,9 +8,9 @@ import pytest
 
 from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 from usage_analytics.models.branching.sessions.user_sessions import SessionBatch
-from usage_analytics.serving.decisions.held_out import NONE
-from usage_analytics.serving.judging import session_moments
-from usage_analytics.serving.judging.session_moments import held_out_moments
+from usage_analytics.serving.decisions import session_moments
+from usage_analytics.serving.decisions.moments import NONE
+from usage_analytics.serving.decisions.session_moments import known_moments
 from usage_analytics_tests.serving.small_models import fit, without_factors
 
 
@@ -22,7 +22,7 @@ def batch(*sessions: list[int], times_us: list[int] | None = None) -> SessionBat
 
 def test_each_event_but_the_first_is_a_moment() -> None:
     model = without_factors(fit(["chart", "quotes", "chart"]))
-    found = held_out_moments(model, [batch([1, 2, -1, 1], times_us=[0, 1_500, 4_000, 9_000]), batch([2], [2, 2])])
+    found = known_moments(model, [batch([1, 2, -1, 1], times_us=[0, 1_500, 4_000, 9_000]), batch([2], [2, 2])])
     assert found.moments.current.tolist() == [0, 1, NONE, 1]
     assert found.transitions.next.tolist() == [1, NONE, 0, 1]
     assert found.transitions.dwell_ms.tolist() == [1.5, 2.5, 5.0, 1_000.0]
@@ -32,9 +32,9 @@ def test_each_event_but_the_first_is_a_moment() -> None:
 def test_no_more_are_taken_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_moments, "MOST_CELLS", 6)
     model = without_factors(fit(["chart", "quotes", "chart"]))
-    assert len(held_out_moments(model, [batch([1, 2, 1]), batch([1, 2, 1, 2, 1])]).moments) == 3
+    assert len(known_moments(model, [batch([1, 2, 1]), batch([1, 2, 1, 2, 1])]).moments) == 3
 
 
 def test_sessions_of_one_event_are_nothing_to_replay() -> None:
     with pytest.raises(ValueError, match="no user session holds a second event"):
-        held_out_moments(without_factors(fit(["chart", "quotes"])), [batch([1], [2])])
+        known_moments(without_factors(fit(["chart", "quotes"])), [batch([1], [2])])

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from usage_analytics.serving.decisions import held_out as module
+from usage_analytics.serving.decisions import moments as module
 from usage_analytics.serving.decisions.economics import Economics, Floats
-from usage_analytics.serving.decisions.held_out import NONE, Context, HeldOut, Moments, Transitions, read_held_out
+from usage_analytics.serving.decisions.moments import NONE, Context, KnownMoments, Moments, Transitions, read_held_out
 
 APPS = ("charts", "chat", "quotes")
 
@@ -70,7 +70,7 @@ def test_parts_hold_the_same_situations(monkeypatch: pytest.MonkeyPatch) -> None
 def test_repeats_and_unknown_mini_apps_are_not_at_stake_and_time_that_passed_is_all_that_is_saved() -> None:
     seen = Transitions(np.array([0, 0, 0, 0]), np.array([0, 1, 2, NONE]), np.array([5, 2, 3, 7]), np.full(4, 25.0))
     economics = Economics(APPS, np.array([10.0, 20.0, 30.0]), np.ones(3), np.ones(3))
-    stakes = HeldOut(np.full((1, 3), 1 / 3), Moments(np.array([0]), np.ones(1)), seen).stakes(economics)
+    stakes = KnownMoments(np.full((1, 3), 1 / 3), Moments(np.array([0]), np.ones(1)), seen).stakes(economics)
     assert stakes.transitions.tolist() == [17.0]
     assert stakes.opened.tolist() == [[0.0, 2.0, 3.0]]
     assert stakes.waiting_ms.tolist() == [[0.0, 40.0, 90.0]]

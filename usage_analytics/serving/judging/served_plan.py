@@ -19,9 +19,9 @@ from usage_analytics.models.branching.sessions.user_sessions import FOLDS, Known
 from usage_analytics.models.branching.users.user_classes import user_keys
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import USUAL_PRICE, Flags
-from usage_analytics.serving.decisions.held_out import NONE, Moments
+from usage_analytics.serving.decisions.moments import NONE, Moments
+from usage_analytics.serving.decisions.session_moments import moments_in
 from usage_analytics.serving.judging.replay import Outcome, settle
-from usage_analytics.serving.judging.session_moments import moments_in
 from usage_analytics.serving.plan.key_index import Keys
 from usage_analytics.serving.plan.scope import MOST_ASKED
 from usage_analytics.serving.plan.tables import entity_key, holding_at

@@ -16,17 +16,17 @@ from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.factored_model import FactoredModel, learn_from_sessions
 from usage_analytics.models.branching.sessions.session_file import write_sessions
 from usage_analytics.models.branching.sessions.user_sessions import FOLDS, NOTHING_KNOWN, read_sessions
-from usage_analytics.serving import served_plan
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import Budget
-from usage_analytics.serving.decisions.held_out import HeldOut
+from usage_analytics.serving.decisions.moments import KnownMoments
+from usage_analytics.serving.decisions.session_moments import known_moments
+from usage_analytics.serving.judging import served_plan
 from usage_analytics.serving.judging.policies import ExpectedValue
 from usage_analytics.serving.judging.replay import Outcome, replay
-from usage_analytics.serving.judging.session_moments import held_out_moments
+from usage_analytics.serving.judging.served_plan import AS_SERVED, AT_PRICES, replay_file
 from usage_analytics.serving.plan.filling import tables_of
 from usage_analytics.serving.planning import slot_phases
 from usage_analytics.serving.preload_plan import PreloadPlan
-from usage_analytics.serving.served_plan import AS_SERVED, AT_PRICES, replay_file
 from usage_analytics.trading_calendar import trading_calendar
 from usage_analytics_tests.serving.made_up_plans import FACTS
 from usage_analytics_tests.serving.small_models import ENTITIES, USERS, with_factors
@@ -109,8 +109,8 @@ def plan_of(model: FactoredModel, entries: int, prices: np.ndarray | None = None
     return PreloadPlan(tables, "a plan")
 
 
-def expected_by(model: FactoredModel, day: Path) -> HeldOut:
-    return held_out_moments(model, read_sessions([day], model.mini_apps, range(FOLDS), model.known))
+def expected_by(model: FactoredModel, day: Path) -> KnownMoments:
+    return known_moments(model, read_sessions([day], model.mini_apps, range(FOLDS), model.known))
 
 
 def decided_by(model: FactoredModel, day: Path) -> Outcome:

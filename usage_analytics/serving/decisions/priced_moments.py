@@ -14,9 +14,9 @@ from usage_analytics.models.branching.sessions.coded_sessions import CodedSessio
 from usage_analytics.models.branching.sessions.user_sessions import SessionBatch
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import USUAL_PRICE, Budget, Flags, choose_many
-from usage_analytics.serving.decisions.held_out import NONE, HeldOut
+from usage_analytics.serving.decisions.moments import NONE, KnownMoments
 from usage_analytics.serving.decisions.prewarms import UserEvents
-from usage_analytics.serving.judging.session_moments import moments_in
+from usage_analytics.serving.decisions.session_moments import moments_in
 
 _MINUTE_US = 60_000_000
 
@@ -40,7 +40,7 @@ class PricedDay:
         return np.where(slots == NONE, USUAL_PRICE, self.prices[slots])
 
 
-def priced_moments(batch: SessionBatch, probabilities: Floats, day: PricedDay) -> HeldOut:
+def priced_moments(batch: SessionBatch, probabilities: Floats, day: PricedDay) -> KnownMoments:
     """As `moments_in`, each at the price of when the look-up is asked: as the mini-app before is opened."""
     held_out = moments_in(batch, probabilities)
     asked_us = np.delete(batch.times_us, batch.sessions.starts[1:] - 1)

@@ -13,19 +13,19 @@ from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.models.branching.sequence_model import SequenceModel
 from usage_analytics.models.branching.sessions.user_sessions import FOLDS, SessionBatch, read_sessions
 from usage_analytics.models.branching.training import MODEL, SESSIONS
-from usage_analytics.serving.decisions.held_out import NONE, HeldOut, Moments, Transitions
+from usage_analytics.serving.decisions.moments import NONE, KnownMoments, Moments, Transitions
 
 MOST_CELLS = 32_000_000  # moments times mini-apps: each takes 8 bytes
 
 
-def moments_in(batch: SessionBatch, probabilities: Floats) -> HeldOut:
+def moments_in(batch: SessionBatch, probabilities: Floats) -> KnownMoments:
     """Every event but the first of a user session is a moment at price 1, with what is expected there.
 
     probabilities: (predictions, mini_apps), of the vocabulary that the sessions are coded by.
     """
     sessions = batch.sessions
     events = np.delete(np.arange(len(sessions.codes)), sessions.starts[:-1])
-    return HeldOut(
+    return KnownMoments(
         probabilities,
         Moments(np.maximum(sessions.codes[events - 1] - 1, NONE), np.ones(len(events))),
         Transitions(
@@ -37,12 +37,12 @@ def moments_in(batch: SessionBatch, probabilities: Floats) -> HeldOut:
     )
 
 
-def held_out_moments(model: SequenceModel, batches: Iterable[SessionBatch]) -> HeldOut:
+def known_moments(model: SequenceModel, batches: Iterable[SessionBatch]) -> KnownMoments:
     """Every event but the first of a user session is a moment, with what the model expects there, at price 1.
 
     The sessions are coded by the model's vocabulary; no more than MOST_CELLS are taken. ValueError when there is none.
     """
-    parts: list[HeldOut] = []
+    parts: list[KnownMoments] = []
     most = MOST_CELLS // len(model.mini_apps)
     for batch in batches:
         parts.append(moments_in(batch, model.probabilities(batch.sessions)))
@@ -53,18 +53,18 @@ def held_out_moments(model: SequenceModel, batches: Iterable[SessionBatch]) -> H
     return _first_of(parts, most)
 
 
-def moments_of(layout: Layout, trading_day: date, model: FactoredModel) -> HeldOut | None:
+def moments_of(layout: Layout, trading_day: date, model: FactoredModel) -> KnownMoments | None:
     """What a model expects at the moments of a trading day's sampled user sessions; None where there are none."""
     sessions = layout.model(MODEL, trading_day) / SESSIONS
     try:
-        return held_out_moments(model, read_sessions([sessions], model.mini_apps, range(FOLDS), model.known))
+        return known_moments(model, read_sessions([sessions], model.mini_apps, range(FOLDS), model.known))
     except ValueError:
         return None
 
 
-def _first_of(parts: Sequence[HeldOut], most: int) -> HeldOut:
+def _first_of(parts: Sequence[KnownMoments], most: int) -> KnownMoments:
     probabilities = np.concatenate([part.probabilities for part in parts])[:most]
-    return HeldOut(
+    return KnownMoments(
         probabilities,
         Moments(
             np.concatenate([part.moments.current for part in parts])[:most],

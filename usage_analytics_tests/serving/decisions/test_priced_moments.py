@@ -15,7 +15,7 @@ from usage_analytics.models.branching.sessions.user_sessions import SessionBatch
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import Budget, choose
 from usage_analytics.serving.decisions.prewarms import UserEvents
-from usage_analytics.serving.judging.priced_moments import PricedDay, missed_openings, priced_moments
+from usage_analytics.serving.decisions.priced_moments import PricedDay, missed_openings, priced_moments
 from usage_analytics_tests.serving.small_models import APPS, fit, without_factors
 
 MINUTE_US = 60_000_000

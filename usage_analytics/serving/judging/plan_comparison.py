@@ -12,17 +12,17 @@ from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.models.branching.training import MODEL, SESSIONS, model_before
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import Budget
-from usage_analytics.serving.decisions.held_out import HeldOut
 from usage_analytics.serving.decisions.learned_economics import economics_of
+from usage_analytics.serving.decisions.moments import KnownMoments
+from usage_analytics.serving.decisions.session_moments import moments_of
 from usage_analytics.serving.judging.policies import ExpectedValue, PairRule, baselines, pair_counts, pair_shares
 from usage_analytics.serving.judging.replay import COMPARED, best_threshold, compare, compared
-from usage_analytics.serving.judging.session_moments import moments_of
+from usage_analytics.serving.judging.served_plan import replay_file
 from usage_analytics.serving.plan.chosen_base import as_served
 from usage_analytics.serving.plan.scope import BUDGET
 from usage_analytics.serving.plan_folder import PlanFolder
 from usage_analytics.serving.planning import make_plan
 from usage_analytics.serving.preload_plan import PreloadPlan
-from usage_analytics.serving.served_plan import replay_file
 from usage_analytics.trading_calendar import TradingCalendar
 from usage_analytics.warehouse.protocol import Warehouse
 
@@ -63,7 +63,7 @@ def plan_of(
     return PreloadPlan(make_plan(warehouse, layout, day, calendar, datetime.now(UTC)).tables, f"{day}, made again")
 
 
-def compare_policies(model: FactoredModel, moments: HeldOut, economics: Economics, budget: Budget) -> pl.DataFrame:
+def compare_policies(model: FactoredModel, moments: KnownMoments, economics: Economics, budget: Budget) -> pl.DataFrame:
     """The rules of others, the best fixed thresholds there can be on these very moments, and expected value.
 
     One threshold is of the model's probabilities, one of shares of pairs, as others count them.

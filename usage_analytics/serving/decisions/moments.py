@@ -1,4 +1,4 @@
-"""The held-out days on which decisions are judged: what was open, what was expected, what came next and when."""
+"""Moments at which something may be preloaded: what was open, what was expected, what came next and when."""
 
 from __future__ import annotations
 
@@ -75,22 +75,22 @@ class Stakes:
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """Each distinct situation of the held-out days with what a model expects, and what came next there."""
+class KnownMoments:
+    """Each distinct situation of some days with what a model expects, and what came next there."""
 
     probabilities: Floats  # (moments, mini_apps)
     moments: Moments
     transitions: Transitions
 
-    def parts(self) -> Iterator[HeldOut]:
+    def parts(self) -> Iterator[KnownMoments]:
         """The same, some moments at a time."""
         for begin in range(0, len(self.moments), _MOMENTS_AT_ONCE):
             yield self.part(begin, begin + _MOMENTS_AT_ONCE)
 
-    def part(self, begin: int, end: int) -> HeldOut:
+    def part(self, begin: int, end: int) -> KnownMoments:
         """The moments from one on, up to another."""
         rows = slice(*np.searchsorted(self.transitions.moment, [begin, end]))
-        return HeldOut(
+        return KnownMoments(
             self.probabilities[begin:end],
             Moments(self.moments.current[begin:end], self.moments.price[begin:end]),
             Transitions(
@@ -123,7 +123,7 @@ class HeldOut:
         )
 
 
-def read_held_out(counts: pl.DataFrame, model: NextActionModel) -> HeldOut:
+def read_held_out(counts: pl.DataFrame, model: NextActionModel) -> KnownMoments:
     """The distinct contexts of held-out rows of ``app_transitions``, at price 1.
 
     counts: prev1, further prev2 and prev3 (null before the start of the user session), next, transitions, dwell_us
@@ -142,7 +142,7 @@ def read_held_out(counts: pl.DataFrame, model: NextActionModel) -> HeldOut:
     contexts = rows.unique("moment", keep="first", maintain_order=True).select(previous).rows()
     position = {name: place for place, name in enumerate(model.mini_apps)}
     current = np.array([position.get(context[-1], NONE) for context in contexts], np.int64)
-    return HeldOut(
+    return KnownMoments(
         model.probabilities(contexts),
         Moments(current, np.ones(len(contexts))),
         Transitions(
