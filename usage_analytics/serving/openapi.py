@@ -13,7 +13,8 @@ PARAMETERS = (
     ("user", False, "string", "the user's pseudonym, 32 hexadecimal digits; or the identifier, where the server has "
      "the platform's pseudonym key. Without it, or if the plan does not know the user: the population's answer"),
     ("context", True, "string", "mini-apps opened in this user session, most recent last: given several times, or "
-     "once with '>' between them. Those that the plan does not know are marked in the answer"),
+     "once with '>' between them. First may be (start): nothing was opened before them then; (start) alone asks what "
+     "to preload as a user session begins. Those that the plan does not know are marked in the answer"),
     ("entity", False, "string", "what the user has in hand, an instrument for one, as messages name it. Without it, or "
      "if the plan does not know it, it makes no difference"),
     ("calls", False, "integer", "how many mini-apps may be preloaded at most; by default the plan's own budget"),
@@ -30,9 +31,9 @@ PREWARM_PARAMETERS = (
 MEANINGS = {
     "plan": "name of the plan that answered",
     "items": "what to preload, best first",
-    "context": "the part of the asked context that answered, its end; null is the start of the user session",
+    "context": "the part of the asked context that answered, its end; null: the start of the user session, (start)",
     "transitions": "how often that context was seen",
-    "whole_context": "whether it has all mini-apps that were asked, or as many as a plan's contexts have at most",
+    "whole_context": "whether it is all that was asked, or as much as a plan's contexts have at most",
     "unknown_mini_apps": "those of the asked context that the plan does not know",
     "known_user": "whether the plan knows the user; else this is the population's answer",
     "known_entity": "whether the plan knows what the user has in hand; false if nothing was said of it",

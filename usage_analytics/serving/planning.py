@@ -23,7 +23,7 @@ from usage_analytics.serving.decisions.session_moments import moments_of
 from usage_analytics.serving.plan.chosen_base import as_served
 from usage_analytics.serving.plan.filling import tables_of
 from usage_analytics.serving.plan.rows import plan_rows
-from usage_analytics.serving.plan.scope import BUDGET, contexts_of
+from usage_analytics.serving.plan.scope import BUDGET, contexts_anywhere, contexts_of
 from usage_analytics.serving.plan.tables import PlanFacts, PlanTables
 from usage_analytics.trading_calendar import PHASES, TradingCalendar, TradingClock
 from usage_analytics.warehouse.minute_usage import opening_us
@@ -72,7 +72,7 @@ def make_plan(
     prewarms = None if load is None else _prewarms(layout, trading_day, clock, model, load, economics)
     contexts, phases = contexts_of(model.counts, model.counts.max_order), slot_phases(calendar, trading_day)
     tables = tables_of(model, contexts, economics, facts, prices, phases, prewarms=prewarms)
-    rows = plan_rows(model, contexts_of(model.counts, LONGEST_TOLD), economics, BUDGET)
+    rows = plan_rows(model, contexts_anywhere(model.counts, LONGEST_TOLD), economics, BUDGET)
     return MadePlan(rows, tables, economics, load, served.told)
 
 

@@ -188,7 +188,7 @@ def made_up_plans(draw: st.DrawFn) -> MadeUp:
     in_hand = st.dictionaries(st.sampled_from(MINI_APPS), st.tuples(FACTORS.filter(bool), shares))
     classes = draw(st.lists(st.dictionaries(st.sampled_from(("", *MINI_APPS)), FACTORS), max_size=3))
     of_classes = st.integers(1, max(len(classes), 1))
-    starting = st.tuples(st.just(None), st.sampled_from(MINI_APPS))
+    starting = st.lists(st.sampled_from(MINI_APPS), max_size=2).map(lambda names: (None, *names))
     contexts = draw(st.lists(st.one_of(CONTEXTS, starting), max_size=8))
     return MadeUp(
         entries={context: entries() for context in [(), *contexts]},

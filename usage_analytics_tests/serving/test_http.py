@@ -90,6 +90,17 @@ def test_a_context_is_given_in_one_or_one_by_one(context: str | list[str], clien
     assert asked(client, context=context)["context"] == ["charts", "quotes"]
 
 
+@pytest.mark.parametrize("context", ["(start) > quotes", ["(start)", "quotes"]])
+def test_the_start_of_a_user_session_can_be_asked_for(context: str | list[str], folder: PlanFolder) -> None:
+    folder.publish(replace(PLAN, entries={**PLAN.entries, (None,): {"chat": 1.0}, (None, "quotes"): {}}).tables())
+    with client_of(folder) as client:
+        assert asked(client, context=context)["context"] == [None, "quotes"]
+        told = asked(client, context="(start)")
+        assert (told["context"], [item["mini_app"] for item in told["items"]]) == ([None], ["chat"])
+        middle = asked(client, context=["quotes", "(start)"])
+        assert (middle["unknown_mini_apps"], middle["context"]) == (["(start)"], [])
+
+
 def test_the_budget_is_the_plans_or_the_askers(client: TestClient, folder: PlanFolder) -> None:
     assert [item["mini_app"] for item in asked(client)["items"]] == ["news", "charts"]
     assert [item["mini_app"] for item in asked(client, calls=1)["items"]] == ["news"]

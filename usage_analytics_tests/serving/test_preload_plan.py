@@ -102,7 +102,11 @@ def test_the_longest_known_end_of_the_context_answers_and_it_is_named() -> None:
     assert plan.next(None, ()).whole_context
     assert plan.next(None, (None, "quotes")).context == (None, "quotes")
     begun = plan.next(None, (None, "charts", "quotes"))
-    assert (begun.context, begun.whole_context) == (("charts", "quotes"), True)
+    assert (begun.context, begun.whole_context) == (("charts", "quotes"), False), "that these began one is not listed"
+    assert plan.next(None, (None, "news", "charts", "quotes")).whole_context, "no plan is asked by more than three"
+    beginning = plan.next(None, [None])
+    assert (beginning.context, beginning.whole_context, beginning.unknown_mini_apps) == ((), False, ())
+    assert beginning.items == plan.next(None, ()).items
 
 
 def test_an_item_says_why() -> None:
