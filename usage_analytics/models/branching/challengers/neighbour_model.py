@@ -13,9 +13,10 @@ from usage_analytics.models.branching.arrays import Floats, Ints
 from usage_analytics.models.branching.challengers.calibration import Calibration, calibrate
 from usage_analytics.models.branching.challengers.neighbours import NeighbourSettings, neighbour_shares
 from usage_analytics.models.branching.challengers.recent_sessions import RecentSessions, recent_sessions
+from usage_analytics.models.branching.challengers.survey import survey
 from usage_analytics.models.branching.sequence_model import distinct_rows, reserve
 from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
-from usage_analytics.models.branching.sessions.user_sessions import SessionBatch, read_sessions, survey
+from usage_analytics.models.branching.sessions.user_sessions import SessionBatch, read_sessions
 
 _KIND = "session-kNN next-action model"
 _USUAL = NeighbourSettings()
