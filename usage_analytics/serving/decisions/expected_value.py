@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from usage_analytics.errors import UserError
-from usage_analytics.serving.decisions.economics import Economics, Floats, Ints
+from usage_analytics.serving.decisions.economics import Economics, Floats
 from usage_analytics.serving.decisions.knapsack import select
 
 Flags = npt.NDArray[np.bool_]
@@ -31,17 +31,6 @@ class Budget:
             raise UserError(f"preload budget: calls is {self.calls}; it must be a whole number from 0 on")
         if not self.bytes >= 0:
             raise UserError(f"preload budget: bytes is {self.bytes}; it must be a number from 0 on")
-
-
-def choose(probabilities: Floats, economics: Economics, budget: Budget, price: float = 1.0) -> Ints:
-    """Positions of the candidates worth preloading together, the most valuable first.
-
-    probabilities: (candidates,), by position in ``economics``. As `choose_many` for one moment.
-    """
-    row = np.asarray(probabilities, np.float64)[None, :]
-    chosen = np.flatnonzero(choose_many(row, economics, budget, price)[0])
-    values = expected_values(row, economics, price)[0, chosen]
-    return chosen[np.argsort(-values, kind="stable")]
 
 
 def choose_many(probabilities: Floats, economics: Economics, budget: Budget, price: Floats | float = 1.0) -> Flags:

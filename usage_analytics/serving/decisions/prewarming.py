@@ -8,7 +8,7 @@ import numpy as np
 
 from usage_analytics.errors import UserError
 from usage_analytics.serving.decisions.economics import Floats
-from usage_analytics.serving.decisions.prices import LOWEST_PRICE, SLOT_MINUTES, Demand, by_minute, by_slot, slot_prices
+from usage_analytics.serving.decisions.prices import LOWEST_PRICE, Demand, by_minute, by_slot, slot_prices
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def plan_load(
     capacity: float,
     demand: Demand,
     time_to_live_s: float,
-    slot_minutes: int = SLOT_MINUTES,
+    slot_minutes: int,
 ) -> LoadPlan:
     """Price each slot, and bring preloads that a slot's price forbids forward into cheaper slots before it.
 

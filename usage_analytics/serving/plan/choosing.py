@@ -1,6 +1,6 @@
 """What a look-up takes of its candidates: the most valuable ones, and where these are too large, the best that fit.
 
-The same choice as `expected_value.choose`, made for a dozen candidates within microseconds.
+The same choice as `expected_value.choose_many`, made for a dozen candidates within microseconds.
 """
 
 from collections.abc import Sequence
