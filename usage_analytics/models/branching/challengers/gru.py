@@ -11,18 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from usage_analytics.models.branching.array_file import read_arrays, write_arrays
 from usage_analytics.models.branching.arrays import Floats, Ints
 from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 
 Singles = npt.NDArray[np.float32]
-
-_KIND = "recurrent next-action model"
 
 
 @dataclass(frozen=True)
@@ -54,17 +50,6 @@ class GruModel:
             logits = state @ self.weights.output + self.weights.output_bias
             found[rows[longest_first[: len(state)]] + place] = _softmax(logits)
         return found
-
-    def save(self, path: Path) -> None:
-        """Write the model to one file, whole or not at all."""
-        facts = {"mini_apps": list(self.mini_apps), "reserved": self.reserved}
-        write_arrays(path, _KIND, facts, vars(self.weights))
-
-    @classmethod
-    def load(cls, path: Path) -> GruModel:
-        """Read a model that `save` wrote. FileNotFoundError; `UserError` naming the file if broken."""
-        facts, arrays = read_arrays(path, _KIND)
-        return cls(tuple(facts["mini_apps"]), facts["reserved"], GruWeights(**arrays))
 
 
 def _states(weights: GruWeights, sessions: CodedSessions, rows: Ints, predictions: Ints) -> Iterator[Singles]:
