@@ -19,8 +19,8 @@ import polars as pl
 from learned_walks import Learned, learn, measured
 
 from usage_analytics.reporting.terminal import print_table
-from usage_analytics.serving.decisions.economics import Economics, Floats
-from usage_analytics.serving.decisions.expected_value import Flags
+from usage_analytics.serving.arrays import Flags, Floats
+from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.learned_economics import TIME_TO_LIVE_S
 from usage_analytics.serving.decisions.prewarming import LoadPlan, plan_load
 from usage_analytics.serving.decisions.prewarms import Prewarms, UserEvents, first_in_slot, prewarms_of, slots_served

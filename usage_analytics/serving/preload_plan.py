@@ -181,7 +181,7 @@ class PreloadPlan:
             if position == current:  # factors are of what is opened anew: to stay is neither liked nor led to
                 total += probability * revisit
                 continue
-            of_it, led = of_entity.get(position, NONE)
+            of_it, led = of_entity.get(position, NOT_LISTED)
             factors = revisit, liked[user_class, position], timely[position], of_it
             weight = probability * factors[0] * factors[1] * factors[2] * factors[3]
             total += weight
@@ -215,7 +215,7 @@ class _InHand(NamedTuple):
     led: float  # all leads together
 
 
-NOTHING, NONE, NO_FACTORS = _InHand(False, {}, 0.0), (1.0, 0.0), (1.0, 1.0, 1.0, 1.0)
+NOTHING, NOT_LISTED, NO_FACTORS = _InHand(False, {}, 0.0), (1.0, 0.0), (1.0, 1.0, 1.0, 1.0)
 
 
 def _place(keys: memoryview, key: int) -> int | None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from usage_analytics.serving.decisions.economics import Economics, Floats, Ints
+from usage_analytics.serving.arrays import Floats, Ints
+from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.moments import KnownMoments, Moments, Transitions
 
 APPS = 46  # as many as the simulated traders walk between

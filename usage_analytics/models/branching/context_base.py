@@ -7,17 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 import numpy as np
-import numpy.typing as npt
 
 from usage_analytics.lake.files import naming
-from usage_analytics.models.branching.arrays import Flags, Floats, Ints
+from usage_analytics.models.branching.arrays import Flags, Floats, Ints, Reals
 from usage_analytics.models.branching.counts.context_levels import context_keys
 from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.counts.transition_counts import SESSION_START, UNKNOWN
 from usage_analytics.models.branching.sequence_model import SequenceModel
 from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
-
-Reals = npt.NDArray[np.float32]
 
 CONTEXTS_AT_ONCE = 4096  # bounds memory
 

@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from usage_analytics.errors import UserError
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from usage_analytics.serving.arrays import Floats
 
 PRICE_PER_CALL_MS, PRICE_PER_MB_MS = 20.0, 140.0  # a megabyte is 10**6 bytes
 BYTES_PER_MB = 1e6

@@ -6,13 +6,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from usage_analytics.errors import UserError
-from usage_analytics.serving.decisions.economics import Economics, Floats
+from usage_analytics.serving.arrays import Flags, Floats
+from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.knapsack import select
-
-Flags = npt.NDArray[np.bool_]
 
 USUAL_PRICE = 1.0  # while the back end is idle
 

@@ -7,9 +7,9 @@ from datetime import date
 
 import numpy as np
 
+from usage_analytics.serving.arrays import Floats
 from usage_analytics.serving.decisions.economics import (
     Economics,
-    Floats,
     estimate_economics,
     estimate_payloads,
     opening_facts,

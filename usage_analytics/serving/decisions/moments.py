@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from usage_analytics.serving.decisions.economics import Economics, Floats, Ints
+from usage_analytics.serving.arrays import Floats, Ints
+from usage_analytics.serving.decisions.economics import Economics
 
 NONE = -1  # position of a mini-app that the model never saw
 

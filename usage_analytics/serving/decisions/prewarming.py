@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from usage_analytics.errors import UserError
-from usage_analytics.serving.decisions.economics import Floats
+from usage_analytics.serving.arrays import Floats
 from usage_analytics.serving.decisions.prices import LOWEST_PRICE, Demand, by_minute, by_slot, slot_prices
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from usage_analytics.serving.decisions.economics import Economics, Floats, Ints
-from usage_analytics.serving.decisions.expected_value import Budget, Flags, choose_many
+from usage_analytics.serving.arrays import Flags, Floats, Ints
+from usage_analytics.serving.decisions.economics import Economics
+from usage_analytics.serving.decisions.expected_value import Budget, choose_many
 from usage_analytics.serving.decisions.moments import NONE, Moments
 from usage_analytics.serving.decisions.prewarming import LoadPlan
 from usage_analytics.serving.decisions.prices import preload_demand

@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 
 from usage_analytics.errors import UserError
-from usage_analytics.serving.decisions.economics import Economics, Floats
+from usage_analytics.serving.arrays import Floats
+from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import Budget, expected_values
 from usage_analytics.serving.decisions.moments import Moments
 

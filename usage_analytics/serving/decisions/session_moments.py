@@ -8,11 +8,11 @@ from datetime import date
 import numpy as np
 
 from usage_analytics.lake.layout import Layout
-from usage_analytics.models.branching.arrays import Floats
 from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.models.branching.sequence_model import SequenceModel
 from usage_analytics.models.branching.sessions.user_sessions import FOLDS, SessionBatch, read_sessions
 from usage_analytics.models.branching.training import MODEL, SESSIONS
+from usage_analytics.serving.arrays import Floats
 from usage_analytics.serving.decisions.moments import NONE, KnownMoments, Moments, Transitions
 
 MOST_CELLS = 32_000_000  # moments times mini-apps: each takes 8 bytes

@@ -14,7 +14,6 @@ from typing import Any
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
-from usage_analytics.models.branching.arrays import Floats, Ints
 from usage_analytics.models.branching.challengers.choice import COUNTS, Choice, choose_model, figures_of
 from usage_analytics.models.branching.challengers.entrants import Watch, train_entrants
 from usage_analytics.models.branching.context_base import ContextBase, challenged_base, counted_base
@@ -30,6 +29,7 @@ from usage_analytics.models.branching.sessions.user_sessions import (
     read_sessions,
 )
 from usage_analytics.models.branching.training import MODEL, SESSIONS, model_before
+from usage_analytics.serving.arrays import Floats, Ints
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.decisions.learned_economics import economics_of

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from usage_analytics.models.branching.arrays import Floats, Ints
 from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 from usage_analytics.models.branching.sessions.session_file import common_entities
 from usage_analytics.models.branching.sessions.user_sessions import FOLDS, Known, SessionBatch, read_sessions
 from usage_analytics.models.branching.users.user_classes import user_keys
+from usage_analytics.serving.arrays import Flags, Floats, Ints
 from usage_analytics.serving.decisions.economics import Economics
-from usage_analytics.serving.decisions.expected_value import USUAL_PRICE, Flags
+from usage_analytics.serving.decisions.expected_value import USUAL_PRICE
 from usage_analytics.serving.decisions.moments import NONE, Moments
 from usage_analytics.serving.decisions.session_moments import moments_in
 from usage_analytics.serving.judging.replay import Outcome, settle

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.models.branching.factors.factors import Factors
+from usage_analytics.serving.arrays import Floats, Ints
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.knapsack import EXACT_ITEMS
 from usage_analytics.serving.decisions.prewarms import Prewarms, no_prewarms
@@ -19,9 +20,6 @@ from usage_analytics.serving.plan.tables import DTYPES, PlanFacts, PlanTables, c
 ENTRIES_PER_CONTEXT = EXACT_ITEMS  # so that a look-up finds the best selection of what is listed
 CONTEXTS_AT_ONCE = 4096
 NEAR_ONE = 0.02  # factors of entities that hardly differ from 1 are not listed
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 
 def tables_of(

@@ -10,7 +10,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from usage_analytics.errors import UserError
-from usage_analytics.serving.decisions.economics import Economics, Floats
+from usage_analytics.serving.arrays import Floats
+from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import Budget, choose_many, expected_values
 from usage_analytics.serving.decisions.knapsack import EXACT_ITEMS
 

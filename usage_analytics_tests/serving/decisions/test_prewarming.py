@@ -12,7 +12,7 @@ from serving.decisions.test_prices import LOADS, demands
 from simulation.simulated import scenario
 
 from usage_analytics.errors import UserError
-from usage_analytics.serving.decisions.economics import Floats
+from usage_analytics.serving.arrays import Floats
 from usage_analytics.serving.decisions.prewarming import plan_load
 from usage_analytics.serving.decisions.prices import Demand, by_slot, slot_prices
 from usage_analytics.simulation.market_day import BEFORE_OPEN, market_day

@@ -14,7 +14,8 @@ from serving.second_order_world import World, economics, world
 from simulation.simulated import scenario
 
 from usage_analytics.errors import UserError
-from usage_analytics.serving.decisions.economics import Economics, Floats
+from usage_analytics.serving.arrays import Floats
+from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import Budget, choose_many
 from usage_analytics.serving.decisions.moments import NONE, Moments
 from usage_analytics.serving.decisions.prices import (

@@ -13,23 +13,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from usage_analytics.models.branching.arrays import Floats, Ints
+from usage_analytics.models.branching.arrays import Floats, Ints, Reals
 from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
-
-Singles = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class GruWeights:
     """Columns of width 3 * units are those of the update gate, the reset gate and the candidate, side by side."""
 
-    inputs: Singles  # (mini_apps + 1, 3 * units): what each code adds; row 0 is that of UNKNOWN
-    recurrent: Singles  # (units, 3 * units)
-    recurrent_bias: Singles  # (3 * units,)
-    output: Singles  # (units, mini_apps)
-    output_bias: Singles  # (mini_apps,)
+    inputs: Reals  # (mini_apps + 1, 3 * units): what each code adds; row 0 is that of UNKNOWN
+    recurrent: Reals  # (units, 3 * units)
+    recurrent_bias: Reals  # (3 * units,)
+    output: Reals  # (units, mini_apps)
+    output_bias: Reals  # (mini_apps,)
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class GruModel:
         return found
 
 
-def _states(weights: GruWeights, sessions: CodedSessions, rows: Ints, predictions: Ints) -> Iterator[Singles]:
+def _states(weights: GruWeights, sessions: CodedSessions, rows: Ints, predictions: Ints) -> Iterator[Reals]:
     """The state after the first event, the second, ..., of those sessions, longest first, that are not yet over."""
     begins = sessions.starts[rows]
     state = np.zeros((len(rows), len(weights.recurrent)), np.float32)
@@ -63,7 +60,7 @@ def _states(weights: GruWeights, sessions: CodedSessions, rows: Ints, prediction
         yield state
 
 
-def _step(weights: GruWeights, codes: Ints, state: Singles) -> Singles:
+def _step(weights: GruWeights, codes: Ints, state: Reals) -> Reals:
     units = len(weights.recurrent)
     given = weights.inputs[codes]
     carried = state @ weights.recurrent + weights.recurrent_bias
@@ -73,11 +70,11 @@ def _step(weights: GruWeights, codes: Ints, state: Singles) -> Singles:
     return update * state + (1.0 - update) * candidate
 
 
-def _sigmoid(values: Singles) -> Singles:
+def _sigmoid(values: Reals) -> Reals:
     return 0.5 * (1.0 + np.tanh(0.5 * values))
 
 
-def _softmax(logits: Singles) -> Floats:
+def _softmax(logits: Reals) -> Floats:
     shifted = logits.astype(np.float64)
     shifted -= shifted.max(axis=1, keepdims=True)
     np.exp(shifted, out=shifted)
