@@ -140,7 +140,7 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
         published = plans.publish(plan.tables)
         plans.prune(PLANS_KEPT)
         with warehouse.writing() as session:  # the last step: what is written there says that the day is done
-            replace_plan(session, day, plan.rows)
+            replace_plan(session, day, plan.rows, plan.origin.counts_version, plan.origin.counts_rule)
         compared = comparison_on(warehouse, layout, plans, day, settings.calendar)
     return dg.MaterializeResult(
         metadata={

@@ -11,7 +11,7 @@ import polars as pl
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
 from usage_analytics.models.branching.arrays import Ints
-from usage_analytics.models.branching.factored_model import FactoredModel
+from usage_analytics.models.branching.factored_model import FactoredModel, Origin
 from usage_analytics.models.branching.sessions.user_sessions import FOLDS, read_sessions
 from usage_analytics.models.branching.training import MODEL, SESSIONS
 from usage_analytics.serving.decisions.economics import Economics
@@ -42,6 +42,7 @@ class MadePlan:
     economics: Economics
     load: LoadPlan | None
     base: str  # of the probabilities: the counts or a challenger, and why
+    origin: Origin  # of its model
 
 
 def make_plan(
@@ -73,14 +74,17 @@ def make_plan(
     contexts, phases = contexts_of(model.counts, model.counts.max_order), slot_phases(calendar, trading_day)
     tables = tables_of(model, contexts, economics, facts, prices, phases, prewarms=prewarms)
     rows = plan_rows(model, contexts_of(model.counts, LONGEST_TOLD), economics, BUDGET)
-    return MadePlan(rows, tables, economics, load, served.told)
+    return MadePlan(rows, tables, economics, load, served.told, model.origin)
 
 
 def slot_phases(calendar: TradingCalendar, trading_day: date) -> Ints:
-    """The phase in which each window of the trading day after this one begins: 1 + its position in PHASES."""
+    """The phase in which each slot of the trading day after this one begins, by local time: 1 + position in PHASES."""
     days = (trading_day + timedelta(days=n) for n in range(1, LONGEST_CLOSURE_DAYS))
     following = next((day for day in days if calendar.is_trading_day(day)), trading_day)
-    phases = [calendar.phase_at(window.start) for window in calendar.windows_of(following)]
+    clock = calendar.clock
+    opening = datetime.combine(following, time(clock.opening_hour))  # slots are of local time, also as clocks change
+    starts = (opening + timedelta(minutes=clock.window_minutes * slot) for slot in range(clock.windows_per_day))
+    phases = [calendar.phase_at(start.replace(tzinfo=clock.zone)) for start in starts]
     return np.array([1 + PHASES.index(phase) for phase in phases], np.int64)
 
 

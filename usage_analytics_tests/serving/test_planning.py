@@ -25,7 +25,7 @@ from usage_analytics.serving.plan.chosen_base import keep_choice
 from usage_analytics.serving.plan.scope import BUDGET, contexts_of
 from usage_analytics.serving.plan_folder import PlanFolder
 from usage_analytics.serving.planning import make_plan, slot_phases
-from usage_analytics.trading_calendar import PHASES, trading_calendar
+from usage_analytics.trading_calendar import PHASES, TradingClock, trading_calendar
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 from usage_analytics_tests.models.branching.two_kinds_of_users import (
     APPS,
@@ -213,6 +213,16 @@ def test_slots_are_of_the_phases_of_the_next_trading_day(warehouse: DuckDBWareho
     assert usual == ["pre_open"] * 6 + ["opening"] * 2 + ["midday"] * 22 + ["closing"] * 2 + ["after_close"] * 4
     friday = [PHASES[phase - 1] for phase in slot_phases(calendar, date(2026, 11, 25))]
     assert (friday[17], friday[18], friday[20]) == ("midday", "closing", "after_close")
+
+
+@pytest.mark.parametrize(
+    ("exchange", "zone", "day"),
+    [("24/7", "America/New_York", date(2026, 3, 7)), ("XTAE", "Asia/Jerusalem", date(2026, 3, 26))],
+)
+def test_slots_are_of_local_time_on_the_day_that_clocks_change(exchange: str, zone: str, day: date) -> None:
+    """As prices are; the hour that is left out has the phase of what is there instead."""
+    clock = TradingClock(exchange=exchange, timezone=zone, opening_hour=0, closing_hour=24)
+    assert len(slot_phases(trading_calendar(clock), day)) == clock.windows_per_day == 96
 
 
 def test_ways_to_decide_are_compared_on_the_day(warehouse: DuckDBWarehouse, layout: Layout) -> None:

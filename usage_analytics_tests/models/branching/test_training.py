@@ -141,16 +141,29 @@ def test_a_day_that_has_hardly_begun_unlearns_nothing(
 ) -> None:
     load_days(warehouse, memory_path)
     second = [train(warehouse, layout, day) for day in DAYS][-1].model
-    event = {**events_of(DAYS[1], seed=9)[0], "trading_day": NEXT_DAY, "mini_app": "brand new", "event_id": "late"}
-    chunk = enriched_chunk(memory_path, "2026-11-24T1000", 0, 900_000, [event])
-    warehouse.load_window(TOPIC, "2026-11-24T1000", [chunk])
-    refresh(warehouse, NEXT_DAY, *MARTS)
-    third = train(warehouse, layout, NEXT_DAY).model
+    thin = [begin_day(warehouse, memory_path, layout, day) for day in (NEXT_DAY, date(2026, 11, 25))]
+    for model in thin:
+        knows_what_was_known(model, second)
+
+
+def begin_day(warehouse: DuckDBWarehouse, folder: Path, layout: Layout, day: date) -> FactoredModel:
+    """The model of a day that has one event."""
+    event = {**events_of(DAYS[1], seed=9)[0], "trading_day": day, "mini_app": "brand new", "event_id": f"{day}"}
+    load_events(warehouse, folder, day, 900_000 + day.day, [event])
+    refresh(warehouse, day, *MARTS)
+    return train(warehouse, layout, day).model
+
+
+def knows_what_was_known(third: FactoredModel, second: FactoredModel) -> None:
     assert "brand new" in third.mini_apps
     assert third.known.entities == second.known.entities
     places = [third.mini_apps.index(name) for name in second.mini_apps]
-    for name in ("leads", "classes", "revisits"):
+    for name in ("leads", "classes", "entities", "phases", "revisits"):
         np.testing.assert_array_equal(getattr(third.factors, name)[:, places], getattr(second.factors, name))
+    for row, app in enumerate(second.mini_apps, start=1):
+        held = third.factors.after[1 + third.mini_apps.index(app), places]
+        np.testing.assert_array_equal(held, second.factors.after[row])
+    assert (second.factors.after != 1.0).any()
     assert third.factors.classes[:, third.mini_apps.index("brand new")].tolist() == [1.0] * len(third.factors.classes)
 
 
