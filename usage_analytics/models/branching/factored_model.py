@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from usage_analytics.errors import UserError
 from usage_analytics.models.branching.array_file import Arrays, read_arrays, write_arrays
@@ -96,7 +97,7 @@ class FactoredModel:
 def learn_from_sessions(counts: NGramModel, batches: Iterable[SessionBatch], classes: int, entities: int) -> Factors:
     """The factors that correct counts, from user sessions that were not counted; MOST_CELLS at most."""
     sequences, apps = CountedSequences(counts), len(counts.mini_apps)
-    probabilities, situations, actions, left = [], [], [], MOST_CELLS // apps
+    probabilities, situations, actions, users, left = [], [], [], [], MOST_CELLS // apps
     for batch in batches:
         following = batch.sessions.following() - 1
         known = np.flatnonzero(following >= 0)[:left]
@@ -104,9 +105,11 @@ def learn_from_sessions(counts: NGramModel, batches: Iterable[SessionBatch], cla
         probabilities.append(sequences.probabilities(batch.sessions)[known].astype(np.float32))
         situations.append(situations_of(batch.sessions, apps)[known])
         actions.append(following[known])
+        users.append(batch.user_ids.take(pa.array(batch.sessions.sessions_of_predictions()[known])))
         if left <= 0:
             break
     if not actions:
         return Factors.none(apps, classes, entities)
-    lesson = Lesson(np.concatenate(probabilities), together(situations), np.concatenate(actions))
+    numbers = pa.concat_arrays(users).dictionary_encode().indices.to_numpy().astype(np.int64)
+    lesson = Lesson(np.concatenate(probabilities), together(situations), np.concatenate(actions), numbers)
     return learn_factors(lesson, classes, entities)

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from usage_analytics.models.branching.challengers.choice import COUNTS, choose_model, paired_gain
+from usage_analytics.models.branching.challengers.choice import COUNTS, choose_model
+from usage_analytics.models.branching.gains import paired_gain
 from usage_analytics.models.branching.scoring import Scores, UserTotals
 
 RANDOM = np.random.default_rng(11)
