@@ -52,12 +52,12 @@ def make_plan(
     folder = layout.model(MODEL, trading_day)
     try:
         served = as_served(layout, FactoredModel.load(folder))
+        moments = moments_of(layout, trading_day, served.model)
     except (UserError, OSError) as error:
         raise UserError(f"preload_plan of {trading_day}: {error}; materialize next_action_model first") from None
     model = served.model
     clock = calendar.clock
     economics = economics_of(warehouse, trading_day, model.mini_apps)
-    moments = moments_of(layout, trading_day, model)
     load = load_plan(warehouse, clock, trading_day, moments, economics, BUDGET) if moments else None
     facts = PlanFacts(
         trading_day=trading_day,

@@ -33,7 +33,8 @@ class Origin:
 
     counts_version: int = 0  # of `app_transitions` of its trading day, as the ledger of marts had it
     counts_rule: str | None = None
-    lesson_events: int = 0  # sampled events of the trading day that taught its factors
+    lesson_day: str = ""  # the trading day that taught its factors, as ISO 8601 has it
+    lesson_events: int = 0  # sampled events of it; half as many for each day that has kept them since
 
 
 class FactoredModel:
