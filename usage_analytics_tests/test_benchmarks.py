@@ -88,7 +88,7 @@ def test_next_actions(shared_data: Path) -> None:
     told = (
         "sepsis",
         "Kneser-Ney, order 2",
-        "next-action model, counts alone",
+        "counts alone",
         *(("session-kNN", "GRU") if neural else ()),
     )
     assert all(words in done.stdout for words in told), done.stdout

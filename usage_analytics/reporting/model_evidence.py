@@ -27,7 +27,7 @@ def evidence_of(trained: Trained) -> dict[str, int | float | bool | str]:
 def _of_users(evaluation: Evaluation | None) -> dict[str, float]:
     if evaluation is None:
         return {}
-    figures = {f"held_out_{name}": getattr(evaluation, name) for name in FIGURES}
+    figures = {f"counts_alone_{name}": getattr(evaluation, name) for name in FIGURES}
     for baseline, scores in evaluation.baselines.items():
         figures |= {f"{baseline} {name}".replace(" ", "_").replace("-", "_"): getattr(scores, name) for name in FIGURES}
     return figures
