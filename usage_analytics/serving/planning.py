@@ -15,8 +15,8 @@ from usage_analytics.models.branching.factored_model import FactoredModel, Origi
 from usage_analytics.models.branching.sessions.user_sessions import FOLDS, read_sessions
 from usage_analytics.models.branching.training import MODEL, SESSIONS
 from usage_analytics.serving.decisions.economics import Economics
-from usage_analytics.serving.decisions.learned_economics import economics_of, load_plan, usual_prices
-from usage_analytics.serving.decisions.prewarming import LoadPlan
+from usage_analytics.serving.decisions.learned_economics import economics_of, load_of_day, usual_prices
+from usage_analytics.serving.decisions.prewarming import DayLoad
 from usage_analytics.serving.decisions.prewarms import Prewarms, prewarms_of, slots_served
 from usage_analytics.serving.decisions.priced_moments import PricedDay, missed_openings
 from usage_analytics.serving.decisions.session_moments import moments_of
@@ -40,7 +40,7 @@ class MadePlan:
     rows: pl.DataFrame
     tables: PlanTables
     economics: Economics
-    load: LoadPlan | None
+    load: DayLoad | None
     base: str  # of the probabilities: the counts or a challenger, and why
     origin: Origin  # of its model
 
@@ -58,7 +58,7 @@ def make_plan(
     model = served.model
     clock = calendar.clock
     economics = economics_of(warehouse, trading_day, model.mini_apps)
-    load = load_plan(warehouse, clock, trading_day, moments, economics, BUDGET) if moments else None
+    load = load_of_day(warehouse, clock, trading_day, moments, economics, BUDGET) if moments else None
     facts = PlanFacts(
         trading_day=trading_day,
         model=MODEL,
@@ -89,7 +89,7 @@ def slot_phases(calendar: TradingCalendar, trading_day: date) -> Ints:
 
 
 def _prewarms(
-    layout: Layout, trading_day: date, clock: TradingClock, model: FactoredModel, load: LoadPlan, economics: Economics
+    layout: Layout, trading_day: date, clock: TradingClock, model: FactoredModel, load: DayLoad, economics: Economics
 ) -> Prewarms:
     """What the day's sampled users would have had to fetch ahead, by what they opened when it was dear."""
     slots = np.zeros(len(load.price), np.bool_)
