@@ -110,7 +110,7 @@ def test_the_day_before_is_judged_by_what_its_plan_had(warehouse: DuckDBWarehous
     keep_choice(layout.model(MODEL, DAYS[0]), Choice("gru", {"chosen": "gru"}), before.mini_apps, always_chat(before))
     by_chat = compare_on(warehouse, layout, plans, DAY, trading_calendar())
     assert by_counts is not None and by_chat is not None
-    for policy in ("expected value", "the plan as served"):
+    for policy in ("expected value", "the plan at price 1"):
         assert worth(by_chat, policy) < worth(by_counts, policy)
 
 
@@ -127,7 +127,7 @@ def test_the_plan_that_was_published_is_the_one_that_is_judged(warehouse: DuckDB
     name = plans.publish(nothing_pays).name
     judged = compare_on(warehouse, layout, plans, DAY, trading_calendar())
     assert made_again is not None and judged is not None
-    assert worth(made_again, "the plan as served") > 0.0 and worth(judged, "the plan as served") == 0.0
+    assert worth(made_again, "the plan at price 1") > 0.0 and worth(judged, "the plan at price 1") == 0.0
     assert worth(made_again, "expected value") == worth(judged, "expected value")
     (plans.path / f"{name}.plan").write_bytes(b"")
     damaged = compare_on(warehouse, layout, plans, DAY, trading_calendar())
@@ -233,8 +233,8 @@ def test_ways_to_decide_are_compared_on_the_day(warehouse: DuckDBWarehouse, layo
     assert by_policy["nothing"] == 0.0
     assert by_policy["expected value"] >= max(by_policy["top 3"], by_policy["Guess.js on 4G"], by_policy["Chromium"])
     # It lists no context that was seen fewer than ten times, and asks a shorter one.
-    assert by_policy["the plan as served"] == pytest.approx(by_policy["expected value"], rel=0.1)
-    assert compared["policy"].is_in(["the plan as served, at its prices"]).sum() == 1
+    assert by_policy["the plan at price 1"] == pytest.approx(by_policy["expected value"], rel=0.1)
+    assert compared["policy"].is_in(["the plan as served"]).sum() == 1
     assert (
         compare_on(warehouse, layout, plans, DAYS[0], trading_calendar()) is None
     )  # there is no model of a day before
