@@ -151,7 +151,7 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
             "mini_apps": len(plan.economics.mini_apps),
             "mini_apps_with_measured_waiting": len(plan.economics.mini_apps) - len(plan.economics.untimed),
             "mini_apps_measured_by_all_actions": len(plan.economics.unnamed),
-            "probabilities_of": plan.base,
+            "probabilities_of": plan.tables.facts.probabilities_of,
             "likeliest": dg.MetadataValue.md(likeliest(plan.rows)),
             "prices": dg.MetadataValue.md(prices_of(plan)),
             "on_this_day": dg.MetadataValue.md(compared),

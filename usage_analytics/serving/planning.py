@@ -41,7 +41,6 @@ class MadePlan:
     tables: PlanTables
     economics: Economics
     load: DayLoad | None
-    base: str  # of the probabilities: the counts or a challenger, and why
     origin: Origin  # of its model
 
 
@@ -61,8 +60,8 @@ def make_plan(
     load = load_of_day(warehouse, clock, trading_day, moments, economics, BUDGET) if moments else None
     facts = PlanFacts(
         trading_day=trading_day,
-        model=MODEL,
-        figures={"transitions": model.counts.transitions},
+        probabilities_of=served.told,
+        transitions=model.counts.transitions,
         budget=BUDGET,
         created_at=made_at,
         timezone=clock.timezone,
@@ -74,7 +73,7 @@ def make_plan(
     contexts, phases = contexts_of(model.counts, model.counts.max_order), slot_phases(calendar, trading_day)
     tables = tables_of(model, contexts, economics, facts, prices, phases, prewarms=prewarms)
     rows = plan_rows(model, contexts_of(model.counts, LONGEST_TOLD), economics, BUDGET)
-    return MadePlan(rows, tables, economics, load, served.told, model.origin)
+    return MadePlan(rows, tables, economics, load, model.origin)
 
 
 def slot_phases(calendar: TradingCalendar, trading_day: date) -> Ints:

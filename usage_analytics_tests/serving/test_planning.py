@@ -93,11 +93,13 @@ def always_chat(model: FactoredModel) -> ContextBase:
 
 
 def test_what_a_contest_has_chosen_is_what_the_plan_expects(warehouse: DuckDBWarehouse, layout: Layout) -> None:
-    assert make_plan(warehouse, layout, DAY, trading_calendar(), MADE_AT).base == "counts: no contest was held"
+    before = make_plan(warehouse, layout, DAY, trading_calendar(), MADE_AT)
+    assert before.tables.facts.probabilities_of == "counts: no contest was held"
+    assert before.tables.facts.transitions == FactoredModel.load(layout.model(MODEL, DAY)).counts.transitions
     model = FactoredModel.load(layout.model(MODEL, DAY))
     keep_choice(layout.model(MODEL, DAY), Choice("gru", {"chosen": "gru"}), model.mini_apps, always_chat(model))
     made = make_plan(warehouse, layout, DAY, trading_calendar(), MADE_AT)
-    assert made.base == "gru, by the contest of 2026-11-23"
+    assert made.tables.facts.probabilities_of == "gru, by the contest of 2026-11-23"
     elsewhere = made.rows.filter(~made.rows["context"].str.ends_with("chat"))
     likeliest = elsewhere.sort("probability", descending=True).unique("context", keep="first")
     assert set(likeliest["mini_app"]) == {"chat"} and likeliest["probability"].min() > 0.5
