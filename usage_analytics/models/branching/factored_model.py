@@ -113,4 +113,5 @@ def learn_from_sessions(counts: NGramModel, batches: Iterable[SessionBatch], cla
         return Factors.none(apps, classes, entities)
     numbers = pa.concat_arrays(users).dictionary_encode().indices.to_numpy().astype(np.int64)
     lesson = Lesson(np.concatenate(probabilities), together(situations), np.concatenate(actions), numbers)
+    lesson = lesson if (np.diff(numbers) >= 0).all() else lesson[np.argsort(numbers, kind="stable")]
     return learn_factors(lesson, classes, entities)
