@@ -69,8 +69,8 @@ def made_up_tables(size: Size, seed: int = 1) -> PlanTables:
         "prewarm_chances": draw.beta(1, 10, (1, size.classes, size.mini_apps)),
     }
     facts = PlanFacts(
-        date(2026, 11, 23), "made up", {}, Budget(3, 4e6), datetime(2026, 11, 23, 23, tzinfo=UTC), "America/New_York",
-        time(8), 15,
+        date(2026, 11, 23), "made up", 10**6, Budget(3, 4e6), datetime(2026, 11, 23, 23, tzinfo=UTC),
+        "America/New_York", time(8), 15,
     )  # fmt: skip
     names = tuple(f"mini_app_{number:05d}" for number in range(size.mini_apps))
     return PlanTables(facts, names, **{name: np.asarray(arrays[name]).astype(DTYPES[name]) for name in DTYPES})

@@ -12,6 +12,7 @@ from usage_analytics.warehouse import plans, refreshing
 from usage_analytics.warehouse.marts import MartRules
 from usage_analytics.warehouse.protocol import Warehouse
 from usage_analytics.warehouse.refreshing import MartReceipt
+from usage_analytics.warehouse.transitions import counts_made
 
 NO_PLAN = pl.DataFrame(schema=PLAN_SCHEMA)
 ALL_MARTS = tuple(mart.name for mart in MARTS)
@@ -33,8 +34,10 @@ def stale_days(warehouse: Warehouse, rules: MartRules | None = None) -> list[dat
 
 
 def replace_plan(warehouse: Warehouse, day: date, plan: pl.DataFrame = NO_PLAN) -> None:
+    """One whose model knew the counts of now."""
+    version, rule = counts_made(warehouse, day) or (0, None)
     with warehouse.writing() as session:
-        plans.replace_plan(session, day, plan)
+        plans.replace_plan(session, day, plan, version, rule)
 
 
 def close_stale_days(warehouse: Warehouse, rules: MartRules | None = None) -> dict[date, dict[str, MartReceipt]]:

@@ -12,7 +12,9 @@ from usage_analytics.serving.prewarm_lookup import PrewarmLookUp
 
 ITEM_COLUMNS = ("rank", "mini-app", "probability", "evidence", "saves, ms", "costs, ms", "worth, ms", "bytes")
 PREWARM_COLUMNS = ("rank", "mini-app", "chance", "saves, ms", "costs, ms", "worth, ms", "bytes")
-PLAN_COLUMNS = ("plan", "answers", "made (UTC)", "mini-apps", "contexts", "users", "classes", "entities", "model")
+PLAN_COLUMNS = (
+    "plan", "answers", "made (UTC)", "mini-apps", "contexts", "users", "classes", "entities", "probabilities of",
+)  # fmt: skip
 
 
 def print_look_up(found: LookUp, asked: Sequence[str]) -> None:
@@ -110,4 +112,4 @@ def _plan_row(plan: PreloadPlan, answers: str | None) -> tuple[object, ...]:
         len(tables.mini_apps), len(tables.context_keys), len(tables.user_keys), len(tables.class_factors) - 1,
         len(tables.entity_keys),
     )  # fmt: skip
-    return plan.name, answers, f"{made:%Y-%m-%d %H:%M:%S}", *counts, tables.facts.model
+    return plan.name, answers, f"{made:%Y-%m-%d %H:%M:%S}", *counts, tables.facts.probabilities_of

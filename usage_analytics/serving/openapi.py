@@ -62,6 +62,22 @@ PREWARM_MEANINGS = {
     "saved_ms": "milliseconds of waiting that it saves if so",
     "value_ms": "chance * saved_ms - price * cost_ms",
 }
+PLAN_MEANINGS = {
+    "plan": "name of the plan",
+    "trading_day": "the last one that it learned from",
+    "probabilities_of": "what its probabilities rest on, the counts or a challenger, and why",
+    "transitions": "how many the model's counts were made of",
+    "budget": "what an answer has at most, where nobody says otherwise",
+    "created_at": "when it was made",
+    "timezone": "of the slots",
+    "first_slot": "local time at which the first slot begins",
+    "slot_minutes": "how long each slot is",
+    "mini_apps": "those that it knows",
+    "contexts": "how many it lists",
+    "users": "how many it knows the class of",
+    "user_classes": "how many it tells apart",
+    "entities": "how many it knows",
+}
 SCHEMAS: dict[type, dict[str, str]] = {
     Answer: MEANINGS, Item: MEANINGS, PrewarmAnswer: PREWARM_MEANINGS, PrewarmItem: PREWARM_MEANINGS,
 }  # fmt: skip
@@ -92,7 +108,7 @@ def document() -> Schema:
             }},
             "/plan": {"get": {
                 "summary": "The facts of the plan that answers",
-                "responses": {"200": _response("the facts", {"type": "object"}), "503": not_ready},
+                "responses": {"200": _response("the facts", _facts()), "503": not_ready},
             }},
             "/health": {"get": {
                 "summary": "Whether there is a plan to answer with, and whether it is the folder's current one",
@@ -143,6 +159,18 @@ def _response(description: str, schema: Schema) -> Schema:
 
 def _object(properties: Schema) -> Schema:
     return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _facts() -> Schema:
+    number, text = {"type": "integer"}, {"type": "string"}
+    counted = ("transitions", "slot_minutes", "contexts", "users", "user_classes", "entities")
+    kinds: dict[str, Schema] = {
+        **dict.fromkeys(PLAN_MEANINGS, text),
+        **dict.fromkeys(counted, number),
+        "budget": _object({"calls": number, "bytes": {"type": "number"}}),
+        "mini_apps": {"type": "array", "items": text},
+    }
+    return _object({name: {**kinds[name], "description": told} for name, told in PLAN_MEANINGS.items()})
 
 
 def _of_dataclass(kind: type) -> Schema:

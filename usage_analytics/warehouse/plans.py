@@ -4,7 +4,7 @@ from datetime import date
 
 import polars as pl
 
-from usage_analytics.tables import APP_TRANSITIONS, PRELOAD_PLAN
+from usage_analytics.tables import PRELOAD_PLAN
 from usage_analytics.warehouse.refreshing import remember
 from usage_analytics.warehouse.session import Session
 
@@ -16,15 +16,12 @@ HAVING SUM(CAST(probability AS DOUBLE)) > 1 + 1e-6
         CASE WHEN RIGHT(CONCAT(' > ', context), LENGTH(mini_app) + 3) = CONCAT(' > ', mini_app) THEN 1 ELSE 0 END
     ) = 1
 """
-MADE_FROM = "SELECT version, rule FROM mart_ledger WHERE mart = :mart AND trading_day = :day"
 
 
-def replace_plan(session: Session, trading_day: date, plan: pl.DataFrame) -> None:
-    """Replace a trading day's plan. It is as new as the counts that its model learned from, and of their rule."""
+def replace_plan(session: Session, trading_day: date, plan: pl.DataFrame, version: int, rule: str | None) -> None:
+    """Replace a trading day's plan. It is as new as the counts of the day that its model knew, and of their rule."""
     rows = plan.select(pl.lit(trading_day).alias("trading_day"), *NAMES)
     with session.transaction():
-        made_from = session.rows(MADE_FROM, {"mart": APP_TRANSITIONS.name, "day": trading_day})
-        version, rule = made_from[0] if made_from else (0, None)
         session.run("DELETE FROM preload_plan WHERE trading_day = :day", {"day": trading_day})
         session.append(PRELOAD_PLAN, rows)
         remember(session, PRELOAD_PLAN.name, trading_day, version, plan.height, rule)

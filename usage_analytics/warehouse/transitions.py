@@ -22,16 +22,18 @@ COUNTS_BY_PROPERTY = f"""
 SELECT fold, prev3, prev2, prev1, next, CAST(SUM(transitions) AS BIGINT) AS transitions
 FROM ({sql("app_transitions")}) AS counted GROUP BY fold, prev3, prev2, prev1, next
 """
-MADE = "SELECT version FROM mart_ledger WHERE mart = :mart AND trading_day = :day"
+MADE = "SELECT version, rule FROM mart_ledger WHERE mart = :mart AND trading_day = :day"
 RECENT = """
 SELECT mini_app FROM session_events
 WHERE session_number = (SELECT MAX(session_number) FROM session_events) ORDER BY position
 """
 
 
-def is_counted(warehouse: Warehouse, day: date) -> bool:
-    """Whether `app_transitions` has been made of a trading day."""
-    return not warehouse.read(MADE, {"mart": APP_TRANSITIONS.name, "day": day}).is_empty()
+def counts_made(warehouse: Warehouse, day: date) -> tuple[int, str | None] | None:
+    """The version of the events, and the rule, that `app_transitions` of a trading day was made by; None before."""
+    with warehouse.session() as session:
+        made = session.rows(MADE, {"mart": APP_TRANSITIONS.name, "day": day})
+    return (made[0][0], made[0][1]) if made else None
 
 
 def transition_counts(warehouse: Warehouse, until: date | None = None) -> pl.DataFrame:

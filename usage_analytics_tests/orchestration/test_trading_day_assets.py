@@ -157,6 +157,27 @@ def test_what_late_events_add_to_a_day_the_next_model_learns(three_days: DuckDBW
     assert "came late" not in apps[0] and "came late" in apps[1]
 
 
+def test_a_plan_of_a_model_that_does_not_know_late_events_is_stale(
+    three_days: DuckDBWarehouse, memory_path: Path
+) -> None:
+    """The marts were made again by hand, then the plan alone: the next close makes model and plan."""
+    close_in_the_evening_of(DAYS[1])
+    late = {**events_of(DAYS[1], seed=5)[0], "event_id": "late"}
+    three_days.load_window(
+        TOPIC, "2026-11-23T1500", [enriched_chunk(memory_path, "2026-11-23T1500", 0, 900_000, [late])]
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        for names in ([mart.name for mart in MARTS], [PRELOAD_PLAN.name]):
+            chosen = [dg.AssetKey(name) for name in names]
+            job = defs.resolve_job_def("trading_day_close")
+            made = job.execute_in_process(
+                instance=instance, partition_key="2026-11-23", run_config=QUIET, asset_selection=chosen
+            )
+            assert made.success
+    assert close_in_the_evening_of(DAYS[1]) == {"2026-11-23": EVERYTHING}
+    assert close_in_the_evening_of(DAYS[1]) == {}
+
+
 def test_the_warehouse_is_held_for_marts_alone() -> None:
     """By what the queue counts a run's turns at a pool, for the whole run: training must not keep loads waiting."""
     job = defs.resolve_implicit_global_asset_job_def()

@@ -19,7 +19,7 @@ IBM, BUND = "IBM", "Bund 2.5% 2044 ü"
 DAY = date(2026, 11, 23)
 FIRST_STEPS = (1, 2, 3, 4, 5, 7, 10, 20)
 FACTS = PlanFacts(
-    DAY, "next_action_model", {"log_loss": 1.25}, Budget(3, 1e6), datetime(2026, 11, 23, 23, 5, tzinfo=UTC),
+    DAY, "gru, by the contest of 2026-11-20", 12_345, Budget(3, 1e6), datetime(2026, 11, 23, 23, 5, tzinfo=UTC),
     "America/New_York", time(8), 15,
 )  # fmt: skip
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from usage_analytics.errors import UserError
 from usage_analytics.models.branching.array_file import Arrays, read_arrays, write_arrays
@@ -25,6 +27,16 @@ _KIND = "factors of a next-action model"
 _KEYS, _CLASSES = "user_keys", "user_classes"
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a model was made from, beside its counts."""
+
+    counts_version: int = 0  # of `app_transitions` of its trading day, as the ledger of marts had it
+    counts_rule: str | None = None
+    lesson_day: str = ""  # the trading day that taught its factors, as ISO 8601 has it
+    lesson_events: int = 0  # sampled events of it; half as many for each day that has kept them since
+
+
 class FactoredModel:
     """A `SequenceModel`: what is known of users and entities is coded by `known`.
 
@@ -32,8 +44,10 @@ class FactoredModel:
     evidence for each, are always those of the counts. The base is not saved.
     """
 
-    def __init__(self, counts: NGramModel, factors: Factors, known: Known, base: Base | None = None) -> None:
-        self.counts, self.factors, self.known = counts, factors, known
+    def __init__(
+        self, counts: NGramModel, factors: Factors, known: Known, base: Base | None = None, origin: Origin = Origin()
+    ) -> None:
+        self.counts, self.factors, self.known, self.origin = counts, factors, known, origin
         self.base: Base = counts if base is None else base
         self.mini_apps = counts.mini_apps
         self._sequences = CountedSequences(counts, self.base)
@@ -46,7 +60,7 @@ class FactoredModel:
 
     def with_base(self, base: Base) -> FactoredModel:
         """The same, with another base."""
-        return FactoredModel(self.counts, self.factors, self.known, base)
+        return FactoredModel(self.counts, self.factors, self.known, base, self.origin)
 
     def save(self, folder: Path) -> None:
         """Write both files of the model."""
@@ -55,6 +69,7 @@ class FactoredModel:
             "mini_apps": self.mini_apps,
             "entities": self.known.entities,
             "counts": hashlib.sha256((folder / COUNTS_FILE).read_bytes()).hexdigest(),
+            "origin": asdict(self.origin),
         }
         users = self.known.user_classes
         arrays: Arrays = {**self.factors.arrays(), _KEYS: users.keys, _CLASSES: users.classes}
@@ -71,19 +86,19 @@ class FactoredModel:
         try:
             users = UserClasses(arrays.pop(_KEYS), arrays.pop(_CLASSES))
             factors = Factors(**arrays)
-            counts = NGramModel.load(folder / COUNTS_FILE)
+            counts, origin = NGramModel.load(folder / COUNTS_FILE), Origin(**facts["origin"])
         except (TypeError, KeyError):
             told = "it holds other factors than this version of the platform knows; make the model again"
             raise UserError(f"{folder / FACTORS_FILE}: {told}") from None
         except ValueError as error:
             raise UserError(str(error)) from None
-        return cls(counts, factors, Known(tuple(facts["entities"]), users))
+        return cls(counts, factors, Known(tuple(facts["entities"]), users), origin=origin)
 
 
 def learn_from_sessions(counts: NGramModel, batches: Iterable[SessionBatch], classes: int, entities: int) -> Factors:
     """The factors that correct counts, from user sessions that were not counted; MOST_CELLS at most."""
     sequences, apps = CountedSequences(counts), len(counts.mini_apps)
-    probabilities, situations, actions, left = [], [], [], MOST_CELLS // apps
+    probabilities, situations, actions, users, left = [], [], [], [], MOST_CELLS // apps
     for batch in batches:
         following = batch.sessions.following() - 1
         known = np.flatnonzero(following >= 0)[:left]
@@ -91,9 +106,12 @@ def learn_from_sessions(counts: NGramModel, batches: Iterable[SessionBatch], cla
         probabilities.append(sequences.probabilities(batch.sessions)[known].astype(np.float32))
         situations.append(situations_of(batch.sessions, apps)[known])
         actions.append(following[known])
+        users.append(batch.user_ids.take(pa.array(batch.sessions.sessions_of_predictions()[known])))
         if left <= 0:
             break
     if not actions:
         return Factors.none(apps, classes, entities)
-    lesson = Lesson(np.concatenate(probabilities), together(situations), np.concatenate(actions))
+    numbers = pa.concat_arrays(users).dictionary_encode().indices.to_numpy().astype(np.int64)
+    lesson = Lesson(np.concatenate(probabilities), together(situations), np.concatenate(actions), numbers)
+    lesson = lesson if (np.diff(numbers) >= 0).all() else lesson[np.argsort(numbers, kind="stable")]
     return learn_factors(lesson, classes, entities)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +13,7 @@ from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
 from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.evaluation import Evaluation, evaluate
-from usage_analytics.models.branching.factored_model import FactoredModel, learn_from_sessions
+from usage_analytics.models.branching.factored_model import FactoredModel, Origin, learn_from_sessions
 from usage_analytics.models.branching.factors.factors import Factors
 from usage_analytics.models.branching.scoring import Scores, score
 from usage_analytics.models.branching.sessions.session_file import common_entities, events_in, write_sessions
@@ -20,13 +21,13 @@ from usage_analytics.models.branching.sessions.user_sessions import FOLDS, Known
 from usage_analytics.models.branching.users.user_knowledge import classes_before, classes_now
 from usage_analytics.warehouse.protocol import Warehouse
 from usage_analytics.warehouse.session_sample import sampled_sessions, sampled_users
-from usage_analytics.warehouse.transitions import is_counted, transition_counts
+from usage_analytics.warehouse.transitions import counts_made, transition_counts
 from usage_analytics.warehouse.user_slices import UserSlice
 
 MODEL, SESSIONS = "next_action_model", "sessions.parquet"
 HELD_OUT_FOLD = 4
 SAMPLED_EVENTS = 2_000_000
-THIN = 10  # times fewer sampled events than before: a half day is none, a day that has hardly begun is one
+THIN = 10  # times fewer sampled events than taught the factors so far: a half day is none, one that has begun is
 MOST_MINI_APPS = 2_000  # memory and time grow with their square
 MOST_ENTITIES, LEAST_EVENTS = 4_096, 200  # entities that factors are learned for, and events of each
 
@@ -43,11 +44,12 @@ class Trained:
 
 def train(warehouse: Warehouse, layout: Layout, trading_day: date) -> Trained:
     """Fit on all users and keep the model. `UserError` where there is nothing to learn from."""
+    made = counts_made(warehouse, trading_day)  # before they are read: what comes after that is for the next model
     counts = transition_counts(warehouse, until=trading_day)
     if counts.is_empty():
         raise UserError(f"next_action_model of {trading_day}: no transitions up to that day, nothing to learn from")
     _refuse_too_many(counts.get_column("next").unique().sort().to_list())
-    if not is_counted(warehouse, trading_day):
+    if made is None:
         raise UserError(f"next_action_model of {trading_day}: materialize app_transitions of that day first")
     folder = layout.model(MODEL, trading_day)
     users = sampled_users(warehouse, trading_day, SAMPLED_EVENTS)
@@ -55,10 +57,11 @@ def train(warehouse: Warehouse, layout: Layout, trading_day: date) -> Trained:
     write_sessions(sampled_sessions(warehouse, trading_day, users), sessions)
     before = model_before(layout, trading_day)
     fitted, part = NGramModel.fit(counts, trading_day=trading_day), _fit_part(counts)
-    if before is not None and _is_thin(layout, before, sessions):
-        model = _as_before(before, fitted)
+    events = events_in(sessions)
+    if before is not None and events * THIN < before.origin.lesson_events:
+        model = _as_before(before, fitted, _kept(made, before.origin))
     else:
-        model = _correct(warehouse, fitted, part, trading_day, users, sessions)
+        model = _correct(warehouse, fitted, part, Origin(*made, str(trading_day), events), users, sessions)
     model.save(folder)
     return Trained(folder, model, _judge_part(part, counts), judge_on(before, sessions) if before else None)
 
@@ -68,7 +71,7 @@ def model_before(layout: Layout, trading_day: date) -> FactoredModel | None:
     for day in reversed([day for day in layout.model_days(MODEL) if day < trading_day]):
         try:
             return FactoredModel.load(layout.model(MODEL, day))
-        except (FileNotFoundError, UserError):
+        except (OSError, UserError):
             continue
     return None
 
@@ -85,21 +88,20 @@ def judge(counts: pl.DataFrame) -> Evaluation | None:
 
 def judge_on(model: FactoredModel, sessions: Path) -> Scores | None:
     """How a model predicts user sessions of a day that it does not know; None where there is nothing to predict."""
-    try:
-        return score(model, read_sessions([sessions], model.mini_apps, range(FOLDS), model.known))
-    except ValueError:
-        return None
+    batches = read_sessions([sessions], model.mini_apps, range(FOLDS), model.known)
+    first = next((batch for batch in batches if len(batch.sessions.following())), None)
+    return None if first is None else score(model, chain([first], batches))
 
 
-def _is_thin(layout: Layout, before: FactoredModel, sessions: Path) -> bool:
-    """Whether a day has so little beside the one that a model was made of that it would unlearn what that knew."""
-    day = before.counts.trading_day
-    return day is not None and events_in(sessions) * THIN < events_in(layout.model(MODEL, day) / SESSIONS)
+def _kept(made: tuple[int, str | None], before: Origin) -> Origin:
+    """A few thin days in a row are believed: else what was learned once would stand for ever."""
+    return Origin(*made, before.lesson_day, before.lesson_events // 2)
 
 
-def _as_before(before: FactoredModel, counts: NGramModel) -> FactoredModel:
-    """New counts with the factors, entities and classes of users of an earlier model."""
-    return FactoredModel(counts, before.factors.widened(before.mini_apps, counts.mini_apps), before.known)
+def _as_before(before: FactoredModel, counts: NGramModel, origin: Origin) -> FactoredModel:
+    """New counts with the factors, entities and classes of users of an earlier model: a thin day would unlearn them."""
+    factors = before.factors.widened(before.mini_apps, counts.mini_apps)
+    return FactoredModel(counts, factors, before.known, origin=origin)
 
 
 def _fit_part(counts: pl.DataFrame) -> NGramModel | None:
@@ -118,17 +120,20 @@ def _judge_part(part: NGramModel | None, counts: pl.DataFrame) -> Evaluation | N
 
 
 def _correct(
-    warehouse: Warehouse, model: NGramModel, part: NGramModel | None, trading_day: date, users: UserSlice,
+    warehouse: Warehouse, model: NGramModel, part: NGramModel | None, origin: Origin, users: UserSlice,
     sessions: Path,
 ) -> FactoredModel:  # fmt: skip
     """Factors are learned from users who are not counted, of classes by what was known before the day."""
+    trading_day = model.trading_day
+    assert trading_day is not None  # it was fitted for one
     classes, of_users = classes_before(warehouse, trading_day, users, model.mini_apps)
     entities = common_entities(sessions, MOST_ENTITIES, LEAST_EVENTS)
     factors = Factors.none(len(model.mini_apps), len(classes), len(entities))
     if part is not None:
         uncounted = read_sessions([sessions], model.mini_apps, [HELD_OUT_FOLD], Known(entities, of_users))
         factors = learn_from_sessions(part.widened(model.mini_apps), uncounted, len(classes), len(entities))
-    return FactoredModel(model, factors, Known(entities, classes_now(warehouse, trading_day, classes)))
+    known = Known(entities, classes_now(warehouse, trading_day, classes))
+    return FactoredModel(model, factors, known, origin=origin)
 
 
 def _refuse_too_many(mini_apps: list[str]) -> None:

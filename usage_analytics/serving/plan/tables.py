@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time
 from typing import Any
@@ -25,8 +25,8 @@ class PlanFacts:
     """Where a plan comes from, and what holds where nobody says otherwise."""
 
     trading_day: date  # the last one that it learned from
-    model: str
-    figures: Mapping[str, float]  # how well the model did, by the names of its evaluation
+    probabilities_of: str  # the counts or a challenger, and why
+    transitions: int  # that the model's counts were made of
     budget: Budget
     created_at: datetime  # with a time zone
     timezone: str  # of the slots

@@ -17,7 +17,7 @@ from usage_analytics.models.branching.factored_model import COUNTS_FILE, Factore
 from usage_analytics.models.branching.scoring import score
 from usage_analytics.models.branching.sequence_model import CountedSequences
 from usage_analytics.models.branching.sessions.user_sessions import FOLDS, read_sessions
-from usage_analytics.models.branching.training import SESSIONS, judge_day, model_before, train
+from usage_analytics.models.branching.training import SESSIONS, Trained, judge_day, model_before, train
 from usage_analytics.reporting.model_evidence import evidence_of
 from usage_analytics.trading_calendar import PHASES
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
@@ -141,16 +141,47 @@ def test_a_day_that_has_hardly_begun_unlearns_nothing(
 ) -> None:
     load_days(warehouse, memory_path)
     second = [train(warehouse, layout, day) for day in DAYS][-1].model
-    event = {**events_of(DAYS[1], seed=9)[0], "trading_day": NEXT_DAY, "mini_app": "brand new", "event_id": "late"}
-    chunk = enriched_chunk(memory_path, "2026-11-24T1000", 0, 900_000, [event])
-    warehouse.load_window(TOPIC, "2026-11-24T1000", [chunk])
-    refresh(warehouse, NEXT_DAY, *MARTS)
-    third = train(warehouse, layout, NEXT_DAY).model
+    thin = [begin_day(warehouse, memory_path, layout, day) for day in (NEXT_DAY, date(2026, 11, 25))]
+    for trained in thin:
+        knows_what_was_known(trained.model, second)
+
+
+def test_many_thin_days_in_a_row_are_believed(warehouse: DuckDBWarehouse, memory_path: Path, layout: Layout) -> None:
+    """The bar falls by half with each day that keeps the factors of before; the metadata tells whose they are."""
+    load_days(warehouse, memory_path)
+    known = [train(warehouse, layout, day) for day in DAYS][-1]
+    told = [evidence_of(known)["factors_of"]]
+    entities = [known.model.known.entities]
+    for day in range(24, 31):
+        trained = begin_day(warehouse, memory_path, layout, date(2026, 11, day), events=100)
+        told.append(evidence_of(trained)["factors_of"])
+        entities.append(trained.model.known.entities)
+    # 4,800 events: 480 are the bar of the first day, 240 and 120 those of the next ones, 60 that of the fourth
+    assert told[:5] == ["2026-11-23"] * 4 + ["2026-11-27"]
+    assert entities[3] == entities[0] and entities[4] == ()
+
+
+def begin_day(warehouse: DuckDBWarehouse, folder: Path, layout: Layout, day: date, events: int = 1) -> Trained:
+    """What is trained on a day that has so few events."""
+    rows = [
+        {**event, "trading_day": day, "mini_app": "brand new", "event_id": f"{day} {number}", "entity": "NEW"}
+        for number, event in enumerate(events_of(DAYS[1], seed=9)[:events])
+    ]
+    load_events(warehouse, folder, day, 900_000 + 1_000 * day.day, rows)
+    refresh(warehouse, day, *MARTS)
+    return train(warehouse, layout, day)
+
+
+def knows_what_was_known(third: FactoredModel, second: FactoredModel) -> None:
     assert "brand new" in third.mini_apps
     assert third.known.entities == second.known.entities
     places = [third.mini_apps.index(name) for name in second.mini_apps]
-    for name in ("leads", "classes", "revisits"):
+    for name in ("leads", "classes", "entities", "phases", "revisits"):
         np.testing.assert_array_equal(getattr(third.factors, name)[:, places], getattr(second.factors, name))
+    for row, app in enumerate(second.mini_apps, start=1):
+        held = third.factors.after[1 + third.mini_apps.index(app), places]
+        np.testing.assert_array_equal(held, second.factors.after[row])
+    assert (second.factors.after != 1.0).any()
     assert third.factors.classes[:, third.mini_apps.index("brand new")].tolist() == [1.0] * len(third.factors.classes)
 
 

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
+from usage_analytics.serving.decisions.economics import Economics
+from usage_analytics.serving.decisions.expected_value import Budget
+from usage_analytics.serving.decisions.prewarms import Prewarms, UserEvents
+from usage_analytics.serving.decisions.priced_moments import PricedDay
+from usage_analytics.serving.decisions.session_moments import known_moments
+from usage_analytics.serving.judging.policies import ExpectedValue
+from usage_analytics.serving.judging.priced_replay import replay_preloads, replay_prewarms, usage_by_minute
+from usage_analytics.serving.judging.replay import replay
 from usage_analytics_tests.serving.decisions.test_priced_moments import (
     BEGAN_US,
     CHART,
@@ -14,15 +23,6 @@ from usage_analytics_tests.serving.decisions.test_priced_moments import (
     WALKS,
     batch,
 )
-
-from usage_analytics.serving.decisions.economics import Economics
-from usage_analytics.serving.decisions.expected_value import Budget
-from usage_analytics.serving.decisions.prewarms import Prewarms, UserEvents
-from usage_analytics.serving.decisions.priced_moments import PricedDay
-from usage_analytics.serving.decisions.session_moments import known_moments
-from usage_analytics.serving.judging.policies import ExpectedValue
-from usage_analytics.serving.judging.priced_replay import replay_preloads, replay_prewarms, usage_by_minute
-from usage_analytics.serving.judging.replay import replay
 from usage_analytics_tests.serving.small_models import APPS
 
 ECONOMICS = Economics(APPS, np.array([100.0, 300.0, 50.0, 90_000.0]), np.full(4, 15.0), np.zeros(4))

@@ -1,4 +1,4 @@
-"""Whether a challenger replaces the counts: only if it predicts better, and is worth more, than chance explains."""
+"""Whether a challenger replaces the counts: only if it predicts better and is worth more, beyond standard errors."""
 
 from __future__ import annotations
 
@@ -8,23 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from usage_analytics.models.branching.arrays import Floats, Ints
+from usage_analytics.models.branching.gains import Gain, paired_gain
 from usage_analytics.models.branching.scoring import Scores
 
 COUNTS = "counts"
-
-
-@dataclass(frozen=True)
-class Gain:
-    """How much better than the counts, per prediction, and how far chance alone would move that."""
-
-    mean: float
-    standard_error: float | None  # none: a single user tells nothing of it
-
-    @property
-    def is_real(self) -> bool:
-        """More than its standard error above nothing."""
-        return self.standard_error is not None and self.mean > self.standard_error
 
 
 @dataclass(frozen=True)
@@ -56,20 +43,6 @@ def choose_model(scores: Mapping[str, Scores]) -> Choice:
     return Choice(chosen, {"chosen": chosen, **evidence})
 
 
-def paired_gain(challenger: Floats, counts: Floats, predictions: Ints) -> Gain:
-    """Mean difference per prediction of two models' sums by user (users,), and its standard error over users.
-
-    Users are what was drawn, so the error is that of a ratio of sums over them (Cochran, Sampling Techniques, 1977,
-    section 2.11).
-    """
-    differences, total, users = challenger - counts, predictions.sum(), len(predictions)
-    mean = float(differences.sum() / total)
-    if users < 2:
-        return Gain(mean, None)
-    spread = ((differences - mean * predictions) ** 2).sum() * users / (users - 1)
-    return Gain(mean, float(np.sqrt(spread) / total))
-
-
 def figures_of(scores: Scores) -> dict[str, Any]:
     """What is told of a model by itself."""
     return {
@@ -91,12 +64,12 @@ def _compare(name: str, challenger: Scores, counts: Scores) -> dict[str, Any]:
     losses = paired_gain(-ours.log_loss, -theirs.log_loss, ours.predictions)
     benefits = _benefits(challenger, counts)
     reasons = []
-    if not losses.is_real:
-        reasons.append("its log-loss is not better beyond chance")
+    if not losses.exceeds_error:
+        reasons.append("its log-loss is not better by more than its standard error")
     if benefits is None:
         reasons.append("its net benefit, or that of the counts, is not known")
-    elif not benefits.is_real:
-        reasons.append("its net benefit is not greater beyond chance")
+    elif not benefits.exceeds_error:
+        reasons.append("its net benefit is not greater by more than its standard error")
     return {
         "beats_counts": not reasons,
         "why_not": "; ".join(reasons),

@@ -7,7 +7,7 @@ entity leads to are told from the others by expectation and maximisation (Dempst
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,12 +16,12 @@ from usage_analytics.models.branching.arrays import Floats, Ints
 from usage_analytics.models.branching.factors.factors import Factors, Reals
 from usage_analytics.models.branching.factors.kinds import Kind, common_revisits, kinds_of
 from usage_analytics.models.branching.factors.situations import STEPS, Situations
+from usage_analytics.models.branching.gains import paired_gain
 
 MOST_CELLS = 64_000_000  # predictions times mini-apps: each takes 4 bytes twice
 PREDICTIONS_AT_ONCE = 2**15
 ROUNDS = 6
-FIRST_ROUND = 0
-PAYS_FROM = 2.0  # standard errors
+PAYS_FROM, LEAST_USERS = 2.0, 10  # standard errors over users; fewer users tell little of it
 PRIORS = {"revisits": 50.0, "class_revisits": 20.0, "after": 20.0, "classes": 10.0, "entities": 30.0, "phases": 30.0}
 CHANCE_LEADS = 3.0  # steps that are not held for led
 LEAD_ROUNDS = 15
@@ -36,32 +36,27 @@ class Lesson:
     probabilities: Reals  # (predictions, mini_apps)
     situations: Situations
     actions: Ints  # (predictions,) positions, all known
+    users: Ints  # (predictions,) a number for each; the predictions of one stand together, and numbers rise
 
     def __len__(self) -> int:
         return len(self.actions)
 
+    def __getitem__(self, rows: Ints) -> Lesson:
+        return Lesson(self.probabilities[rows], self.situations[rows], self.actions[rows], self.users[rows])
 
-def learn_factors(lesson: Lesson, classes: int, entities: int, rounds: int = ROUNDS) -> Factors:
+
+def learn_factors(lesson: Lesson, classes: int, entities: int) -> Factors:
     """The likeliest factors; those that change nothing where there is nothing to learn from."""
     none = Factors.none(lesson.probabilities.shape[1], classes, entities)
     if not len(lesson):
         return none
-    fit, by_phase = _Fit(lesson, none), False
-    for done in range(rounds):
-        fit.improve_trust()
-        fit.improve_common()
-        for name in ("revisits", "after"):
-            fit.improve(name)
-        if classes:
-            for name in ("class_revisits", "classes"):
-                fit.improve(name)
-        if entities:  # what is led is found first: as factors, it would have to differ with what is open
-            fit.find_leads()
-            fit.improve("entities")
-        if done == FIRST_ROUND:  # by then the others have said what they say better
-            by_phase = bool(lesson.situations.phases.any()) and fit.pays("phases")
-        if by_phase:
-            fit.improve("phases")
+    fit = _Fit(lesson, none)
+    kinds = ["revisits", "after", *(["class_revisits", "classes"] if classes else [])]
+    fit.improve_all(kinds)
+    # Asked after a round, by when the others have said what they say better.
+    kinds += ["phases"] if lesson.situations.phases.any() and fit.pays("phases") else []
+    for _ in range(ROUNDS - 1):
+        fit.improve_all(kinds)
     return fit.factors
 
 
@@ -74,6 +69,16 @@ class _Fit:
         self._weights = lesson.probabilities.astype(np.float32)  # (predictions, mini_apps), rows of any sum
         self._unled = np.ones(len(lesson))  # chance that each step was not led by an entity
         self._common = np.ones((1 + len(STEPS), 1))  # factors of going back that all mini-apps have in common
+
+    def improve_all(self, kinds: Sequence[str]) -> None:
+        """One round: trust, what going back has in common, some kinds, and what is in hand."""
+        self.improve_trust()
+        self.improve_common()
+        for name in kinds:
+            self.improve(name)
+        if len(self.factors.entities) > 1:
+            self.find_leads()  # first: as factors, what is led would have to differ with what is open
+            self.improve("entities")
 
     def improve_trust(self) -> None:
         """One of Newton's steps to the power of the counts that makes what was opened likeliest."""
@@ -103,14 +108,20 @@ class _Fit:
         self.factors = replace(self.factors, **{name: better.astype(np.float32)})
 
     def pays(self, name: str) -> bool:
-        """Whether one kind of factors, learned from the first half, makes what was opened in the second likelier."""
-        kind, shape, half = self._kinds[name], getattr(self.factors, name).shape, len(self._lesson) // 2
-        seen, expected = self._sums(kind, shape, until=half)
+        """Whether factors of a kind, learned from half of the users, make what the others opened likelier."""
+        kind, users = self._kinds[name], self._lesson.users
+        half = int(np.searchsorted(users, users[len(users) // 2]))
+        seen, expected = self._sums(kind, getattr(self.factors, name).shape, until=half)
         ratios = (seen + PRIORS[name]) / (expected + PRIORS[name])
         ratios[0] = 1.0
-        gains = [self._gains(kind, ratios, rows) for rows in self._pieces(half)]
-        gain = np.concatenate(gains) if gains else np.zeros(1)
-        return bool(gain.mean() > PAYS_FROM * gain.std() / np.sqrt(len(gain)))
+        gains = np.concatenate([self._gains(kind, ratios, rows) for rows in self._pieces(half)])
+        others = users[half:] - users[half]
+        predictions = np.bincount(others)
+        if len(predictions) < LEAST_USERS:
+            return False
+        of_users = np.asarray(np.bincount(others, gains), np.float64)
+        gain = paired_gain(of_users, np.zeros(len(predictions)), predictions.astype(np.int64))
+        return gain.standard_error is not None and gain.mean > PAYS_FROM * gain.standard_error
 
     def improve_common(self) -> None:
         """The same for staying and going back as such, then by how long ago: what is common needs no prior."""
