@@ -41,7 +41,7 @@ from usage_analytics.simulation.scenario import NO_TROUBLE, Scenario, trading_da
 LAST = date(2026, 11, 20)
 MODEL, PAIRS = "expected value", "expected value of pairs"
 MADE_AT = datetime(2026, 11, 20, tzinfo=UTC)
-FACTS = PlanFacts(LAST, "counts", 0, BUDGET, MADE_AT, "America/New_York", time(8), 15)
+FACTS = PlanFacts(LAST, "counts", 0, BUDGET, MADE_AT, "America/New_York", time(8), 15, (LAST,))
 NET, TOLD = "net_ms_per_transition", ("waiting_removed", "precision", "wasted_bytes_per_useful_byte")
 
 

@@ -72,6 +72,7 @@ PLAN_MEANINGS = {
     "timezone": "of the slots",
     "first_slot": "local time at which the first slot begins",
     "slot_minutes": "how long each slot is",
+    "holds_on": "the days, in that time zone, on which prices and phases of slots hold",
     "mini_apps": "those that it knows",
     "contexts": "how many it lists",
     "users": "how many it knows the class of",
@@ -168,7 +169,7 @@ def _facts() -> Schema:
         **dict.fromkeys(PLAN_MEANINGS, text),
         **dict.fromkeys(counted, number),
         "budget": _object({"calls": number, "bytes": {"type": "number"}}),
-        "mini_apps": {"type": "array", "items": text},
+        **{name: {"type": "array", "items": text} for name in ("mini_apps", "holds_on")},
     }
     return _object({name: {**kinds[name], "description": told} for name, told in PLAN_MEANINGS.items()})
 

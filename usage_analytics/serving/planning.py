@@ -29,7 +29,7 @@ from usage_analytics.trading_calendar import PHASES, TradingCalendar, TradingClo
 from usage_analytics.warehouse.minute_usage import opening_us
 from usage_analytics.warehouse.protocol import Warehouse
 
-LONGEST_CLOSURE_DAYS = 14
+DAYS_USED = 31  # at most: later, prices and phases of a plan are too old to be told
 LONGEST_TOLD = 2  # mini-apps of a context that has rows in the warehouse
 
 
@@ -67,6 +67,7 @@ def make_plan(
         timezone=clock.timezone,
         first_slot=time(clock.opening_hour),
         slot_minutes=clock.window_minutes,
+        holds_on=trading_days_from(calendar, trading_day),
     )
     prices = usual_prices(clock) if load is None else load.price
     prewarms = None if load is None else _prewarms(layout, trading_day, clock, model, load, economics)
@@ -76,10 +77,15 @@ def make_plan(
     return MadePlan(rows, tables, economics, load, model.origin)
 
 
+def trading_days_from(calendar: TradingCalendar, trading_day: date) -> tuple[date, ...]:
+    """This trading day and those that follow, as far as a plan is to be used: a month."""
+    days = (trading_day + timedelta(days=n) for n in range(DAYS_USED))
+    return tuple(day for day in days if calendar.is_trading_day(day))
+
+
 def slot_phases(calendar: TradingCalendar, trading_day: date) -> Ints:
     """The phase in which each slot of the trading day after this one begins, by local time: 1 + position in PHASES."""
-    days = (trading_day + timedelta(days=n) for n in range(1, LONGEST_CLOSURE_DAYS))
-    following = next((day for day in days if calendar.is_trading_day(day)), trading_day)
+    following = (*trading_days_from(calendar, trading_day), trading_day)[1]
     clock = calendar.clock
     opening = datetime.combine(following, time(clock.opening_hour))  # slots are of local time, also as clocks change
     starts = (opening + timedelta(minutes=clock.window_minutes * slot) for slot in range(clock.windows_per_day))

@@ -20,7 +20,7 @@ DAY = date(2026, 11, 23)
 FIRST_STEPS = (1, 2, 3, 4, 5, 7, 10, 20)
 FACTS = PlanFacts(
     DAY, "gru, by the contest of 2026-11-20", 12_345, Budget(3, 1e6), datetime(2026, 11, 23, 23, 5, tzinfo=UTC),
-    "America/New_York", time(8), 15,
+    "America/New_York", time(8), 15, (date(2026, 7, 1), DAY, date(2026, 11, 24)),
 )  # fmt: skip
 
 Context = tuple[str | None, ...]  # most recent last; None: the start of the user session

@@ -213,6 +213,8 @@ def test_slots_are_of_the_phases_of_the_next_trading_day(warehouse: DuckDBWareho
     made = make_plan(warehouse, layout, DAY, calendar, MADE_AT)
     usual = [PHASES[phase - 1] for phase in made.tables.slot_phases]
     assert usual == ["pre_open"] * 6 + ["opening"] * 2 + ["midday"] * 22 + ["closing"] * 2 + ["after_close"] * 4
+    assert made.tables.facts.holds_on[:3] == (DAY, date(2026, 11, 24), date(2026, 11, 25))
+    assert date(2026, 11, 26) not in made.tables.facts.holds_on and len(made.tables.facts.holds_on) == 22
     friday = [PHASES[phase - 1] for phase in slot_phases(calendar, date(2026, 11, 25))]
     assert (friday[17], friday[18], friday[20]) == ("midday", "closing", "after_close")
 

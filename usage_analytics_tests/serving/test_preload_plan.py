@@ -167,6 +167,16 @@ def test_a_phase_makes_a_difference_where_it_holds_and_is_named() -> None:
     assert (night.phase, night.items) == (None, usual.items)
 
 
+def test_on_days_without_trading_no_slot_holds() -> None:
+    """Nor on days that lie too far ahead."""
+    plan = opened(replace(PLAN, prices=[4.0] * 36, phases={(1, "charts"): 4.0}, slot_phases=[1] * 36))
+    held = plan.next(None, ("quotes",), at=AT_NINE)
+    assert (held.price, held.phase) == (4.0, "pre_open")
+    for days in (-3, 2, 365):  # a Saturday, Thanksgiving, the year after
+        other = plan.next(None, ("quotes",), at=AT_NINE + timedelta(days=days))
+        assert (other.price, other.phase, other.items) == (1.0, None, plan.next(None, ("quotes",)).items)
+
+
 def test_a_user_is_known_by_half_a_pseudonym_and_no_other_user_is_taken_for_one() -> None:
     plan = opened(MadeUp(classes=[{}], users={MARY: 1, JOE: 1}))
     for stranger in ("00" * 16, "a1" * 7 + "a2" + "a1" * 8, "ff" * 16):

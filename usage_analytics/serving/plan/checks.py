@@ -75,6 +75,8 @@ def _check_facts(tables: PlanTables) -> None:
         raise ValueError("the budget of bytes is not finite")
     if not 0 < len(tables.class_factors) <= MOST_CLASSES:
         raise ValueError(f"a plan has from 1 to {MOST_CLASSES} classes of users, not {len(tables.class_factors)}")
+    if list(facts.holds_on) != sorted(set(facts.holds_on)):
+        raise ValueError("holds_on must rise from one day to the next")
     ZoneInfo(facts.timezone)  # ZoneInfoNotFoundError, a KeyError, names it
 
 

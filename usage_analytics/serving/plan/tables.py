@@ -32,6 +32,7 @@ class PlanFacts:
     timezone: str  # of the slots
     first_slot: time  # local time at which the first price begins to hold
     slot_minutes: int
+    holds_on: tuple[date, ...]  # local days, rising, on which slots hold; on others it is as outside of all slots
 
 
 @dataclass(frozen=True)
@@ -149,11 +150,16 @@ def holding_at(tables: PlanTables, at: datetime | None) -> tuple[float, int]:
 
 
 def slot_at(tables: PlanTables, at: datetime) -> int | None:
-    """The slot that an instant's time of day lies in; None outside of all. ValueError if it has no time zone."""
+    """The slot that an instant lies in; None outside of all, or on another day than the plan's slots hold on.
+
+    ValueError if it has no time zone.
+    """
     if at.tzinfo is None:
         raise ValueError(f"an instant needs a time zone: {at}")
     facts = tables.facts
     local = at.astimezone(ZoneInfo(facts.timezone))
+    if local.date() not in facts.holds_on:
+        return None
     minutes = (local.hour - facts.first_slot.hour) * 60 + local.minute - facts.first_slot.minute
     slot = minutes // facts.slot_minutes
     return slot if 0 <= slot < len(tables.prices) else None

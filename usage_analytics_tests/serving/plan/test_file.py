@@ -148,7 +148,7 @@ def test_a_plan_of_an_older_version_is_refused(path: Path, monkeypatch: pytest.M
     with monkeypatch.context() as patched:
         patched.setattr(plan_file, "FORMAT_VERSION", 1)
         write_plan(PLAN.tables(), path)
-    with pytest.raises(UserError, match=f"is a preload plan of format version 1, this is version 5 of .*: {REMEDY}"):
+    with pytest.raises(UserError, match=f"is a preload plan of format version 1, this is version 6 of .*: {REMEDY}"):
         PreloadPlan.open(path)
 
 
