@@ -26,7 +26,7 @@ def likeliest(rows: pl.DataFrame, count: int = 10) -> str:
     """The likeliest preloads of a plan's rows."""
     best = rows.drop_nulls("mini_app").sort("probability", descending=True).head(count)
     lines = [
-        (r["context"] or "(start)", r["mini_app"], f"{r['probability']:.3f}", f"{r['value_ms']:.0f}")
+        (r["context"] or "(anywhere)", r["mini_app"], f"{r['probability']:.3f}", f"{r['value_ms']:.0f}")
         for r in best.iter_rows(named=True)
     ]
     return table(("context", "next", "probability", "worth in ms"), lines)
