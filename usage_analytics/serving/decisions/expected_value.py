@@ -27,10 +27,12 @@ class Budget:
     bytes: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.calls < math.inf or self.calls != int(self.calls):
+        counted = not isinstance(self.calls, bool) and 0 <= self.calls < math.inf
+        if not counted or self.calls != int(self.calls):
             raise UserError(f"preload budget: calls is {self.calls}; it must be a whole number from 0 on")
         if not self.bytes >= 0:
             raise UserError(f"preload budget: bytes is {self.bytes}; it must be a number from 0 on")
+        object.__setattr__(self, "calls", int(self.calls))  # 2.0 is a number of calls too, but no end of a slice
 
 
 def choose(probabilities: Floats, economics: Economics, budget: Budget, price: float = 1.0) -> Ints:
@@ -54,7 +56,7 @@ def choose_many(probabilities: Floats, economics: Economics, budget: Budget, pri
     probabilities: (moments, candidates); price: (moments,), or one for all. ValueError when either cannot be.
     """
     values = expected_values(probabilities, economics, price)
-    return select(values, economics.payload_bytes, int(budget.calls), budget.bytes)
+    return select(values, economics.payload_bytes, budget.calls, budget.bytes)
 
 
 def expected_values(probabilities: Floats, economics: Economics, price: Floats | float = 1.0) -> Floats:
@@ -64,9 +66,15 @@ def expected_values(probabilities: Floats, economics: Economics, price: Floats |
     """
     _check_probabilities(probabilities, economics)
     prices = np.broadcast_to(np.asarray(price, np.float64), len(probabilities))
-    for wrong in prices[~(np.isfinite(prices) & (prices >= 0))][:1]:
-        raise ValueError(f"the price of preloads is {wrong:g}; it must be a number from 0 on")
+    check_prices(prices)
     return np.asarray(probabilities * economics.saved_ms - prices[:, None] * economics.cost_ms, np.float64)
+
+
+def check_prices(prices: Floats | float) -> None:
+    """ValueError when a price cannot be."""
+    each = np.atleast_1d(np.asarray(prices, np.float64))
+    for wrong in each[~(np.isfinite(each) & (each >= 0))][:1]:
+        raise ValueError(f"the price of preloads is {wrong:g}; it must be a number from 0 on")
 
 
 def _check_probabilities(probabilities: Floats, economics: Economics) -> None:

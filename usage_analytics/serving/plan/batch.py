@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from usage_analytics.models.branching.counts.transition_counts import LONGEST_CONTEXT, SESSION_START
 from usage_analytics.models.branching.factors.situations import STEPS
-from usage_analytics.serving.decisions.expected_value import Budget
+from usage_analytics.serving.decisions.expected_value import Budget, check_prices
 from usage_analytics.serving.plan.choosing import NONE, choose_many
 from usage_analytics.serving.plan.entities_in_hand import EntitiesInHand
 from usage_analytics.serving.plan.key_index import KeyIndex, Keys
@@ -68,7 +68,8 @@ class BatchLookup:
     def answers(
         self, users: Keys, entities: Keys | None, contexts: Codes, budget: Budget, price: float, phase: int
     ) -> Answers:
-        """What to preload at each moment. ValueError where the arrays do not fit each other or the plan."""
+        """What to preload at each moment. ValueError where the arrays do not fit each other or the plan, or a price cannot be."""
+        check_prices(price)
         _check(users, entities, contexts, self._mini_apps)
         most = self._width + (0 if entities is None else self._entities.most_leads)
         moments, calls = len(users), min(budget.calls, most)

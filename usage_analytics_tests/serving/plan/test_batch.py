@@ -104,6 +104,12 @@ def test_arrays_that_do_not_fit_are_refused(users: np.ndarray, contexts: np.ndar
         PLAN.next_many(users, contexts)
 
 
+@pytest.mark.parametrize("price", [float("nan"), float("inf"), -1.5])
+def test_a_price_that_cannot_be_is_refused(price: float) -> None:
+    with pytest.raises(ValueError, match=f"the price of preloads is {price:g}; it must be a number from 0 on"):
+        PLAN.next_many(np.zeros(1, np.uint64), np.zeros((1, 3), np.int64), price=price)
+
+
 @pytest.mark.parametrize("entities", [np.zeros(1, np.int64), np.zeros(2, np.uint64)])
 def test_entities_that_do_not_fit_are_refused(entities: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"entities must be uint64 of shape \(1,\), not "):

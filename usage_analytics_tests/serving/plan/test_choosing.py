@@ -65,3 +65,4 @@ def test_many_moments_are_decided_as_one_by_one(moments: list[list[int]], data: 
 def test_among_very_many_candidates_the_limits_hold_too() -> None:
     values, sizes = [float(place + 1) for place in range(40)], [100.0] * 40
     assert choose(values, sizes, Budget(3, 250.0)) == [39, 38]
+    assert choose(values, sizes, Budget(2**63, 250.0)) == [39, 38]
