@@ -16,6 +16,8 @@ Flags = npt.NDArray[np.bool_]
 
 USUAL_PRICE = 1.0  # while the back end is idle
 
+EXACT_BYTES = 2.0**53 - 1  # up to so many, sums of whole bytes are not rounded
+
 _ROUNDING = 1e-9  # by so much a probability may be above 1
 
 
@@ -33,6 +35,11 @@ class Budget:
         if not self.bytes >= 0:
             raise UserError(f"preload budget: bytes is {self.bytes}; it must be a number from 0 on")
         object.__setattr__(self, "calls", int(self.calls))  # 2.0 is a number of calls too, but no end of a slice
+
+    @property
+    def room(self) -> float:
+        """The bytes that sums of whole ones can be told to keep to: a rounded sum could exceed ``bytes`` unnoticed."""
+        return min(self.bytes, EXACT_BYTES)
 
 
 def choose(probabilities: Floats, economics: Economics, budget: Budget, price: float = 1.0) -> Ints:
@@ -56,7 +63,7 @@ def choose_many(probabilities: Floats, economics: Economics, budget: Budget, pri
     probabilities: (moments, candidates); price: (moments,), or one for all. ValueError when either cannot be.
     """
     values = expected_values(probabilities, economics, price)
-    return select(values, economics.payload_bytes, budget.calls, budget.bytes)
+    return select(values, economics.payload_bytes, budget.calls, budget.room)
 
 
 def expected_values(probabilities: Floats, economics: Economics, price: Floats | float = 1.0) -> Floats:

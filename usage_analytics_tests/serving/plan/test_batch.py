@@ -68,6 +68,14 @@ def test_many_at_once_are_answered_as_one_by_one(
         assert sum(answers.values_ms[row]) == pytest.approx(total, rel=1e-4, abs=1e-2)
 
 
+def test_in_32_bits_what_is_worth_next_to_nothing_may_be_left_out() -> None:
+    plan = opened(MadeUp(entries={(): {"news": 0.05}}, saved_ms={"news": 1000.0}, cost_ms={"news": 50.0}))
+    [item] = plan.next(None, ()).items
+    assert 0 < item.value_ms < 1e-5
+    [[worth]] = plan.next_many(np.zeros(1, np.uint64), plan.encode([()])).values_ms.tolist()
+    assert worth == pytest.approx(item.value_ms, abs=1000.0 * 2.0**-23)
+
+
 def test_without_entities_nobody_has_anything_in_hand() -> None:
     users, contexts = np.array([0, user_key(MARY)], np.uint64), PLAN.encode([("quotes",), ("news",)])
     none, zeros = PLAN.next_many(users, contexts), PLAN.next_many(users, contexts, entities=np.zeros(2, np.uint64))
