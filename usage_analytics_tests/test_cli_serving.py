@@ -62,7 +62,9 @@ def test_plans_are_listed_and_one_is_chosen(folder: PlanFolder) -> None:
 def test_a_damaged_plan_is_listed_as_such(folder: PlanFolder) -> None:
     name = folder.publish(PLAN.tables()).name
     path = folder.path / f"{name}.plan"
-    path.write_bytes(path.read_bytes()[:-1])
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:-1])
     told = run("plans")
     assert f"{name} │ now │ damaged" in told
     assert "is cut short, damaged or no preload plan" in told
