@@ -1,12 +1,15 @@
 """The commands about preload plans: `usage-analytics next`, `prewarm`, `plans` and `serve`."""
 
+import errno
 import socket
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from usage_analytics.errors import UserError
 from usage_analytics.settings import load_settings
+
+NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # the address is no one of this machine's
 
 plans_app = typer.Typer(help="The preload plans that there are; 'plans use NAME' lets another one answer.")
 
@@ -84,16 +87,36 @@ def serve_command(
     live = LivePlan(parts.plan_folder(settings))
     live.refresh()
     answers = f"plan {live.plan.name}" if live.plan else f"no plan yet: {live.trouble}"
-    print(f"http://{host}:{port}/ ({answers})", flush=True)
+    print(f"http://{f'[{host}]' if ':' in host else host}:{port}/ ({answers})", flush=True)
     serve(live, parts.lake_key_at_hand(settings), host, port)
 
 
 def _refuse_taken(host: str, port: int) -> None:
     if not host:
         raise UserError("--host is empty, which would be every address of this machine: name one, or 0.0.0.0 for all")
-    with socket.socket() as probe:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, _, _, _, address in found:  # the server listens at all of them
+            if len(found) == 1 or _is_there(family):
+                _listen(family, address)
+    except UnicodeError:
+        raise UserError(f"--host {host!r} cannot be the name of a machine: choose another one") from None
+    except OSError as error:
+        other = "--host" if isinstance(error, socket.gaierror) or error.errno in NOT_HERE else "--port"
+        raise UserError(f"nobody can listen at {host}:{port} ({error.strerror}): choose another {other}") from None
+
+
+def _is_there(family: int) -> bool:
+    try:
+        socket.socket(family).close()
+    except OSError:
+        return False
+    return True
+
+
+def _listen(family: int, address: Any) -> None:
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise UserError(f"nobody can listen at {host}:{port} ({error.strerror}): choose another --port") from None
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        probe.bind(address)

@@ -63,7 +63,9 @@ def test_plans_are_listed_and_one_is_chosen(folder: PlanFolder) -> None:
 def test_a_damaged_plan_is_listed_as_such(folder: PlanFolder) -> None:
     name = folder.publish(PLAN.tables()).name
     path = folder.path / f"{name}.plan"
-    path.write_bytes(path.read_bytes()[:-1])
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:-1])
     told = run("plans")
     assert f"{name} │ now │ damaged" in told
     assert "is cut short, damaged or no preload plan" in told
@@ -85,25 +87,45 @@ def test_a_port_that_is_taken_is_told_at_once(folder: PlanFolder) -> None:
             run("serve", "--port", str(port))
 
 
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("ü" * 100, "--host 'ü+' cannot be the name of a machine: choose another one"),
+        ("\udcff", r"--host '\\udcff' cannot be the name of a machine: choose another one"),
+        ("203.0.113.7", r"nobody can listen at 203\.0\.113\.7:8700 \(.*\): choose another --host"),
+        ("no.such.host.invalid", r"nobody can listen at no\.such\.host\.invalid:8700 \(.*\): choose another --host"),
+    ],
+    ids=["too long", "undecodable", "of another machine", "unknown"],
+)
+def test_a_host_that_is_none_of_this_machines_is_told(folder: PlanFolder, host: str, told: str) -> None:
+    pytest.importorskip("uvicorn", reason="the [serving] extra is not installed")
+    with pytest.raises(UserError, match=told):
+        run("serve", "--host", host)
+
+
+def family_of(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 @contextmanager
-def served(home: Path, **settings: str) -> Iterator[str]:
+def served(home: Path, host: str = "127.0.0.1", **settings: str) -> Iterator[str]:
     """A process that serves the plans of a home folder; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    with socket.create_server((host, 0), family=family_of(host)) as probe:
         port = probe.getsockname()[1]
     environment = {**os.environ, PREFIX + "HOME": str(home), **settings}
-    command = [sys.executable, "-m", "usage_analytics.cli", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "usage_analytics.cli", "serve", "--host", host, "--port", str(port)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         told = process.stdout.readline()
-        assert told.startswith(f"http://127.0.0.1:{port}/ (")
+        address = f"http://{host if family_of(host) == socket.AF_INET else f'[{host}]'}:{port}"
+        assert told.startswith(f"{address}/ (")
         for _ in range(300):
-            with socket.socket() as tried:
-                if tried.connect_ex(("127.0.0.1", port)) == 0:
+            with socket.socket(family_of(host)) as tried:
+                if tried.connect_ex((host, port)) == 0:
                     break
             time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
+        yield address
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) in (0, -signal.SIGTERM)
     finally:
@@ -120,3 +142,14 @@ def test_a_process_serves_by_identifier_where_it_has_the_key(folder: PlanFolder,
         assert (told["plan"], told["known_user"], told["known_entity"]) == (name, True, True)
         told_of = [(item["mini_app"], item["user_factor"], item["entity_factor"]) for item in told["items"]]
         assert told_of == [("news", 4.0, 2.0)]
+
+
+def test_a_process_serves_at_an_address_of_ip_version_6(folder: PlanFolder, memory_path: Path) -> None:
+    pytest.importorskip("uvicorn", reason="the [serving] extra is not installed")
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    folder.publish(PLAN.tables())
+    with served(memory_path, "::1") as address, urllib.request.urlopen(f"{address}/health") as response:
+        assert json.load(response)["plan"] == folder.current_name()

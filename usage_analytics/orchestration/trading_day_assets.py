@@ -13,7 +13,7 @@ from usage_analytics.warehouse.plans import replace_plan
 from usage_analytics.warehouse.refreshing import refresh_day
 
 ANALYTICS_OWNERS = ["team:product-analytics"]
-PLANS_KEPT = 30  # so far back a rollback reaches
+DAYS_OF_PLANS = 30  # so far back a rollback reaches
 
 
 DESCRIPTIONS = {
@@ -138,7 +138,7 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
         plan = make_plan(warehouse, layout, day, settings.calendar, datetime.now(UTC))
         plans = parts.plan_folder(settings)
         published = plans.publish(plan.tables)
-        plans.prune(PLANS_KEPT)
+        plans.prune(DAYS_OF_PLANS)
         compared = comparison_on(warehouse, layout, plans, day, settings.calendar)
         with warehouse.writing() as session:  # the last step: what is written there says that the day is done
             replace_plan(session, day, plan.rows, plan.origin.counts_version, plan.origin.counts_rule)

@@ -54,7 +54,10 @@ def application(live: LivePlan, pseudonym_key: bytes | None, now: Clock | None =
         plan, query = _plan(live), request.query_params
         _refuse_others(request, NEXT_NAMES)
         pseudonym = user_of(request, plan)
-        context = context_of([given for given in query.getlist("context") if given], plan)
+        given = [text for text in query.getlist("context") if text]
+        context = context_of(given, plan)
+        if "" in context:
+            raise UserError(f"context {given[0]!r} names no mini-app before or after a '>'")
         if len(context) > MOST_ASKED:
             raise UserError(f"context has at most {MOST_ASKED} mini-apps, found {len(context)}")
         entity = query.get("entity") or None
@@ -146,6 +149,10 @@ def _refuse_others(request: Request, names: AbstractSet[str]) -> None:
     for unknown in sorted(request.query_params.keys() - names):
         told = f"{unknown!r} is no parameter of {request.url.path}; they are {', '.join(sorted(names))}"
         raise UserError(told)
+    for name in sorted(names - {"context"}):
+        times = len(request.query_params.getlist(name))
+        if times > 1:
+            raise UserError(f"{name} is given {times} times: give it once")
 
 
 def _budget(request: Request, plan: PreloadPlan) -> Budget:

@@ -53,7 +53,8 @@ def look_up(settings: Settings, asked: Sequence[str], entity: str | None = None)
         user = asked[0]
         recent = tuple(recent_mini_apps(warehouse, user, REMEMBERED))
     if not recent:
-        raise UserError(f"{unknown[0]!r} is neither a user with events nor a mini-app of the plan of {day} {REMEDY}")
+        nor = "nor a" if unknown[0] == asked[0] else f"nor a context, for {unknown[0]!r} is no"
+        raise UserError(f"{asked[0]!r} is neither a user with events {nor} mini-app of the plan of {day} {REMEDY}")
     began = (None, *recent) if len(recent) < REMEMBERED else recent
     return LookUp(day, recent[-SHOWN:], True, entity, plan.next(user, began, at=now, entity=entity))
 

@@ -144,6 +144,11 @@ def test_with_the_key_users_are_identifiers_and_without_it_pseudonyms(client: Te
         ({"bytes": "inf"}, "bytes is a number from 0 on, found 'inf'"),
         ({"bytes": ""}, "bytes is a number from 0 on, found ''"),
         ({"contxt": "quotes"}, "'contxt' is no parameter of /next; they are bytes, calls, context, entity, user"),
+        ({"calls": ["1", "3"]}, "calls is given 2 times: give it once"),
+        ({"user": [MARY, "", MARY], "context": ["charts", "quotes"]}, "user is given 3 times: give it once"),
+        ({"context": "quotes >"}, "context 'quotes >' names no mini-app before or after a '>'"),
+        ({"context": ["", "> quotes", ""]}, "context '> quotes' names no mini-app before or after a '>'"),
+        ({"context": " "}, "context ' ' names no mini-app before or after a '>'"),
         ({"context": ["quotes"] * 1001}, "context has at most 1000 mini-apps, found 1001"),
     ],
 )

@@ -94,6 +94,11 @@ def test_what_cannot_be_asked_ahead_is_refused_in_words(query: dict[str, Any], e
     assert client.get("/prewarm", params={"user": "joe"}).json()["error"].startswith("user must be a pseudonym")
 
 
+def test_a_parameter_that_is_given_twice_is_refused(client: TestClient) -> None:
+    response = client.get("/prewarm", params={"at": ["09:15", "10:15"]})
+    assert (response.status_code, response.json()) == (400, {"error": "at is given 2 times: give it once"})
+
+
 def test_the_openapi_document_describes_what_comes(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     schemas = document["components"]["schemas"]

@@ -150,8 +150,10 @@ def test_other_text_is_refused(settings: Settings) -> None:
     remedy = r"of the plan of 2026-11-23 \(ask for a user, or for mini-apps such as 'quotes > charts'\)"
     with pytest.raises(UserError, match=f"'jim' is neither a user with events nor a mini-app {remedy}"):
         look_up(settings, ["jim"])
-    with pytest.raises(UserError, match=f"'jim' is neither a user with events nor a mini-app {remedy}"):
-        look_up(settings, ["charts > jim"])
+    for asked, part in ((">", ""), ("quotes >", ""), ("charts > jim", "jim"), (f"{'0a' * 16} ", "0a" * 16)):
+        told = f"'{asked}' is neither a user with events nor a context, for '{part}' is no mini-app {remedy}"
+        with pytest.raises(UserError, match=told):
+            look_up(settings, [asked])
     with pytest.raises(UserError, match=f"'mary' is no mini-app {remedy}"):
         look_up(settings, ["charts", "mary"])
 

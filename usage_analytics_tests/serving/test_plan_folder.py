@@ -1,6 +1,7 @@
 """The folder of plans: one answers, a crash leaves the old one, a swap is seen, a rollback is by name."""
 
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -32,6 +33,12 @@ def tables(mini_app: str, day: date = DAY) -> PlanTables:
 def answer(folder: PlanFolder) -> str:
     [item] = folder.current().next(None, ()).items
     return item.mini_app
+
+
+def put(path: Path, content: bytes) -> None:
+    """In the place of a plan's file, which itself cannot be written."""
+    path.unlink()
+    path.write_bytes(content)
 
 
 @pytest.fixture
@@ -97,7 +104,7 @@ def test_the_plan_of_a_day_is_its_last_that_can_be_read(memory_path: Path) -> No
         os.utime(folder.path / f"{name}.plan", (1e9 + second, 1e9 + second))
     found = [folder.of_day(day) for day in (DAY, DAY_BEFORE, date(2026, 11, 24))]
     assert [plan and plan.name for plan in found] == [names[1], names[2], None]
-    (folder.path / f"{names[1]}.plan").write_bytes(b"")
+    put(folder.path / f"{names[1]}.plan", b"")
     left = folder.of_day(DAY)
     assert left is not None and left.name == names[0]
 
@@ -111,7 +118,7 @@ def test_a_rollback_is_by_name_and_refuses_what_is_missing_or_damaged(folder: Pl
         folder.use("../other")
     path = folder.path / f"{second}.plan"
     content = path.read_bytes()
-    path.write_bytes(content[:500] + b"\xff" + content[501:])
+    put(path, content[:500] + b"\xff" + content[501:])
     with pytest.raises(UnusablePlan, match=f"{path} is"):
         folder.use(second)
     assert folder.current_name() == first
@@ -121,7 +128,7 @@ def test_a_rollback_is_by_name_and_refuses_what_is_missing_or_damaged(folder: Pl
 def test_a_current_plan_that_is_damaged_or_gone_is_refused_and_another_can_be_chosen(folder: PlanFolder) -> None:
     first = folder.current().name
     path = folder.path / f"{folder.publish(tables('charts')).name}.plan"
-    path.write_bytes(path.read_bytes()[:-1])
+    put(path, path.read_bytes()[:-1])
     with pytest.raises(UnusablePlan, match=f"{path} is cut short"):
         PlanFolder(folder.path).current()
     path.unlink()
@@ -140,7 +147,62 @@ def test_a_damaged_pointer_is_refused_and_the_next_plan_mends_it(content: str, f
     assert answer(folder) == "charts"
 
 
-def test_pruning_keeps_the_newest_and_the_one_that_answers(memory_path: Path) -> None:
+@pytest.mark.parametrize("content", [None, "", "2026-11-23"], ids=["lost", "empty", "cut short"])
+def test_where_the_pointer_is_no_more_an_older_day_does_not_answer(content: str | None, folder: PlanFolder) -> None:
+    name = folder.current_name()
+    assert name is not None
+    pointer = folder.path / "CURRENT"
+    pointer.unlink()
+    if content is not None:
+        pointer.write_text(content)
+    assert not folder.publish(tables("charts", DAY_BEFORE)).current
+    with pytest.raises(NoPlan, match=r"CURRENT.* is .*: choose one \(usage-analytics plans use NAME\)"):
+        folder.current()
+    folder.use(name)
+    assert answer(folder) == "news"
+    pointer.unlink()
+    assert folder.publish(tables("chat")).current
+
+
+def test_a_plan_that_goes_while_the_folder_is_listed_is_left_out(folder: PlanFolder) -> None:
+    names = folder.names()
+    for name in ("2026-11-24-0123456789ab.plan", ".x.plan.1.inprogress"):
+        (folder.path / name).symlink_to("gone")  # listed, but nothing is there
+    assert folder.names() == names
+    assert folder.prune(days=1) == []
+
+
+def test_a_plan_is_for_reading_only(folder: PlanFolder) -> None:
+    [plan] = folder.path.glob("*.plan")
+    as_usual = (folder.path / "CURRENT").stat().st_mode
+    assert plan.stat().st_mode == as_usual & ~0o222
+
+
+def test_a_disk_that_is_full_names_the_pointer(folder: PlanFolder) -> None:
+    name = folder.current().name
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="/CURRENT"):
+            folder.use(name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert answer(folder) == "news"
+
+
+def test_pruning_keeps_the_last_ones_of_each_of_the_newest_days(memory_path: Path) -> None:
+    folder = PlanFolder(memory_path)
+    apps = ("news", "charts", "chat", "quotes", "blotter")
+    made = [(day, app) for day in (date(2026, 11, 19), DAY_BEFORE) for app in apps[:1]] + [(DAY, app) for app in apps]
+    names = [folder.publish(tables(app, day)).name for day, app in made]
+    for second, name in enumerate(names):
+        os.utime(folder.path / f"{name}.plan", (1e9 + second, 1e9 + second))
+    assert sorted(folder.prune(days=3)) == sorted(names[2:4])
+    assert folder.prune(days=2, of_each=2) == [names[4], names[0]]
+    assert folder.names() == [names[6], names[5], names[1]]
+
+
+def test_pruning_keeps_the_last_and_the_one_that_answers(memory_path: Path) -> None:
     folder = PlanFolder(memory_path)
     names = [folder.publish(tables(app)).name for app in ("news", "charts", "chat", "quotes")]
     for second, name in enumerate(names):
@@ -152,14 +214,15 @@ def test_pruning_keeps_the_newest_and_the_one_that_answers(memory_path: Path) ->
         path.write_bytes(b"half a plan")
         if modified:
             os.utime(path, (modified, modified))
-    assert folder.prune(keep=2) == [names[1]]
+    assert folder.prune(days=1, of_each=2) == [names[1]]
     assert sorted(folder.names()) == sorted([names[0], names[2], names[3]])
     assert (abandoned.exists(), young.exists()) == (False, True)
-    assert folder.prune(keep=0) == [names[3], names[2]]
+    assert folder.prune(days=0) == [names[3], names[2]]
     assert opened.next(None, ()).items
     assert answer(PlanFolder(folder.path)) == "news"
-    with pytest.raises(ValueError, match="keep must not be negative, not -1"):
-        folder.prune(-1)
+    for days, of_each in ((-1, 1), (1, 0)):
+        with pytest.raises(ValueError, match=f"at least 1, not {days} and {of_each}"):
+            folder.prune(days, of_each)
 
 
 def test_tables_that_are_no_plan_are_not_published(folder: PlanFolder) -> None:
@@ -241,7 +304,7 @@ print("ready", flush=True)
 while True:
     for plan in plans:
         folder.publish(plan)
-        folder.prune(1)
+        folder.prune(1, 1)
 """
 
 
@@ -296,12 +359,12 @@ def test_a_live_plan_follows_swaps_and_goes_on_when_one_fails(folder: PlanFolder
     assert all(before is not after for before, after in pairwise(seen))
     path = folder.path / f"{folder.publish(tables('quotes')).name}.plan"
     content = path.read_bytes()
-    path.write_bytes(content[:-3])
+    put(path, content[:-3])
     live.refresh()
     assert live.plan is seen[-1]
     assert live.trouble is not None
     assert f"{path} is cut short" in live.trouble
-    path.write_bytes(content)
+    put(path, content)
     live.refresh()
     assert (live.plan.name, live.trouble) == (path.stem, None)
 

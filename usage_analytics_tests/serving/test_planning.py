@@ -131,6 +131,7 @@ def test_the_plan_that_was_published_is_the_one_that_is_judged(warehouse: DuckDB
     assert made_again is not None and judged is not None
     assert worth(made_again, "the plan at price 1") > 0.0 and worth(judged, "the plan at price 1") == 0.0
     assert worth(made_again, "expected value") == worth(judged, "expected value")
+    (plans.path / f"{name}.plan").unlink()
     (plans.path / f"{name}.plan").write_bytes(b"")
     damaged = compare_on(warehouse, layout, plans, DAY, trading_calendar())
     assert damaged is not None and damaged.equals(made_again)

@@ -14,6 +14,8 @@ from usage_analytics.serving.decisions.knapsack import select
 
 USUAL_PRICE = 1.0  # while the back end is idle
 
+EXACT_BYTES = 2.0**53 - 1  # up to so many, sums of whole bytes are not rounded
+
 _ROUNDING = 1e-9  # by so much a probability may be above 1
 
 
@@ -25,10 +27,17 @@ class Budget:
     bytes: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.calls < math.inf or self.calls != int(self.calls):
+        counted = not isinstance(self.calls, bool) and 0 <= self.calls < math.inf
+        if not counted or self.calls != int(self.calls):
             raise UserError(f"preload budget: calls is {self.calls}; it must be a whole number from 0 on")
         if not self.bytes >= 0:
             raise UserError(f"preload budget: bytes is {self.bytes}; it must be a number from 0 on")
+        object.__setattr__(self, "calls", int(self.calls))  # 2.0 is a number of calls too, but no end of a slice
+
+    @property
+    def room(self) -> float:
+        """The bytes that sums of whole ones can be told to keep to: a rounded sum could exceed ``bytes`` unnoticed."""
+        return min(self.bytes, EXACT_BYTES)
 
 
 def choose_many(probabilities: Floats, economics: Economics, budget: Budget, price: Floats | float = 1.0) -> Flags:
@@ -41,7 +50,7 @@ def choose_many(probabilities: Floats, economics: Economics, budget: Budget, pri
     probabilities: (moments, candidates); price: (moments,), or one for all. ValueError when either cannot be.
     """
     values = expected_values(probabilities, economics, price)
-    return select(values, economics.payload_bytes, int(budget.calls), budget.bytes)
+    return select(values, economics.payload_bytes, budget.calls, budget.room)
 
 
 def expected_values(probabilities: Floats, economics: Economics, price: Floats | float = 1.0) -> Floats:
@@ -51,9 +60,15 @@ def expected_values(probabilities: Floats, economics: Economics, price: Floats |
     """
     _check_probabilities(probabilities, economics)
     prices = np.broadcast_to(np.asarray(price, np.float64), len(probabilities))
-    for wrong in prices[~(np.isfinite(prices) & (prices >= 0))][:1]:
-        raise ValueError(f"the price of preloads is {wrong:g}; it must be a number from 0 on")
+    check_prices(prices)
     return np.asarray(probabilities * economics.saved_ms - prices[:, None] * economics.cost_ms, np.float64)
+
+
+def check_prices(prices: Floats | float) -> None:
+    """ValueError when a price cannot be."""
+    each = np.atleast_1d(np.asarray(prices, np.float64))
+    for wrong in each[~(np.isfinite(each) & (each >= 0))][:1]:
+        raise ValueError(f"the price of preloads is {wrong:g}; it must be a number from 0 on")
 
 
 def _check_probabilities(probabilities: Floats, economics: Economics) -> None:

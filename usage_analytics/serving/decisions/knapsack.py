@@ -16,7 +16,7 @@ def select(values: Floats, sizes: Floats, most_items: int, room: float) -> Flags
     selected. The selection is the best one where the most valuable items fit, or where at most EXACT_ITEMS have a
     positive value; otherwise it is worth at least half of the best.
     """
-    sizes = np.ceil(sizes)
+    sizes, most_items = np.ceil(sizes), min(most_items, values.shape[1])
     values = np.where((values > 0) & (sizes <= room), values, 0.0)
     selected = _most_valuable(values, most_items)
     over = np.flatnonzero(selected @ sizes > room)

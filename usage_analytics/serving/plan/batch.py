@@ -1,4 +1,8 @@
-"""The look-up for many moments at once, over numpy arrays; the same rule as `PreloadPlan.next`, to the letter.
+"""The look-up for many moments at once, over numpy arrays; the same rule as `PreloadPlan.next`, in numbers of 32 bits.
+
+So a probability or a value differs from that of `next` by some millionths of the largest number it is made of, and what
+is worth, or worth more than another, by less than that may be in the one answer and not in the other. Limits are kept
+by both exactly.
 
 Arrays of candidates are (candidates, moments): one step after another goes over all moments, which lie side by side.
 """
@@ -14,7 +18,7 @@ import numpy.typing as npt
 from usage_analytics.models.branching.counts.transition_counts import LONGEST_CONTEXT, SESSION_START
 from usage_analytics.models.branching.factors.situations import STEPS
 from usage_analytics.serving.arrays import Ints, Reals
-from usage_analytics.serving.decisions.expected_value import Budget
+from usage_analytics.serving.decisions.expected_value import Budget, check_prices
 from usage_analytics.serving.plan.choosing import NONE, choose_many
 from usage_analytics.serving.plan.entities_in_hand import EntitiesInHand
 from usage_analytics.serving.plan.key_index import KeyIndex, Keys
@@ -67,7 +71,8 @@ class BatchLookup:
     def answers(
         self, users: Keys, entities: Keys | None, contexts: Codes, budget: Budget, price: float, phase: int
     ) -> Answers:
-        """What to preload at each moment. ValueError where the arrays do not fit each other or the plan."""
+        """What to preload at each moment. ValueError where the arrays do not fit, or the price cannot be."""
+        check_prices(price)
         _check(users, entities, contexts, self._mini_apps)
         most = self._width + (0 if entities is None else self._entities.most_leads)
         moments, calls = len(users), min(budget.calls, most)

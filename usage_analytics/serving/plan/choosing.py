@@ -22,14 +22,15 @@ def choose(values_ms: Sequence[float], sizes: Sequence[float], budget: Budget) -
 
     values_ms, sizes: of the candidates; sizes in whole bytes. Of equal values, the first one is taken.
     """
-    able = [place for place, value in enumerate(values_ms) if value > 0.0 and sizes[place] <= budget.bytes]
+    room = budget.room
+    able = [place for place, value in enumerate(values_ms) if value > 0.0 and sizes[place] <= room]
     able.sort(key=values_ms.__getitem__, reverse=True)
     chosen = able[: budget.calls]
-    if sum([sizes[place] for place in chosen]) <= budget.bytes:
+    if sum([sizes[place] for place in chosen]) <= room:
         return chosen
     if len(able) <= EXACT_ITEMS:
-        return _best_that_fit(able, values_ms, sizes, budget.calls, budget.bytes)
-    selected = select(np.array([values_ms]), np.array(sizes), budget.calls, budget.bytes)[0]
+        return _best_that_fit(able, values_ms, sizes, budget.calls, room)
+    selected = select(np.array([values_ms]), np.array(sizes), budget.calls, room)[0]
     return [place for place in able if selected[place]]
 
 
@@ -40,10 +41,10 @@ def choose_many(values_ms: AnyFloats, positions: Ints, sizes: AnyFloats, budget:
     sizes: (mini_apps,) by position, in whole bytes.
     """
     candidates = sizes.take(positions)
-    worth = np.where(candidates <= budget.bytes, values_ms, 0.0)
+    worth = np.where(candidates <= budget.room, values_ms, 0.0)
     chosen = _most_valuable(worth, budget.calls)
     total = np.where(chosen == NONE, 0.0, _at(candidates, chosen)).sum(axis=0)
-    over = np.flatnonzero(total > budget.bytes)
+    over = np.flatnonzero(total > budget.room)
     if len(over):
         fitting = _that_fit(worth[:, over], positions[:, over], sizes, budget)
         chosen[:, over] = _most_valuable(fitting, budget.calls)
@@ -93,7 +94,7 @@ def _that_fit(values: AnyFloats, positions: Ints, sizes: AnyFloats, budget: Budg
     worth = values > 0
     dense = np.zeros((values.shape[1], len(sizes)))
     dense[moments[worth], positions[worth]] = values[worth]
-    selected = select(dense, np.asarray(sizes, np.float64), budget.calls, budget.bytes)
+    selected = select(dense, np.asarray(sizes, np.float64), budget.calls, budget.room)
     return np.where(worth & selected[moments, positions], values, 0.0)
 
 

@@ -73,7 +73,10 @@ def _contest(layout: Layout, day: date) -> Path:
 
 def _chosen(contest: Path) -> str:
     try:
-        return str(json.loads(contest.read_text("utf-8"))["chosen"])
+        chosen = json.loads(contest.read_text("utf-8"))["chosen"]
+        if not isinstance(chosen, str) or not chosen:
+            raise ValueError(f"what it has chosen is {chosen!r}, no name")
+        return chosen
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{contest} is broken: {error!r}") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,6 +123,21 @@ def test_the_value_of_a_preload_is_what_it_likely_saves_less_its_cost_at_the_pri
     assert choose_many(halves, economics, Budget(5, 0.0), price=2.0).tolist() == [[True, False]]
 
 
+@pytest.mark.parametrize("calls", [2.0, np.float64(2.0), np.int64(2)])
+def test_a_whole_number_of_another_type_is_a_number_of_calls(calls: Any) -> None:
+    economics = Economics(("charts", "chat", "news"), np.ones(3), np.zeros(3), np.ones(3))
+    budget = Budget(calls, 9.0)
+    assert (budget, type(budget.calls)) == (Budget(2, 9.0), int)
+    assert choose_many(np.ones((1, 3)), economics, budget).tolist() == [[True, True, False]]
+
+
+@pytest.mark.parametrize("calls", [2**63 - 1, 2**63, 10**30])
+def test_a_number_of_calls_beyond_64_bits_is_no_limit(calls: int) -> None:
+    many = EXACT_ITEMS + 2
+    economics = Economics(tuple(f"app {n}" for n in range(many)), np.ones(many), np.zeros(many), np.ones(many))
+    assert choose_many(np.ones((1, many)), economics, Budget(calls, 5.0)).sum() == 5
+
+
 def test_parts_of_a_byte_count_as_a_whole_one() -> None:
     economics = Economics(("charts", "chat"), np.ones(2), np.zeros(2), np.array([0.5, 0.5]))
     assert choose_many(np.ones((1, 2)), economics, Budget(2, 1.0)).tolist() == [[True, False]]
@@ -143,7 +159,7 @@ def test_unfit_prices_shapes_and_budgets_are_refused() -> None:
         choose_many(np.ones((1, 3)), economics, Budget(1, 1.0))
     with pytest.raises(UserError, match="calls is -1"):
         Budget(-1, 1.0)
-    for calls in (1.5, float("inf"), float("nan")):
+    for calls in (1.5, float("inf"), float("nan"), True):
         with pytest.raises(UserError, match=f"preload budget: calls is {calls}; it must be a whole number from 0 on"):
             Budget(calls, 1.0)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="bytes is nan"):

@@ -68,6 +68,14 @@ def test_many_at_once_are_answered_as_one_by_one(
         assert sum(answers.values_ms[row]) == pytest.approx(total, rel=1e-4, abs=1e-2)
 
 
+def test_in_32_bits_what_is_worth_next_to_nothing_may_be_left_out() -> None:
+    plan = opened(MadeUp(entries={(): {"news": 0.05}}, saved_ms={"news": 1000.0}, cost_ms={"news": 50.0}))
+    [item] = plan.next(None, ()).items
+    assert 0 < item.value_ms < 1e-5
+    [[worth]] = plan.next_many(np.zeros(1, np.uint64), plan.encode([()])).values_ms.tolist()
+    assert worth == pytest.approx(item.value_ms, abs=1000.0 * 2.0**-23)
+
+
 def test_without_entities_nobody_has_anything_in_hand() -> None:
     users, contexts = np.array([0, user_key(MARY)], np.uint64), PLAN.encode([("quotes",), ("news",)])
     none, zeros = PLAN.next_many(users, contexts), PLAN.next_many(users, contexts, entities=np.zeros(2, np.uint64))
@@ -102,6 +110,12 @@ def test_many_moments_are_answered_whatever_their_number() -> None:
 def test_arrays_that_do_not_fit_are_refused(users: np.ndarray, contexts: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PLAN.next_many(users, contexts)
+
+
+@pytest.mark.parametrize("price", [float("nan"), float("inf"), -1.5])
+def test_a_price_that_cannot_be_is_refused(price: float) -> None:
+    with pytest.raises(ValueError, match=f"the price of preloads is {price:g}; it must be a number from 0 on"):
+        PLAN.next_many(np.zeros(1, np.uint64), np.zeros((1, 3), np.int64), price=price)
 
 
 @pytest.mark.parametrize("entities", [np.zeros(1, np.int64), np.zeros(2, np.uint64)])

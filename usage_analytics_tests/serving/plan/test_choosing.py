@@ -62,6 +62,16 @@ def test_many_moments_are_decided_as_one_by_one(moments: list[list[int]], data: 
         assert sum(worth[place] for place in mine) == best_value(worth, sizes, budget)
 
 
+@pytest.mark.parametrize("count", [2, 30])
+def test_bytes_so_many_that_sums_of_them_are_rounded_break_no_limit(count: int) -> None:
+    sizes = [2.0**52, 2.0**52 + 1] + [2.0**53] * (count - 2)
+    values, budget = [2.0, 1.0, *[0.5] * (count - 2)], Budget(2, 2.0**53)
+    assert choose(values, sizes, budget) == [0]
+    places = np.arange(count)[:, None]
+    assert choose_many(np.array(values)[:, None], places, np.array(sizes), budget).ravel().tolist() == [0, NONE]
+
+
 def test_among_very_many_candidates_the_limits_hold_too() -> None:
     values, sizes = [float(place + 1) for place in range(40)], [100.0] * 40
     assert choose(values, sizes, Budget(3, 250.0)) == [39, 38]
+    assert choose(values, sizes, Budget(2**63, 250.0)) == [39, 38]
