@@ -30,8 +30,8 @@ test: $(VENV)/.installed-tsql ## Check style and types, run the everyday tests (
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal --durations=10 -rs
 
 test-slow: $(VENV)/.installed-tsql ## Run the tests that take longer (some minutes more)
-	@echo "Some minutes. $(TESTS_NEED)"
-	$(BIN)/python -m pytest -m "slow and not faults" -rs
+	@echo "About 15 minutes on 2 cores, two tests at a time. $(TESTS_NEED)"
+	$(BIN)/python -m pytest -m "slow and not faults" -n 2 --dist worksteal --durations=10 -rs
 
 test-faults: $(VENV)/.installed-tsql ## Kill, cut off, fill up, damage; prove that all heals (TIMES=20: so often in a row)
 	@echo "About 4 minutes a round, three tests at a time: much of it is waiting. $(TESTS_NEED)"

@@ -73,7 +73,7 @@ def measure(title: str, path: Path, visits: pl.DataFrame, orders: int, neural: b
     for order in range(1, orders + 1):
         for rule in ("back-off", "Witten-Bell", "Kneser-Ney"):
             fits[f"{rule}, order {order}"] = partial(NGrams, rule, order, seen, apps)
-    fits["next-action model, counts alone"] = lambda: CountedSequences(NGramModel.fit(learned))
+    fits["counts alone"] = lambda: CountedSequences(NGramModel.fit(learned))
     fits["next-action model"] = lambda: factored(learned, path)
     if "phase" in visits.columns:
         fits[TIMED] = lambda: factored(learned, timed(path))

@@ -1,7 +1,7 @@
 """A made-up preload plan of any size, for the benchmarks of look-ups."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -69,8 +69,8 @@ def made_up_tables(size: Size, seed: int = 1) -> PlanTables:
         "prewarm_chances": draw.beta(1, 10, (1, size.classes, size.mini_apps)),
     }
     facts = PlanFacts(
-        date(2026, 11, 23), "made up", {}, Budget(3, 4e6), datetime(2026, 11, 23, 23, tzinfo=UTC), "America/New_York",
-        time(8), 15,
+        date(2026, 11, 23), "made up", 10**6, Budget(3, 4e6), datetime(2026, 11, 23, 23, tzinfo=UTC),
+        "America/New_York", time(8), 15, tuple(date(2026, 11, 23) + timedelta(days=n) for n in range(31)),
     )  # fmt: skip
     names = tuple(f"mini_app_{number:05d}" for number in range(size.mini_apps))
     return PlanTables(facts, names, **{name: np.asarray(arrays[name]).astype(DTYPES[name]) for name in DTYPES})

@@ -9,7 +9,8 @@ costs is the simulator's own (`mini_apps.parquet` of its truth). Latency, payloa
 log-standard-deviation `spread`. At most three preloads and 16 MB a moment. Guess.js, Chromium and the best threshold of
 pairs go by how often a mini-app followed the open one, the others by the model; the best thresholds are those of the
 largest net benefit on the very day on which they are judged. "expected value of pairs" decides as the plan does, but by
-these shares of pairs: what the rule is worth without the model. The plan as served is asked itself, by its own lists.
+these shares of pairs: what the rule is worth without the model. The plan is asked itself, by its own lists, at
+price 1 as all others are.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from usage_analytics.serving.judging.plan_comparison import BEST_OF_MODEL, BEST_
 from usage_analytics.serving.judging.policies import ExpectedValue, pair_counts, pair_shares
 from usage_analytics.serving.judging.replay import compare
 from usage_analytics.serving.judging.replay import compared as table_of
-from usage_analytics.serving.judging.served_plan import AS_SERVED, replay_plan
+from usage_analytics.serving.judging.served_plan import AT_PRICE_1, replay_plan
 from usage_analytics.serving.plan.filling import tables_of
 from usage_analytics.serving.plan.scope import BUDGET, contexts_of
 from usage_analytics.serving.plan.tables import PlanFacts
@@ -40,7 +41,7 @@ from usage_analytics.simulation.scenario import NO_TROUBLE, Scenario, trading_da
 LAST = date(2026, 11, 20)
 MODEL, PAIRS = "expected value", "expected value of pairs"
 MADE_AT = datetime(2026, 11, 20, tzinfo=UTC)
-FACTS = PlanFacts(LAST, "next_action_model", {}, BUDGET, MADE_AT, "America/New_York", time(8), 15)
+FACTS = PlanFacts(LAST, "counts", 0, BUDGET, MADE_AT, "America/New_York", time(8), 15, (LAST,))
 NET, TOLD = "net_ms_per_transition", ("waiting_removed", "precision", "wasted_bytes_per_useful_byte")
 
 
@@ -67,8 +68,8 @@ def main() -> None:
         )
         served = replay_plan(
             plan, learned.held_out.of_fold(TESTED), model.known.entities, economics, len(moments.moments)
-        )[AS_SERVED]
-        others = table_of({AS_SERVED: served}), by_pairs(model, moments, economics)
+        )[AT_PRICE_1]
+        others = table_of({AT_PRICE_1: served}), by_pairs(model, moments, economics)
         compared = pl.concat([compared, *others]).sort(NET, descending=True)
         rows = [
             (row["policy"], f"{row[NET]:,.1f}", *(f"{row[name] or 0:.3f}" for name in TOLD), int(row["calls"]))
@@ -79,7 +80,7 @@ def main() -> None:
         nets = dict(compared.select("policy", NET).rows())
         for rule, beaten in ((MODEL, BEST_OF_PAIRS), (MODEL, BEST_OF_MODEL), (PAIRS, BEST_OF_PAIRS)):
             print(f"{rule} brings {nets[rule] / nets[beaten]:.2f} times the {beaten}")
-        print(f"{AS_SERVED} brings {nets[AS_SERVED] / nets[MODEL]:.1%} of {MODEL}")
+        print(f"{AT_PRICE_1} brings {nets[AT_PRICE_1] / nets[MODEL]:.1%} of {MODEL}")
 
 
 def by_pairs(model: FactoredModel, moments: KnownMoments, economics: Economics) -> pl.DataFrame:

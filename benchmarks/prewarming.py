@@ -19,10 +19,10 @@ import polars as pl
 from learned_walks import Learned, learn, measured
 
 from usage_analytics.reporting.terminal import print_table
-from usage_analytics.serving.decisions.economics import Economics, Floats
-from usage_analytics.serving.decisions.expected_value import Flags
+from usage_analytics.serving.arrays import Flags, Floats
+from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.learned_economics import TIME_TO_LIVE_S
-from usage_analytics.serving.decisions.prewarming import LoadPlan, plan_load
+from usage_analytics.serving.decisions.prewarming import DayLoad, balance_load
 from usage_analytics.serving.decisions.prewarms import Prewarms, UserEvents, first_in_slot, prewarms_of, slots_served
 from usage_analytics.serving.decisions.priced_moments import PricedDay, missed_openings
 from usage_analytics.serving.decisions.prices import busiest_minute, expected_calls, preload_demand
@@ -58,7 +58,7 @@ def main() -> None:
     judge(learned, economics, load, prewarms, capacity, days[-1])
 
 
-def planned(learned: Learned, economics: Economics, days: tuple[date, ...], share: float) -> tuple[LoadPlan, float]:
+def planned(learned: Learned, economics: Economics, days: tuple[date, ...], share: float) -> tuple[DayLoad, float]:
     """Prices, and the capacity that they keep to."""
     usage = pl.concat([
         pl.DataFrame({"trading_day": day, "minute": (times_us - opening_us(CLOCK, day)) // MINUTE_US, "events": 1})
@@ -70,17 +70,17 @@ def planned(learned: Learned, economics: Economics, days: tuple[date, ...], shar
     demand = preload_demand(met.probabilities, met.moments, times_met, economics, BUDGET)
     capacity = share * busiest_minute(usage, minutes)
     calls = expected_calls(usage, minutes)
-    return plan_load(calls, capacity, demand, TIME_TO_LIVE_S, CLOCK.window_minutes), capacity
+    return balance_load(calls, capacity, demand, TIME_TO_LIVE_S, CLOCK.window_minutes), capacity
 
 
-def fetched_ahead(learned: Learned, economics: Economics, load: LoadPlan, day: date) -> Prewarms:
+def fetched_ahead(learned: Learned, economics: Economics, load: DayLoad, day: date) -> Prewarms:
     """What a plan of the day would have users fetch."""
     priced = PricedDay(opening_us(CLOCK, day), CLOCK.window_minutes, load.price)
     events = missed_openings(learned.model, learned.last.of_all(), priced, economics, BUDGET, _concerned(load))
     return prewarms_of(events, load, economics, BUDGET, len(learned.model.factors.classes))
 
 
-def print_plan(load: LoadPlan, prewarms: Prewarms, learned: Learned, economics: Economics) -> None:
+def print_plan(load: DayLoad, prewarms: Prewarms, learned: Learned, economics: Economics) -> None:
     """The slots in which something is fetched ahead."""
     chosen = prewarms.chosen(economics, BUDGET)
     rows = []
@@ -93,7 +93,7 @@ def print_plan(load: LoadPlan, prewarms: Prewarms, learned: Learned, economics: 
 
 
 def judge(
-    learned: Learned, economics: Economics, load: LoadPlan, prewarms: Prewarms, capacity: float, held_out: date
+    learned: Learned, economics: Economics, load: DayLoad, prewarms: Prewarms, capacity: float, held_out: date
 ) -> None:
     """A line for each way to decide."""
     day = PricedDay(opening_us(CLOCK, held_out), CLOCK.window_minutes, load.price)
@@ -137,7 +137,7 @@ def expected_hits(events: UserEvents, prewarms: Prewarms, economics: Economics) 
     )
 
 
-def _concerned(load: LoadPlan) -> Flags:
+def _concerned(load: DayLoad) -> Flags:
     """The slots in which something may be fetched ahead, and those that it is for."""
     slots = np.zeros(len(load.price), np.bool_)
     for slot, ahead in slots_served(load):
@@ -145,7 +145,7 @@ def _concerned(load: LoadPlan) -> Flags:
     return slots
 
 
-def _dearest_and_before(load: LoadPlan) -> tuple[int, int]:
+def _dearest_and_before(load: DayLoad) -> tuple[int, int]:
     dearest = int(load.price.argmax())
     return dearest, dearest - 1
 

@@ -150,7 +150,7 @@ def evaluate(
     split_property: Annotated[str | None, typer.Option(help="Hold out instead the events whose whole number under "
                                                        "this property is 4 modulo 5.")] = None,
 ) -> None:  # fmt: skip
-    """Fit the next-action model on all loaded events but the held-out users', and judge it against the baselines.
+    """Judge the counts of the next-action model alone, made without the held-out users, against its baselines.
 
     Held out is every fifth user, by pseudonym, as the marts know them: the trading days without marts are left out.
     """

@@ -17,7 +17,8 @@ plans_app = typer.Typer(help="The preload plans that there are; 'plans use NAME'
 def next_command(
     asked: Annotated[list[str], typer.Argument(metavar="USER|MINI-APP", help="A user's identifier or pseudonym, or the "
                      "mini-apps that were opened in a user session, all of them, most recent last: "
-                     "'quotes > charts', or one by one.")],
+                     "'quotes > charts', or one by one. First may be '(start)': then nothing was opened before them; "
+                     "'(start)' alone asks what to preload as a user session begins.")],
     entity: Annotated[str | None, typer.Option(metavar="TEXT", help="What the user has in hand, as messages name "
                       "it.")] = None,
 ) -> None:  # fmt: skip

@@ -65,7 +65,7 @@ def test_enrichment() -> None:
         (
             "preload_policies.py",
             ("--users", "300", "--messages", "20000", "--days", "3", "--spreads", "0.5"),
-            ("expected value", "the plan as served", "Guess.js on 4G", "times the best threshold of pairs"),
+            ("expected value", "the plan at price 1", "Guess.js on 4G", "times the best threshold of pairs"),
         ),
         (
             "prewarming.py",
@@ -88,7 +88,7 @@ def test_next_actions(shared_data: Path) -> None:
     told = (
         "sepsis",
         "Kneser-Ney, order 2",
-        "next-action model, counts alone",
+        "counts alone",
         *(("session-kNN", "GRU") if neural else ()),
     )
     assert all(words in done.stdout for words in told), done.stdout

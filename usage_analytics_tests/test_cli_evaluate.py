@@ -46,7 +46,7 @@ def test_users_are_held_out_by_the_folds_of_the_marts(home: Path) -> None:
     refresh(parts.warehouse(load_settings()), DAY, "app_transitions")
     shown = evaluate()
     assert "8 held-out transitions: those of users in the last of the marts' 5 folds" in shown
-    assert "next-action model │ 1.000 │ 1.000" in shown
+    assert "counts alone │ 1.000 │ 1.000" in shown
 
 
 def test_too_few_users_are_told_apart_from_no_marts(memory_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

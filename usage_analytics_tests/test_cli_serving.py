@@ -52,7 +52,8 @@ def test_plans_are_listed_and_one_is_chosen(folder: PlanFolder) -> None:
     assert "There is no preload plan in" in run("plans")
     first = folder.publish(PLAN.tables()).name
     second = folder.publish(replace(PLAN, saved_ms={"news": 500.0}).tables()).name
-    assert f"{second} │ now │ 2026-11-23 23:05:00 │ 5 │ 1 │ 1 │ 1 │ 1 │ next_action_model" in run("plans")
+    told = f"{second} │ now │ 2026-11-23 23:05:00 │ 5 │ 1 │ 1 │ 1 │ 1 │ gru, by the contest of"
+    assert told in run("plans")
     assert run("plans", "use", first) == f"{first} answers from now on"
     assert f"{first} │ now │" in run("plans")
     with pytest.raises(UserError, match="there is no plan 'none'"):

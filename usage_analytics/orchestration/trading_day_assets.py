@@ -96,9 +96,9 @@ def next_action_model(context: dg.AssetExecutionContext, platform: Platform) -> 
 def next_action_challengers(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Whether a recurrent network or session-kNN takes the place of the counts in this day's plan and later ones.
 
-    Only one that beats them on this day, on log-loss and on net benefit, each beyond chance; it has learned from the
-    days before. No part of the close of a trading day, for training takes minutes: people or CI materialize it, then
-    preload_plan. The network is trained only where TensorFlow is installed (the [ai] extra).
+    Only one that beats them on this day, on log-loss and on net benefit, each by more than its standard error; it has
+    learned from the days before. No part of the close of a trading day, for training takes minutes: people or CI
+    materialize it, then preload_plan. The network is trained only where TensorFlow is installed (the [ai] extra).
     """
     from usage_analytics.reporting.contest_evidence import contest_told, whole_sessions_told
     from usage_analytics.serving.judging.model_contest import hold_contest
@@ -139,9 +139,9 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
         plans = parts.plan_folder(settings)
         published = plans.publish(plan.tables)
         plans.prune(DAYS_OF_PLANS)
+        compared = comparison_on(warehouse, layout, plans, day, settings.calendar)
         with warehouse.writing() as session:  # the last step: what is written there says that the day is done
             replace_plan(session, day, plan.rows, plan.origin.counts_version, plan.origin.counts_rule)
-        compared = comparison_on(warehouse, layout, plans, day, settings.calendar)
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": plan.rows.height,
@@ -151,7 +151,7 @@ def preload_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
             "mini_apps": len(plan.economics.mini_apps),
             "mini_apps_with_measured_waiting": len(plan.economics.mini_apps) - len(plan.economics.untimed),
             "mini_apps_measured_by_all_actions": len(plan.economics.unnamed),
-            "probabilities_of": plan.base,
+            "probabilities_of": plan.tables.facts.probabilities_of,
             "likeliest": dg.MetadataValue.md(likeliest(plan.rows)),
             "prices": dg.MetadataValue.md(prices_of(plan)),
             "on_this_day": dg.MetadataValue.md(compared),

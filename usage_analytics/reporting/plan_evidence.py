@@ -33,13 +33,16 @@ def likeliest(rows: pl.DataFrame, count: int = 10) -> str:
 
 
 def prices_of(plan: MadePlan) -> str:
-    """By part of the trading day: the price of a preload, the share that earlier ones could make, its pre-warms."""
+    """By part of the trading day: the price of a preload, the share that earlier parts have room for, what it fetches.
+
+    The share is an estimate by the demand of all users; the last is what `prewarm` answers who is not known.
+    """
     if plan.load is None:
         return "No usage in trading hours is known: the usual price holds all day."
     ahead, lines = prewarms_told(plan.tables), []
     for slot, (price, moved) in enumerate(zip(plan.load.price, plan.load.moved_ahead, strict=True)):
         lines.append((clock_time(plan.tables.facts, slot), f"{price:.2f}", f"{moved:.0%}", ahead.get(slot, "")))
-    return table(("from", "price", "could be made ahead", "pre-warms"), lines)
+    return table(("from", "price", "room ahead for", "fetches ahead"), lines)
 
 
 def prewarms_told(tables: PlanTables) -> dict[int, str]:

@@ -5,20 +5,22 @@ from collections.abc import Sequence
 from usage_analytics.errors import UserError
 from usage_analytics.reporting.terminal import CONSOLE, print_table
 from usage_analytics.serving.lookup import LookUp
-from usage_analytics.serving.plan.answer import Context, Item
+from usage_analytics.serving.plan.answer import START, Context, Item
 from usage_analytics.serving.plan_folder import PlanFolder
 from usage_analytics.serving.preload_plan import PreloadPlan
 from usage_analytics.serving.prewarm_lookup import PrewarmLookUp
 
 ITEM_COLUMNS = ("rank", "mini-app", "probability", "evidence", "saves, ms", "costs, ms", "worth, ms", "bytes")
 PREWARM_COLUMNS = ("rank", "mini-app", "chance", "saves, ms", "costs, ms", "worth, ms", "bytes")
-PLAN_COLUMNS = ("plan", "answers", "made (UTC)", "mini-apps", "contexts", "users", "classes", "entities", "model")
+PLAN_COLUMNS = (
+    "plan", "answers", "made (UTC)", "mini-apps", "contexts", "users", "classes", "entities", "probabilities of",
+)  # fmt: skip
 
 
 def print_look_up(found: LookUp, asked: Sequence[str]) -> None:
     """The items as a table, with what speaks for each; and what the plan did not know."""
     who = f"user {asked[0]}, last seen in " if found.seen_user else ""
-    what = f"{who}{' > '.join(found.context)}"
+    what = f"{who}{shown(found.context)}"
     rows = [
         (rank, item.mini_app, item.probability, evidence(item, found.entity), item.saved_ms,
          item.cost_ms * found.answer.price, item.value_ms, int(item.payload_bytes))
@@ -101,7 +103,7 @@ def print_plans(folder: PlanFolder) -> None:
 
 def shown(context: Context) -> str:
     """A context as people read it."""
-    return " > ".join("(start)" if name is None else name for name in context) or "(anywhere)"
+    return " > ".join(START if name is None else name for name in context) or "(anywhere)"
 
 
 def _plan_row(plan: PreloadPlan, answers: str | None) -> tuple[object, ...]:
@@ -110,4 +112,4 @@ def _plan_row(plan: PreloadPlan, answers: str | None) -> tuple[object, ...]:
         len(tables.mini_apps), len(tables.context_keys), len(tables.user_keys), len(tables.class_factors) - 1,
         len(tables.entity_keys),
     )  # fmt: skip
-    return plan.name, answers, f"{made:%Y-%m-%d %H:%M:%S}", *counts, tables.facts.model
+    return plan.name, answers, f"{made:%Y-%m-%d %H:%M:%S}", *counts, tables.facts.probabilities_of

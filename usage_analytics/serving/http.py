@@ -21,16 +21,14 @@ from usage_analytics.serving.askers import pseudonym_of
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.live_plan import LivePlan
 from usage_analytics.serving.lookup import context_of
-from usage_analytics.serving.openapi import document, page
+from usage_analytics.serving.openapi import PARAMETERS, PREWARM_PARAMETERS, document, page
 from usage_analytics.serving.plan.answer import Answer, Item
 from usage_analytics.serving.plan.scope import MOST_ASKED
 from usage_analytics.serving.preload_plan import PreloadPlan
 from usage_analytics.serving.prewarm_lookup import instant_of
 
 LOOK_EVERY_S = 1.0  # at the folder's current plan
-PARAMETERS = frozenset({"user", "context", "entity", "calls", "bytes"})
-PREWARM_PARAMETERS = frozenset({"user", "at", "calls", "bytes"})
-
+NEXT_NAMES, PREWARM_NAMES = (frozenset(name for name, *_ in each) for each in (PARAMETERS, PREWARM_PARAMETERS))
 ITEM_FIELDS, ANSWER_FIELDS = ([field.name for field in fields(each)] for each in (Item, Answer))
 
 Clock = Callable[[], datetime]
@@ -54,7 +52,7 @@ def application(live: LivePlan, pseudonym_key: bytes | None, now: Clock | None =
 
     async def next_(request: Request) -> Response:
         plan, query = _plan(live), request.query_params
-        _refuse_others(request, PARAMETERS)
+        _refuse_others(request, NEXT_NAMES)
         pseudonym = user_of(request, plan)
         given = [text for text in query.getlist("context") if text]
         context = context_of(given, plan)
@@ -67,7 +65,7 @@ def application(live: LivePlan, pseudonym_key: bytes | None, now: Clock | None =
 
     async def prewarm(request: Request) -> Response:
         plan = _plan(live)
-        _refuse_others(request, PREWARM_PARAMETERS)
+        _refuse_others(request, PREWARM_NAMES)
         at = instant_of(plan, request.query_params.get("at") or None, clock())
         return _json(asdict(plan.prewarm(user_of(request, plan), at, _budget(request, plan))))
 
@@ -147,11 +145,11 @@ def _plan(live: LivePlan) -> PreloadPlan:
     return live.plan
 
 
-def _refuse_others(request: Request, parameters: AbstractSet[str]) -> None:
-    for unknown in sorted(request.query_params.keys() - parameters):
-        told = f"{unknown!r} is no parameter of {request.url.path}; they are {', '.join(sorted(parameters))}"
+def _refuse_others(request: Request, names: AbstractSet[str]) -> None:
+    for unknown in sorted(request.query_params.keys() - names):
+        told = f"{unknown!r} is no parameter of {request.url.path}; they are {', '.join(sorted(names))}"
         raise UserError(told)
-    for name in sorted(parameters - {"context"}):
+    for name in sorted(names - {"context"}):
         times = len(request.query_params.getlist(name))
         if times > 1:
             raise UserError(f"{name} is given {times} times: give it once")

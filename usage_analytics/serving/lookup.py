@@ -8,7 +8,7 @@ from usage_analytics import parts
 from usage_analytics.enrichment.pseudonyms import pseudonym
 from usage_analytics.errors import UserError
 from usage_analytics.models.branching.users.user_classes import PSEUDONYM
-from usage_analytics.serving.plan.answer import Answer
+from usage_analytics.serving.plan.answer import START, Answer, Context
 from usage_analytics.serving.preload_plan import PreloadPlan
 from usage_analytics.settings import Settings
 from usage_analytics.warehouse.transitions import recent_mini_apps
@@ -26,7 +26,7 @@ class LookUp:
     """
 
     trading_day: date
-    context: tuple[str, ...]
+    context: Context
     seen_user: bool
     entity: str | None
     answer: Answer
@@ -36,12 +36,13 @@ def look_up(settings: Settings, asked: Sequence[str], entity: str | None = None)
     """The current plan's answer for mini-apps, most recent last, or for a user's identifier or pseudonym.
 
     ``asked``: one text, which is a mini-app, else mini-apps joined by '>', else a user; or several, each a mini-app.
-    Only a user is looked for in the warehouse. ``entity``: what the user has in hand, as messages name it.
+    The first may be START. Only a user is looked for in the warehouse. ``entity``: what the user has in hand, as
+    messages name it.
     """
     plan, now = parts.plan_folder(settings).current(), datetime.now(UTC)
     day = plan.tables.facts.trading_day
     context = context_of(asked, plan)
-    unknown = [name for name in context if name not in plan.tables.mini_apps]
+    unknown = [name for name in context if name is not None and name not in plan.tables.mini_apps]
     if not unknown:
         return LookUp(day, context, False, entity, plan.next(None, context, at=now, entity=entity))
     if len(asked) > 1:
@@ -58,8 +59,12 @@ def look_up(settings: Settings, asked: Sequence[str], entity: str | None = None)
     return LookUp(day, recent[-SHOWN:], True, entity, plan.next(user, began, at=now, entity=entity))
 
 
-def context_of(asked: Sequence[str], plan: PreloadPlan) -> tuple[str, ...]:
-    """Mini-apps by name, one by one or joined by '>'. A name may hold a '>' itself: it is a name before a context."""
-    if len(asked) != 1 or asked[0] in plan.tables.mini_apps:
-        return tuple(asked)
-    return tuple(part.strip() for part in asked[0].split(">"))
+def context_of(asked: Sequence[str], plan: PreloadPlan) -> Context:
+    """Mini-apps by name, one by one or joined by '>', of which the first may be START.
+
+    What is the name of a mini-app is that before it is a context or a start.
+    """
+    known = plan.tables.mini_apps
+    names = [part.strip() for part in asked[0].split(">")] if len(asked) == 1 and asked[0] not in known else [*asked]
+    began = names[:1] == [START] and START not in known
+    return (None, *names[1:]) if began else tuple(names)

@@ -13,7 +13,8 @@ PARAMETERS = (
     ("user", False, "string", "the user's pseudonym, 32 hexadecimal digits; or the identifier, where the server has "
      "the platform's pseudonym key. Without it, or if the plan does not know the user: the population's answer"),
     ("context", True, "string", "mini-apps opened in this user session, most recent last: given several times, or "
-     "once with '>' between them. Those that the plan does not know are marked in the answer"),
+     "once with '>' between them. First may be (start): nothing was opened before them then; (start) alone asks what "
+     "to preload as a user session begins. Those that the plan does not know are marked in the answer"),
     ("entity", False, "string", "what the user has in hand, an instrument for one, as messages name it. Without it, or "
      "if the plan does not know it, it makes no difference"),
     ("calls", False, "integer", "how many mini-apps may be preloaded at most; by default the plan's own budget"),
@@ -30,9 +31,9 @@ PREWARM_PARAMETERS = (
 MEANINGS = {
     "plan": "name of the plan that answered",
     "items": "what to preload, best first",
-    "context": "the part of the asked context that answered, its end; null is the start of the user session",
+    "context": "the part of the asked context that answered, its end; null: the start of the user session, (start)",
     "transitions": "how often that context was seen",
-    "whole_context": "whether it has all mini-apps that were asked, or as many as a plan's contexts have at most",
+    "whole_context": "whether it is all that was asked, or as much as a plan's contexts have at most",
     "unknown_mini_apps": "those of the asked context that the plan does not know",
     "known_user": "whether the plan knows the user; else this is the population's answer",
     "known_entity": "whether the plan knows what the user has in hand; false if nothing was said of it",
@@ -60,6 +61,23 @@ PREWARM_MEANINGS = {
     "chance": "that a user who is active now opens it in these times, and that nothing preloads it then",
     "saved_ms": "milliseconds of waiting that it saves if so",
     "value_ms": "chance * saved_ms - price * cost_ms",
+}
+PLAN_MEANINGS = {
+    "plan": "name of the plan",
+    "trading_day": "the last one that it learned from",
+    "probabilities_of": "what its probabilities rest on, the counts or a challenger, and why",
+    "transitions": "how many the model's counts were made of",
+    "budget": "what an answer has at most, where nobody says otherwise",
+    "created_at": "when it was made",
+    "timezone": "of the slots",
+    "first_slot": "local time at which the first slot begins",
+    "slot_minutes": "how long each slot is",
+    "holds_on": "the days, in that time zone, on which prices and phases of slots hold",
+    "mini_apps": "those that it knows",
+    "contexts": "how many it lists",
+    "users": "how many it knows the class of",
+    "user_classes": "how many it tells apart",
+    "entities": "how many it knows",
 }
 SCHEMAS: dict[type, dict[str, str]] = {
     Answer: MEANINGS, Item: MEANINGS, PrewarmAnswer: PREWARM_MEANINGS, PrewarmItem: PREWARM_MEANINGS,
@@ -91,7 +109,7 @@ def document() -> Schema:
             }},
             "/plan": {"get": {
                 "summary": "The facts of the plan that answers",
-                "responses": {"200": _response("the facts", {"type": "object"}), "503": not_ready},
+                "responses": {"200": _response("the facts", _facts()), "503": not_ready},
             }},
             "/health": {"get": {
                 "summary": "Whether there is a plan to answer with, and whether it is the folder's current one",
@@ -142,6 +160,18 @@ def _response(description: str, schema: Schema) -> Schema:
 
 def _object(properties: Schema) -> Schema:
     return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _facts() -> Schema:
+    number, text = {"type": "integer"}, {"type": "string"}
+    counted = ("transitions", "slot_minutes", "contexts", "users", "user_classes", "entities")
+    kinds: dict[str, Schema] = {
+        **dict.fromkeys(PLAN_MEANINGS, text),
+        **dict.fromkeys(counted, number),
+        "budget": _object({"calls": number, "bytes": {"type": "number"}}),
+        **{name: {"type": "array", "items": text} for name in ("mini_apps", "holds_on")},
+    }
+    return _object({name: {**kinds[name], "description": told} for name, told in PLAN_MEANINGS.items()})
 
 
 def _of_dataclass(kind: type) -> Schema:

@@ -15,21 +15,21 @@ from usage_analytics.models.branching.factored_model import FactoredModel, Origi
 from usage_analytics.models.branching.sessions.user_sessions import FOLDS, read_sessions
 from usage_analytics.models.branching.training import MODEL, SESSIONS
 from usage_analytics.serving.decisions.economics import Economics
-from usage_analytics.serving.decisions.learned_economics import economics_of, load_plan, usual_prices
-from usage_analytics.serving.decisions.prewarming import LoadPlan
+from usage_analytics.serving.decisions.learned_economics import economics_of, load_of_day, usual_prices
+from usage_analytics.serving.decisions.prewarming import DayLoad
 from usage_analytics.serving.decisions.prewarms import Prewarms, prewarms_of, slots_served
 from usage_analytics.serving.decisions.priced_moments import PricedDay, missed_openings
 from usage_analytics.serving.decisions.session_moments import moments_of
 from usage_analytics.serving.plan.chosen_base import as_served
 from usage_analytics.serving.plan.filling import tables_of
 from usage_analytics.serving.plan.rows import plan_rows
-from usage_analytics.serving.plan.scope import BUDGET, contexts_of
+from usage_analytics.serving.plan.scope import BUDGET, contexts_anywhere, contexts_of
 from usage_analytics.serving.plan.tables import PlanFacts, PlanTables
 from usage_analytics.trading_calendar import PHASES, TradingCalendar, TradingClock
 from usage_analytics.warehouse.minute_usage import opening_us
 from usage_analytics.warehouse.protocol import Warehouse
 
-LONGEST_CLOSURE_DAYS = 14
+DAYS_USED = 31  # at most: later, prices and phases of a plan are too old to be told
 LONGEST_TOLD = 2  # mini-apps of a context that has rows in the warehouse
 
 
@@ -40,8 +40,7 @@ class MadePlan:
     rows: pl.DataFrame
     tables: PlanTables
     economics: Economics
-    load: LoadPlan | None
-    base: str  # of the probabilities: the counts or a challenger, and why
+    load: DayLoad | None
     origin: Origin  # of its model
 
 
@@ -52,35 +51,41 @@ def make_plan(
     folder = layout.model(MODEL, trading_day)
     try:
         served = as_served(layout, FactoredModel.load(folder))
+        moments = moments_of(layout, trading_day, served.model)
     except (UserError, OSError) as error:
         raise UserError(f"preload_plan of {trading_day}: {error}; materialize next_action_model first") from None
     model = served.model
     clock = calendar.clock
     economics = economics_of(warehouse, trading_day, model.mini_apps)
-    moments = moments_of(layout, trading_day, model)
-    load = load_plan(warehouse, clock, trading_day, moments, economics, BUDGET) if moments else None
+    load = load_of_day(warehouse, clock, trading_day, moments, economics, BUDGET) if moments else None
     facts = PlanFacts(
         trading_day=trading_day,
-        model=MODEL,
-        figures={"transitions": model.counts.transitions},
+        probabilities_of=served.told,
+        transitions=model.counts.transitions,
         budget=BUDGET,
         created_at=made_at,
         timezone=clock.timezone,
         first_slot=time(clock.opening_hour),
         slot_minutes=clock.window_minutes,
+        holds_on=trading_days_from(calendar, trading_day),
     )
     prices = usual_prices(clock) if load is None else load.price
     prewarms = None if load is None else _prewarms(layout, trading_day, clock, model, load, economics)
     contexts, phases = contexts_of(model.counts, model.counts.max_order), slot_phases(calendar, trading_day)
     tables = tables_of(model, contexts, economics, facts, prices, phases, prewarms=prewarms)
-    rows = plan_rows(model, contexts_of(model.counts, LONGEST_TOLD), economics, BUDGET)
-    return MadePlan(rows, tables, economics, load, served.told, model.origin)
+    rows = plan_rows(model, contexts_anywhere(model.counts, LONGEST_TOLD), economics, BUDGET)
+    return MadePlan(rows, tables, economics, load, model.origin)
+
+
+def trading_days_from(calendar: TradingCalendar, trading_day: date) -> tuple[date, ...]:
+    """This trading day and those that follow, as far as a plan is to be used: a month."""
+    days = (trading_day + timedelta(days=n) for n in range(DAYS_USED))
+    return tuple(day for day in days if calendar.is_trading_day(day))
 
 
 def slot_phases(calendar: TradingCalendar, trading_day: date) -> Ints:
     """The phase in which each slot of the trading day after this one begins, by local time: 1 + position in PHASES."""
-    days = (trading_day + timedelta(days=n) for n in range(1, LONGEST_CLOSURE_DAYS))
-    following = next((day for day in days if calendar.is_trading_day(day)), trading_day)
+    following = (*trading_days_from(calendar, trading_day), trading_day)[1]
     clock = calendar.clock
     opening = datetime.combine(following, time(clock.opening_hour))  # slots are of local time, also as clocks change
     starts = (opening + timedelta(minutes=clock.window_minutes * slot) for slot in range(clock.windows_per_day))
@@ -89,7 +94,7 @@ def slot_phases(calendar: TradingCalendar, trading_day: date) -> Ints:
 
 
 def _prewarms(
-    layout: Layout, trading_day: date, clock: TradingClock, model: FactoredModel, load: LoadPlan, economics: Economics
+    layout: Layout, trading_day: date, clock: TradingClock, model: FactoredModel, load: DayLoad, economics: Economics
 ) -> Prewarms:
     """What the day's sampled users would have had to fetch ahead, by what they opened when it was dear."""
     slots = np.zeros(len(load.price), np.bool_)

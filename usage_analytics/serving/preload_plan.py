@@ -65,10 +65,10 @@ class PreloadPlan:
     ) -> Answer:
         """What to preload for a user, a pseudonym or None, who opened these mini-apps in this user session.
 
-        context: most recent last. Its end chooses the candidates, all of it their revisit factors. budget: the plan's
-        own by default. at: its time of day chooses the price and the phase of the trading
-        day; without it the usual price holds, and no phase tells. entity: what the user
-        has in hand, as messages name it.
+        context: most recent last; with None before the first one it is the whole user session so far, and [None] alone
+        its start. Its end chooses the candidates, all of it their revisit factors. budget: the plan's own by default.
+        at: its time of day chooses the price and the phase of the trading day; without it the usual price holds, and no
+        phase tells. entity: what the user has in hand, as messages name it.
         What the plan does not know is left out and marked in the answer; what cannot be is a ValueError or TypeError.
         """
         codes = self._coded(context)
@@ -84,7 +84,7 @@ class PreloadPlan:
             self._item(candidates[chosen], values[chosen], answered, transitions)
             for chosen in choose(values, sizes, self.tables.facts.budget if budget is None else budget)
         )
-        whole = order == LONGEST_CONTEXT or _names(answered) == _names(context)
+        whole = order == LONGEST_CONTEXT or answered == tuple(context)
         unknown = tuple(name for name in context if name is not None and name not in self._codes)
         known = user_class > 0, in_hand.known
         when = None if phase == NO_PHASE else PHASES[phase - 1]
@@ -181,7 +181,7 @@ class PreloadPlan:
             if position == current:  # factors are of what is opened anew: to stay is neither liked nor led to
                 total += probability * revisit
                 continue
-            of_it, led = of_entity.get(position, NONE)
+            of_it, led = of_entity.get(position, NOT_LISTED)
             factors = revisit, liked[user_class, position], timely[position], of_it
             weight = probability * factors[0] * factors[1] * factors[2] * factors[3]
             total += weight
@@ -215,11 +215,7 @@ class _InHand(NamedTuple):
     led: float  # all leads together
 
 
-NOTHING, NONE, NO_FACTORS = _InHand(False, {}, 0.0), (1.0, 0.0), (1.0, 1.0, 1.0, 1.0)
-
-
-def _names(context: Sequence[str | None]) -> int:
-    return len(context) - (None in context[:1])
+NOTHING, NOT_LISTED, NO_FACTORS = _InHand(False, {}, 0.0), (1.0, 0.0), (1.0, 1.0, 1.0, 1.0)
 
 
 def _place(keys: memoryview, key: int) -> int | None:

@@ -34,7 +34,10 @@ def look_up_prewarm(settings: Settings, user: str | None, at: str | None) -> Pre
 
 
 def instant_of(plan: PreloadPlan, text: str | None, now: datetime) -> datetime:
-    """Today's instant of a time such as 09:15 in the plan's time zone; without one, now. UserError if it is none."""
+    """A time such as 09:15, in the plan's time zone, of the next day that the plan tells prices of; without one, now.
+
+    Of the last such day where that has passed. UserError if it is no time.
+    """
     local = now.astimezone(ZoneInfo(plan.tables.facts.timezone))
     if text is None:
         return local
@@ -42,4 +45,6 @@ def instant_of(plan: PreloadPlan, text: str | None, now: datetime) -> datetime:
         told = datetime.strptime(text, "%H:%M")
     except ValueError:
         raise UserError(f"at is a time of day in {local.tzinfo}, such as 09:15, found {text!r}") from None
-    return local.replace(hour=told.hour, minute=told.minute, second=0, microsecond=0)
+    days = plan.tables.facts.holds_on
+    day = next((day for day in days if day >= local.date()), days[-1] if days else local.date())
+    return datetime.combine(day, told.time(), local.tzinfo)

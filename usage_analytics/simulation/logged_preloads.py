@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from usage_analytics.serving.judging.logged_moments import Floats, LoggedMoments
+from usage_analytics.serving.arrays import Floats
+from usage_analytics.serving.judging.logged_moments import LoggedMoments
 
 Ints = npt.NDArray[np.int64]
 

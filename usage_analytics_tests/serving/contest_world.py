@@ -66,7 +66,7 @@ class LooksBack:
                 yield likely(code - 1) if code > 0 else np.full(len(APPS), 1 / len(APPS))
 
 
-def blind_champion(trading_day: date | None = None) -> FactoredModel:
+def blind_model(trading_day: date | None = None) -> FactoredModel:
     """Counts that list every context of three, and saw every mini-app follow each as often."""
     grams = [(*context, 20) for context in product(APPS, repeat=4)]
     return without_factors(NGramModel.fit(pl.DataFrame(grams, schema=SCHEMA, orient="row"), trading_day=trading_day))

@@ -19,8 +19,8 @@ IBM, BUND = "IBM", "Bund 2.5% 2044 ü"
 DAY = date(2026, 11, 23)
 FIRST_STEPS = (1, 2, 3, 4, 5, 7, 10, 20)
 FACTS = PlanFacts(
-    DAY, "next_action_model", {"log_loss": 1.25}, Budget(3, 1e6), datetime(2026, 11, 23, 23, 5, tzinfo=UTC),
-    "America/New_York", time(8), 15,
+    DAY, "gru, by the contest of 2026-11-20", 12_345, Budget(3, 1e6), datetime(2026, 11, 23, 23, 5, tzinfo=UTC),
+    "America/New_York", time(8), 15, (date(2026, 7, 1), DAY, date(2026, 11, 24)),
 )  # fmt: skip
 
 Context = tuple[str | None, ...]  # most recent last; None: the start of the user session
@@ -188,7 +188,7 @@ def made_up_plans(draw: st.DrawFn) -> MadeUp:
     in_hand = st.dictionaries(st.sampled_from(MINI_APPS), st.tuples(FACTORS.filter(bool), shares))
     classes = draw(st.lists(st.dictionaries(st.sampled_from(("", *MINI_APPS)), FACTORS), max_size=3))
     of_classes = st.integers(1, max(len(classes), 1))
-    starting = st.tuples(st.just(None), st.sampled_from(MINI_APPS))
+    starting = st.lists(st.sampled_from(MINI_APPS), max_size=2).map(lambda names: (None, *names))
     contexts = draw(st.lists(st.one_of(CONTEXTS, starting), max_size=8))
     return MadeUp(
         entries={context: entries() for context in [(), *contexts]},

@@ -1,13 +1,13 @@
 """A desktop whose users walk by a second-order Markov chain, and what preloading its mini-apps saves and costs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from usage_analytics.serving.decisions.economics import Economics, Floats, Ints
-from usage_analytics.serving.decisions.moments import Context, KnownMoments, read_held_out
+from usage_analytics.serving.arrays import Floats, Ints
+from usage_analytics.serving.decisions.economics import Economics
+from usage_analytics.serving.decisions.moments import KnownMoments, Moments, Transitions
 
 APPS = 46  # as many as the simulated traders walk between
 MINI_APPS = tuple(f"app_{number:02d}" for number in range(APPS))
@@ -17,18 +17,6 @@ STEPS, WALKS = 40, 3_000
 DWELL_S, DWELL_SPREAD = 14.0, 0.7
 PRIOR = 20.0  # transitions that a shorter context counts as
 COLUMNS = ("prev2", "prev1", "next")
-
-
-@dataclass(frozen=True)
-class Markov:
-    """Second-order shares of what was seen, smoothed by the first order."""
-
-    chance: Floats  # before last x last x next
-    mini_apps: tuple[str, ...] = MINI_APPS
-
-    def probabilities(self, contexts: Sequence[Context]) -> Floats:
-        position = {name: place for place, name in enumerate(MINI_APPS)}
-        return np.array([self.chance[position[before], position[last]] for before, last in contexts])
 
 
 @dataclass(frozen=True)
@@ -54,7 +42,7 @@ def world(seed: int) -> World:
     leads = random.lognormal(0, LEADING_SPREAD, (APPS, APPS)) * random.lognormal(0, SECOND_SPREAD, (APPS, APPS, APPS))
     chance = likes * leads / (likes * leads).sum(axis=-1, keepdims=True)
     seen, kept = _walks(random, chance), _walks(random, chance)
-    return World(_counts(random, seen), read_held_out(_counts(random, kept), _fitted(seen)))
+    return World(_counts(random, seen), _moments(_counts(random, kept), _fitted(seen)))
 
 
 def _walks(random: np.random.Generator, chance: Floats) -> Ints:
@@ -73,9 +61,24 @@ def _counts(random: np.random.Generator, walks: Ints) -> pl.DataFrame:
     return rows.group_by(COLUMNS, maintain_order=True).agg(pl.len().alias("transitions"), pl.col("dwell_us").sum())
 
 
-def _fitted(walks: Ints) -> Markov:
+def _moments(counts: pl.DataFrame, chance: Floats) -> KnownMoments:
+    """Each distinct pair of mini-apps is a moment, at price 1."""
+    rows = counts.sort(COLUMNS).with_columns(pl.struct("prev2", "prev1").rle_id().alias("moment"))
+    before, last, following = (np.searchsorted(MINI_APPS, rows[name].to_numpy()) for name in COLUMNS)
+    moment = rows["moment"].to_numpy().astype(np.int64)
+    first = np.unique(moment, return_index=True)[1]
+    dwell_ms = (rows["dwell_us"] / rows["transitions"] / 1e3).to_numpy()
+    return KnownMoments(
+        chance[before[first], last[first]],
+        Moments(last[first], np.ones(len(first))),
+        Transitions(moment, following, rows["transitions"].to_numpy().astype(np.int64), dwell_ms),
+    )
+
+
+def _fitted(walks: Ints) -> Floats:
+    """Second-order shares of what was seen, smoothed by the first order: before last x last x next."""
     counts = np.zeros((APPS, APPS, APPS))
     np.add.at(counts, (walks[:, :-2], walks[:, 1:-1], walks[:, 2:]), 1)
     shorter = counts.sum(axis=0) + 0.5
     shorter /= shorter.sum(axis=-1, keepdims=True)
-    return Markov((counts + PRIOR * shorter) / (counts.sum(axis=-1, keepdims=True) + PRIOR))
+    return np.asarray((counts + PRIOR * shorter) / (counts.sum(axis=-1, keepdims=True) + PRIOR))

@@ -90,6 +90,17 @@ def test_a_context_is_given_in_one_or_one_by_one(context: str | list[str], clien
     assert asked(client, context=context)["context"] == ["charts", "quotes"]
 
 
+@pytest.mark.parametrize("context", ["(start) > quotes", ["(start)", "quotes"]])
+def test_the_start_of_a_user_session_can_be_asked_for(context: str | list[str], folder: PlanFolder) -> None:
+    folder.publish(replace(PLAN, entries={**PLAN.entries, (None,): {"chat": 1.0}, (None, "quotes"): {}}).tables())
+    with client_of(folder) as client:
+        assert asked(client, context=context)["context"] == [None, "quotes"]
+        told = asked(client, context="(start)")
+        assert (told["context"], [item["mini_app"] for item in told["items"]]) == ([None], ["chat"])
+        middle = asked(client, context=["quotes", "(start)"])
+        assert (middle["unknown_mini_apps"], middle["context"]) == (["(start)"], [])
+
+
 def test_the_budget_is_the_plans_or_the_askers(client: TestClient, folder: PlanFolder) -> None:
     assert [item["mini_app"] for item in asked(client)["items"]] == ["news", "charts"]
     assert [item["mini_app"] for item in asked(client, calls=1)["items"]] == ["news"]
@@ -159,10 +170,10 @@ def test_an_unknown_path_or_method_is_told_as_all_errors_are(client: TestClient)
 def test_the_facts_of_the_plan(client: TestClient, folder: PlanFolder) -> None:
     told = client.get("/plan").json()
     assert told["plan"] == folder.current_name()
-    assert (told["trading_day"], told["model"], told["figures"]) == (
+    assert (told["trading_day"], told["probabilities_of"], told["transitions"]) == (
         "2026-11-23",
-        "next_action_model",
-        {"log_loss": 1.25},
+        "gru, by the contest of 2026-11-20",
+        12_345,
     )
     assert (told["contexts"], told["users"], told["budget"]) == (3, 3, {"calls": 3, "bytes": 1e6})
     assert (told["user_classes"], told["entities"]) == (3, 1)
@@ -230,8 +241,9 @@ def test_the_openapi_document_describes_what_comes(client: TestClient) -> None:
     schemas = document["components"]["schemas"]
     told = asked(client, context="quotes")
     conforms(told, schemas["Answer"], schemas)
-    state = document["paths"]["/health"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
-    conforms(client.get("/health").json(), state, schemas)
+    for path in ("/health", "/plan"):
+        shape = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        conforms(client.get(path).json(), shape, schemas)
     assert {each["name"] for each in document["paths"]["/next"]["get"]["parameters"]} == {
         "user", "context", "entity", "calls", "bytes",
     }  # fmt: skip

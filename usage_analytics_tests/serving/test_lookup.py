@@ -1,5 +1,6 @@
 """What would be preloaded for a user: after the newest user session alone, each event of it once."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,32 @@ def test_mini_apps_are_a_context_that_no_warehouse_is_asked_for(settings: Settin
         assert (found.seen_user, found.context, found.answer.known_user) == (False, ("charts", "quotes"), False)
     assert look_up(settings, ["quotes"]).context == ("quotes",)
     assert not settings.warehouse.exists()
+
+
+def test_the_start_of_a_user_session_can_be_asked_for(settings: Settings, environment: dict[str, str]) -> None:
+    begun = replace(PLAN, entries={**PLAN.entries, (None,): {"orders": 0.75}, (None, "quotes"): {"news": 0.5}})
+    parts.plan_folder(settings).publish(begun.tables())
+    for asked, context, first in (
+        (["(start)"], (None,), "orders"),
+        (["(start) > quotes"], (None, "quotes"), "news"),
+        (["(start)", "quotes"], (None, "quotes"), "news"),
+        (["(start)", "charts", "quotes"], ("quotes",), "charts"),
+    ):
+        found = look_up(settings, asked).answer
+        assert (found.context, found.items[0].mini_app) == (context, first)
+    told = CliRunner().invoke(cli.app, ["next", "(start)"], env=environment, catch_exceptions=False).stdout
+    assert "(start) (plan of 2026-11-23)" in told and "after (start), seen 1 times" in " ".join(told.split())
+    with pytest.raises(UserError, match=r"'\(start\)' is no mini-app of the plan"):
+        look_up(settings, ["quotes", "(start)"])
+
+
+def test_a_mini_app_of_the_name_of_the_start_means_itself(settings: Settings) -> None:
+    names = ("(start)", "charts", "news")
+    odd = MadeUp(entries={(): {"news": 0.5}, ("(start)",): {"charts": 0.5}, (None,): {"news": 0.5}}, mini_apps=names,
+                 saved_ms=dict.fromkeys(names, 1000.0))  # fmt: skip
+    parts.plan_folder(settings).publish(odd.tables())
+    found = look_up(settings, ["(start)"])
+    assert (found.context, [item.mini_app for item in found.answer.items]) == (("(start)",), ["charts"])
 
 
 def test_other_text_is_refused(settings: Settings) -> None:

@@ -93,11 +93,13 @@ def always_chat(model: FactoredModel) -> ContextBase:
 
 
 def test_what_a_contest_has_chosen_is_what_the_plan_expects(warehouse: DuckDBWarehouse, layout: Layout) -> None:
-    assert make_plan(warehouse, layout, DAY, trading_calendar(), MADE_AT).base == "counts: no contest was held"
+    before = make_plan(warehouse, layout, DAY, trading_calendar(), MADE_AT)
+    assert before.tables.facts.probabilities_of == "counts: no contest was held"
+    assert before.tables.facts.transitions == FactoredModel.load(layout.model(MODEL, DAY)).counts.transitions
     model = FactoredModel.load(layout.model(MODEL, DAY))
     keep_choice(layout.model(MODEL, DAY), Choice("gru", {"chosen": "gru"}), model.mini_apps, always_chat(model))
     made = make_plan(warehouse, layout, DAY, trading_calendar(), MADE_AT)
-    assert made.base == "gru, by the contest of 2026-11-23"
+    assert made.tables.facts.probabilities_of == "gru, by the contest of 2026-11-23"
     elsewhere = made.rows.filter(~made.rows["context"].str.ends_with("chat"))
     likeliest = elsewhere.sort("probability", descending=True).unique("context", keep="first")
     assert set(likeliest["mini_app"]) == {"chat"} and likeliest["probability"].min() > 0.5
@@ -110,7 +112,7 @@ def test_the_day_before_is_judged_by_what_its_plan_had(warehouse: DuckDBWarehous
     keep_choice(layout.model(MODEL, DAYS[0]), Choice("gru", {"chosen": "gru"}), before.mini_apps, always_chat(before))
     by_chat = compare_on(warehouse, layout, plans, DAY, trading_calendar())
     assert by_counts is not None and by_chat is not None
-    for policy in ("expected value", "the plan as served"):
+    for policy in ("expected value", "the plan at price 1"):
         assert worth(by_chat, policy) < worth(by_counts, policy)
 
 
@@ -127,7 +129,7 @@ def test_the_plan_that_was_published_is_the_one_that_is_judged(warehouse: DuckDB
     name = plans.publish(nothing_pays).name
     judged = compare_on(warehouse, layout, plans, DAY, trading_calendar())
     assert made_again is not None and judged is not None
-    assert worth(made_again, "the plan as served") > 0.0 and worth(judged, "the plan as served") == 0.0
+    assert worth(made_again, "the plan at price 1") > 0.0 and worth(judged, "the plan at price 1") == 0.0
     assert worth(made_again, "expected value") == worth(judged, "expected value")
     (plans.path / f"{name}.plan").unlink()
     (plans.path / f"{name}.plan").write_bytes(b"")
@@ -212,6 +214,8 @@ def test_slots_are_of_the_phases_of_the_next_trading_day(warehouse: DuckDBWareho
     made = make_plan(warehouse, layout, DAY, calendar, MADE_AT)
     usual = [PHASES[phase - 1] for phase in made.tables.slot_phases]
     assert usual == ["pre_open"] * 6 + ["opening"] * 2 + ["midday"] * 22 + ["closing"] * 2 + ["after_close"] * 4
+    assert made.tables.facts.holds_on[:3] == (DAY, date(2026, 11, 24), date(2026, 11, 25))
+    assert date(2026, 11, 26) not in made.tables.facts.holds_on and len(made.tables.facts.holds_on) == 22
     friday = [PHASES[phase - 1] for phase in slot_phases(calendar, date(2026, 11, 25))]
     assert (friday[17], friday[18], friday[20]) == ("midday", "closing", "after_close")
 
@@ -234,8 +238,8 @@ def test_ways_to_decide_are_compared_on_the_day(warehouse: DuckDBWarehouse, layo
     assert by_policy["nothing"] == 0.0
     assert by_policy["expected value"] >= max(by_policy["top 3"], by_policy["Guess.js on 4G"], by_policy["Chromium"])
     # It lists no context that was seen fewer than ten times, and asks a shorter one.
-    assert by_policy["the plan as served"] == pytest.approx(by_policy["expected value"], rel=0.1)
-    assert compared["policy"].is_in(["the plan as served, at its prices"]).sum() == 1
+    assert by_policy["the plan at price 1"] == pytest.approx(by_policy["expected value"], rel=0.1)
+    assert compared["policy"].is_in(["the plan as served"]).sum() == 1
     assert (
         compare_on(warehouse, layout, plans, DAYS[0], trading_calendar()) is None
     )  # there is no model of a day before

@@ -102,7 +102,11 @@ def test_the_longest_known_end_of_the_context_answers_and_it_is_named() -> None:
     assert plan.next(None, ()).whole_context
     assert plan.next(None, (None, "quotes")).context == (None, "quotes")
     begun = plan.next(None, (None, "charts", "quotes"))
-    assert (begun.context, begun.whole_context) == (("charts", "quotes"), True)
+    assert (begun.context, begun.whole_context) == (("charts", "quotes"), False), "that these began one is not listed"
+    assert plan.next(None, (None, "news", "charts", "quotes")).whole_context, "no plan is asked by more than three"
+    beginning = plan.next(None, [None])
+    assert (beginning.context, beginning.whole_context, beginning.unknown_mini_apps) == ((), False, ())
+    assert beginning.items == plan.next(None, ()).items
 
 
 def test_an_item_says_why() -> None:
@@ -161,6 +165,16 @@ def test_a_phase_makes_a_difference_where_it_holds_and_is_named() -> None:
     assert (usual.phase, {item.phase_factor for item in usual.items}) == (None, {1.0})
     night = plan.next(None, ("quotes",), at=AT_NINE - timedelta(hours=7))
     assert (night.phase, night.items) == (None, usual.items)
+
+
+def test_on_days_without_trading_no_slot_holds() -> None:
+    """Nor on days that lie too far ahead."""
+    plan = opened(replace(PLAN, prices=[4.0] * 36, phases={(1, "charts"): 4.0}, slot_phases=[1] * 36))
+    held = plan.next(None, ("quotes",), at=AT_NINE)
+    assert (held.price, held.phase) == (4.0, "pre_open")
+    for days in (-3, 2, 365):  # a Saturday, Thanksgiving, the year after
+        other = plan.next(None, ("quotes",), at=AT_NINE + timedelta(days=days))
+        assert (other.price, other.phase, other.items) == (1.0, None, plan.next(None, ("quotes",)).items)
 
 
 def test_a_user_is_known_by_half_a_pseudonym_and_no_other_user_is_taken_for_one() -> None:

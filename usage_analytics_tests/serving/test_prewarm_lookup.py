@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -67,10 +67,12 @@ def test_at_other_times_it_is_said_when(settings: Settings) -> None:
     )
 
 
-def test_a_time_is_todays_in_the_plans_time_zone() -> None:
+def test_a_time_is_todays_in_the_plans_time_zone_or_of_its_next_or_last_trading_day() -> None:
     plan, now = PreloadPlan(PLAN.tables(), "a"), datetime(2026, 7, 2, 2, 30, 5, tzinfo=UTC)
     assert instant_of(plan, None, now) == now
     assert instant_of(plan, "09:15", now) == datetime(2026, 7, 1, 13, 15, tzinfo=UTC), "in New York it is still July 1"
+    assert instant_of(plan, "09:15", now + timedelta(days=1)) == datetime(2026, 11, 23, 14, 15, tzinfo=UTC)
+    assert instant_of(plan, "09:15", now + timedelta(days=999)) == datetime(2026, 11, 24, 14, 15, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("at", ["", "9", "noon", "24:00", "09:15:00", "2026-11-24T09:15", "09:15Z"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from usage_analytics.serving.judging.logged_moments import Floats
+from usage_analytics.serving.arrays import Floats
 from usage_analytics.simulation.logged_preloads import CONTEXTS, PreloadWorld
 
 

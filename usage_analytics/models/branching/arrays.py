@@ -5,4 +5,5 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Reals = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]

@@ -7,17 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 import numpy as np
-import numpy.typing as npt
 
 from usage_analytics.lake.files import naming
-from usage_analytics.models.branching.arrays import Flags, Floats, Ints
+from usage_analytics.models.branching.arrays import Flags, Floats, Ints, Reals
 from usage_analytics.models.branching.counts.context_levels import context_keys
 from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.counts.transition_counts import SESSION_START, UNKNOWN
 from usage_analytics.models.branching.sequence_model import SequenceModel
 from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
-
-Reals = npt.NDArray[np.float32]
 
 CONTEXTS_AT_ONCE = 4096  # bounds memory
 
@@ -48,7 +45,7 @@ class ContextBase:
 
     def _level(self, order: int) -> tuple[Ints, Ints]:
         """The contexts of one order: their keys, rising, and their places."""
-        listed = np.flatnonzero((self.contexts > SESSION_START).sum(axis=1) == order)
+        listed = np.flatnonzero((self.contexts != UNKNOWN).sum(axis=1) == order)
         keys, _ = context_keys(self.contexts[listed], self._codes, order)
         rising = np.argsort(keys)
         return keys[rising], listed[rising]
@@ -62,21 +59,23 @@ def counted_base(counts: NGramModel, contexts: Ints, folder: Path) -> ContextBas
 def challenged_base(challenger: SequenceModel, counts: NGramModel, contexts: Ints, folder: Path) -> ContextBase:
     """What it would tell by a challenger, asked as if each context were the whole user session so far.
 
-    In the vocabulary of the counts: mini-apps that the challenger does not know keep what the counts give them. The
-    answers lie in a file in ``folder``, which goes with the base.
+    In the vocabulary of the counts: mini-apps that the challenger does not know keep what the counts give them. So does
+    what opens a user session, which no challenger predicts. The answers lie in a file in ``folder``, which goes with
+    the base.
     """
     own = {name: code for code, name in enumerate(challenger.mini_apps, start=1)}
     theirs = np.array([own.get(name, UNKNOWN) for name in counts.mini_apps], np.int64)
     known = np.flatnonzero(theirs != UNKNOWN)
 
     def asked(some: Ints) -> Floats:
-        found = counts.coded_probabilities(some)
-        given = some > SESSION_START
+        found, given = counts.coded_probabilities(some), some > SESSION_START
+        asked_for = np.flatnonzero(some[:, 0] != SESSION_START)
         sessions = _as_sessions(np.where(given, theirs[np.maximum(some - 1, 0)], UNKNOWN), given)
         last = np.cumsum(sessions.lengths() - 1) - 1
         answers = challenger.probabilities(sessions)[last][:, theirs[known] - 1]
         shares = answers / answers.sum(axis=1, keepdims=True)
-        found[:, known] = shares * found[:, known].sum(axis=1, keepdims=True)
+        told = np.ix_(asked_for, known)
+        found[told] = (shares * found[:, known].sum(axis=1, keepdims=True))[asked_for]
         return found
 
     return ContextBase(contexts, _in_portions(contexts, asked, len(counts.mini_apps), folder))

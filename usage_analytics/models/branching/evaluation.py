@@ -9,14 +9,15 @@ import numpy as np
 import polars as pl
 
 from usage_analytics.models.branching.arrays import Floats, Ints
+from usage_analytics.models.branching.calibration_bins import calibration_error, calibration_gaps
 from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.counts.transition_counts import encode_grams, sum_counts
+from usage_analytics.models.branching.sequence_model import reserve
 
 MOST_FREQUENT = "most_frequent"
 ORDER_1_MARKOV = "order_1_markov"
 
 _CONTEXTS_AT_ONCE = 4096  # bounds memory: 16 MB at 500 mini-apps
-_CALIBRATION_BINS = 15
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Evaluation:
     """Figures weighted by transitions; `baselines` has the same of MOST_FREQUENT and ORDER_1_MARKOV."""
 
     transitions: int
-    unknown_transitions: int  # whose next mini-app the model never saw: always a miss
+    unknown_transitions: int  # whose next mini-app the model never saw: always a miss, at the probability kept for it
     recall_at_1: float
     recall_at_3: float
     log_loss: float  # nats per transition
@@ -35,8 +36,8 @@ class Evaluation:
 def evaluate(model: NGramModel, held_out_counts: pl.DataFrame) -> Evaluation:
     """Predict every held-out transition but the first of a user session.
 
-    The baselines are the model's own orders 0 and 1. A next mini-app that the model never saw is a miss with
-    the probability 1 / (transitions fitted + 1). ValueError when there is nothing to predict.
+    The baselines are the model's own orders 0 and 1. Probability is reserved for mini-apps that the model never saw, as
+    in `scoring.score`: of the same transitions it gives the same figures. ValueError when there is nothing to predict.
     """
     # prev1 is read even by an order-0 model: it says which rows open a user session
     grams = sum_counts(held_out_counts, model.max_order).filter(pl.col("prev1").is_not_null())
@@ -67,7 +68,7 @@ def _score(
         recall_at_1=float(weights[places < 1].sum() / total),
         recall_at_3=float(weights[places < 3].sum() / total),
         log_loss=float(-(weights * np.log(likelihoods)).sum() / total),
-        calibration_error=_calibration_error(confidences, places == 0, weights),
+        calibration_error=calibration_error(calibration_gaps(confidences, places == 0, weights), total),
         baselines=baselines,
     )
 
@@ -78,11 +79,12 @@ def _predict(model: NGramModel, contexts: Ints, actions: Ints, max_order: int) -
     inverse = inverse.reshape(-1)
     by_context = np.argsort(inverse, kind="stable")
     places = np.full(len(actions), len(model.mini_apps), dtype=np.int64)
-    likelihoods = np.full(len(actions), 1.0 / (model.transitions + 1))
+    reserved = reserve(model.transitions)
+    likelihoods = np.full(len(actions), reserved)
     confidences = np.zeros(len(actions))
     for begin in range(0, len(distinct), _CONTEXTS_AT_ONCE):
         end = min(begin + _CONTEXTS_AT_ONCE, len(distinct))
-        probabilities = model.coded_probabilities(distinct[begin:end], max_order)
+        probabilities = model.coded_probabilities(distinct[begin:end], max_order) * (1.0 - reserved)
         ranks = np.argsort(np.argsort(-probabilities, axis=1, kind="stable"), axis=1)
         rows = by_context[slice(*np.searchsorted(inverse[by_context], [begin, end]))]
         confidences[rows] = probabilities.max(axis=1)[inverse[rows] - begin]
@@ -90,11 +92,3 @@ def _predict(model: NGramModel, contexts: Ints, actions: Ints, max_order: int) -
         places[known] = ranks[inverse[known] - begin, actions[known]]
         likelihoods[known] = probabilities[inverse[known] - begin, actions[known]]
     return places, likelihoods, confidences
-
-
-def _calibration_error(confidences: Floats, hits: np.ndarray, weights: Ints) -> float:
-    """Mean gap between confidence and hit rate over bins of equal width (Guo et al. 2017), weighted."""
-    bins = np.minimum((confidences * _CALIBRATION_BINS).astype(np.int64), _CALIBRATION_BINS - 1)
-    promised = np.bincount(bins, confidences * weights, _CALIBRATION_BINS)
-    kept = np.bincount(bins, hits * weights, _CALIBRATION_BINS)
-    return float(np.abs(promised - kept).sum() / weights.sum())

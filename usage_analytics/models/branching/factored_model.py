@@ -33,7 +33,8 @@ class Origin:
 
     counts_version: int = 0  # of `app_transitions` of its trading day, as the ledger of marts had it
     counts_rule: str | None = None
-    lesson_events: int = 0  # sampled events of the trading day that taught its factors
+    lesson_day: str = ""  # the trading day that taught its factors, as ISO 8601 has it
+    lesson_events: int = 0  # sampled events of it; half as many for each day that has kept them since
 
 
 class FactoredModel:
@@ -112,4 +113,5 @@ def learn_from_sessions(counts: NGramModel, batches: Iterable[SessionBatch], cla
         return Factors.none(apps, classes, entities)
     numbers = pa.concat_arrays(users).dictionary_encode().indices.to_numpy().astype(np.int64)
     lesson = Lesson(np.concatenate(probabilities), together(situations), np.concatenate(actions), numbers)
+    lesson = lesson if (np.diff(numbers) >= 0).all() else lesson[np.argsort(numbers, kind="stable")]
     return learn_factors(lesson, classes, entities)

@@ -1,4 +1,4 @@
-"""Whether one model is better than another by more than chance explains, on the same predictions."""
+"""Whether one model is better than another by more than its standard error, on the same predictions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Gain:
     standard_error: float | None  # none: a single user tells nothing of it
 
     @property
-    def is_real(self) -> bool:
+    def exceeds_error(self) -> bool:
         """More than its standard error above nothing."""
         return self.standard_error is not None and self.mean > self.standard_error
 

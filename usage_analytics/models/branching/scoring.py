@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from usage_analytics.models.branching.arrays import Floats, Ints
+from usage_analytics.models.branching.calibration_bins import BINS, calibration_error, calibration_gaps
 from usage_analytics.models.branching.sequence_model import SequenceModel
 from usage_analytics.models.branching.sessions.user_sessions import SessionBatch
 
 # From sessions and the probabilities given for them, what acting on these brings at each prediction, in milliseconds.
 Worth = Callable[[SessionBatch, Floats], Floats]
-
-_CALIBRATION_BINS = 15  # as in models/branching/evaluation.py
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,7 @@ class _Sums:
     unknown: int = 0
     hits_at_1: int = 0
     hits_at_3: int = 0
-    promised: Floats = field(default_factory=lambda: np.zeros(_CALIBRATION_BINS))
-    kept: Floats = field(default_factory=lambda: np.zeros(_CALIBRATION_BINS))
+    gaps: Floats = field(default_factory=lambda: np.zeros(BINS))
     users: dict[str, Floats] = field(default_factory=dict)  # predictions, losses, net benefits
 
     def add(self, model: SequenceModel, batch: SessionBatch) -> None:
@@ -74,9 +72,7 @@ class _Sums:
         self.unknown += int((following < 1).sum())
         self.hits_at_1 += int((places < 1).sum())
         self.hits_at_3 += int((places < 3).sum())
-        bins = np.minimum((confidences * _CALIBRATION_BINS).astype(np.int64), _CALIBRATION_BINS - 1)
-        self.promised += np.bincount(bins, confidences, _CALIBRATION_BINS)
-        self.kept += np.bincount(bins, places < 1, _CALIBRATION_BINS)
+        self.gaps += calibration_gaps(confidences, places < 1)
         benefits = np.zeros(len(following)) if self.worth is None else self.worth(batch, probabilities)
         self._add_users(batch, (np.ones(len(following)), -np.log(likelihoods), benefits))
 
@@ -100,7 +96,7 @@ class _Sums:
             recall_at_1=self.hits_at_1 / self.predictions,
             recall_at_3=self.hits_at_3 / self.predictions,
             log_loss=float(losses.sum()) / self.predictions,
-            calibration_error=float(np.abs(self.promised - self.kept).sum()) / self.predictions,
+            calibration_error=calibration_error(self.gaps, self.predictions),
             by_user=by_user,
             net_benefit_ms=float(benefits.sum()) / self.predictions if self.worth else None,
         )

@@ -59,9 +59,9 @@ def train(warehouse: Warehouse, layout: Layout, trading_day: date) -> Trained:
     fitted, part = NGramModel.fit(counts, trading_day=trading_day), _fit_part(counts)
     events = events_in(sessions)
     if before is not None and events * THIN < before.origin.lesson_events:
-        model = _as_before(before, fitted, Origin(*made, before.origin.lesson_events))
+        model = _as_before(before, fitted, _kept(made, before.origin))
     else:
-        model = _correct(warehouse, fitted, part, Origin(*made, events), users, sessions)
+        model = _correct(warehouse, fitted, part, Origin(*made, str(trading_day), events), users, sessions)
     model.save(folder)
     return Trained(folder, model, _judge_part(part, counts), judge_on(before, sessions) if before else None)
 
@@ -71,7 +71,7 @@ def model_before(layout: Layout, trading_day: date) -> FactoredModel | None:
     for day in reversed([day for day in layout.model_days(MODEL) if day < trading_day]):
         try:
             return FactoredModel.load(layout.model(MODEL, day))
-        except (FileNotFoundError, UserError):
+        except (OSError, UserError):
             continue
     return None
 
@@ -91,6 +91,11 @@ def judge_on(model: FactoredModel, sessions: Path) -> Scores | None:
     batches = read_sessions([sessions], model.mini_apps, range(FOLDS), model.known)
     first = next((batch for batch in batches if len(batch.sessions.following())), None)
     return None if first is None else score(model, chain([first], batches))
+
+
+def _kept(made: tuple[int, str | None], before: Origin) -> Origin:
+    """A few thin days in a row are believed: else what was learned once would stand for ever."""
+    return Origin(*made, before.lesson_day, before.lesson_events // 2)
 
 
 def _as_before(before: FactoredModel, counts: NGramModel, origin: Origin) -> FactoredModel:

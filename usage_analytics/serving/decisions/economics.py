@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from usage_analytics.errors import UserError
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from usage_analytics.serving.arrays import Floats
 
 PRICE_PER_CALL_MS, PRICE_PER_MB_MS = 20.0, 140.0  # a megabyte is 10**6 bytes
 BYTES_PER_MB = 1e6
@@ -48,19 +45,6 @@ class Economics:
                 told = f"{field} of {self.mini_apps[position]!r} is {figures[position]:g}"
                 raise UserError(f"economics of preloads: {told}; it must be a number from 0 on")
 
-    def of(self, positions: Ints) -> Economics:
-        """The economics of some mini-apps only, in the order of ``positions``."""
-        names = tuple(self.mini_apps[position] for position in positions)
-        return Economics(
-            names,
-            self.saved_ms[positions],
-            self.cost_ms[positions],
-            self.payload_bytes[positions],
-            tuple(name for name in names if name in self.untimed),
-            tuple(name for name in names if name in self.unsized),
-            tuple(name for name in names if name in self.unnamed),
-        )
-
 
 def opening_facts(friction: pl.DataFrame, action: str = OPENING) -> pl.DataFrame:
     """Per mini-app, the sums over its openings that `estimate_economics` takes, from rows of the mart ``friction``.
@@ -86,8 +70,6 @@ def estimate_economics(
     facts: pl.DataFrame,
     mini_apps: tuple[str, ...],
     *,
-    price_per_call_ms: float = PRICE_PER_CALL_MS,
-    price_per_mb_ms: float = PRICE_PER_MB_MS,
     known_costs_ms: Mapping[str, float] | None = None,
 ) -> Economics:
     """The economics of ``mini_apps``, from what was measured of their openings.
@@ -95,17 +77,14 @@ def estimate_economics(
     facts: mini_app, openings (those with a latency), latency_us (their sum), sized (openings with a payload),
     payload_bytes (their sum); rows of one mini-app add up. Means are shrunk to the median of all mini-apps, the
     more the fewer were measured. ``known_costs_ms`` replaces the cost of the mini-apps that it names.
-    UserError when nothing was timed at all, or when a fact, a price or a cost cannot be.
+    UserError when nothing was timed at all, or when a fact or a cost cannot be.
     """
-    for name, price in (("price_per_call_ms", price_per_call_ms), ("price_per_mb_ms", price_per_mb_ms)):
-        if not 0 <= price < np.inf:
-            raise UserError(f"economics of preloads: {name} is {price:g}; it must be a number from 0 on")
     openings, latency_us, sized, total_bytes = _measured(facts, mini_apps)
     if not openings.any():
         what = "no opening of a mini-app has a latency, so nobody knows what a preload saves"
         raise UserError(f"economics of preloads: {what}; map latency_ms in the contract")
     payload_bytes = _shrunk(total_bytes, sized)
-    cost_ms = price_per_call_ms + payload_bytes / BYTES_PER_MB * price_per_mb_ms
+    cost_ms = PRICE_PER_CALL_MS + payload_bytes / BYTES_PER_MB * PRICE_PER_MB_MS
     return Economics(
         mini_apps,
         saved_ms=_shrunk(latency_us / 1e3, openings),

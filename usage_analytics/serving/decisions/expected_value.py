@@ -6,13 +6,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from usage_analytics.errors import UserError
-from usage_analytics.serving.decisions.economics import Economics, Floats, Ints
+from usage_analytics.serving.arrays import Flags, Floats
+from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.knapsack import select
-
-Flags = npt.NDArray[np.bool_]
 
 USUAL_PRICE = 1.0  # while the back end is idle
 
@@ -40,17 +38,6 @@ class Budget:
     def room(self) -> float:
         """The bytes that sums of whole ones can be told to keep to: a rounded sum could exceed ``bytes`` unnoticed."""
         return min(self.bytes, EXACT_BYTES)
-
-
-def choose(probabilities: Floats, economics: Economics, budget: Budget, price: float = 1.0) -> Ints:
-    """Positions of the candidates worth preloading together, the most valuable first.
-
-    probabilities: (candidates,), by position in ``economics``. As `choose_many` for one moment.
-    """
-    row = np.asarray(probabilities, np.float64)[None, :]
-    chosen = np.flatnonzero(choose_many(row, economics, budget, price)[0])
-    values = expected_values(row, economics, price)[0, chosen]
-    return chosen[np.argsort(-values, kind="stable")]
 
 
 def choose_many(probabilities: Floats, economics: Economics, budget: Budget, price: Floats | float = 1.0) -> Flags:

@@ -1,10 +1,8 @@
 """The best selection under two limits, for many rows at once: how many items, and how large they are together."""
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+from usage_analytics.serving.arrays import Flags, Floats
 
 EXACT_ITEMS = 10  # up to so many items of positive value, all selections are tried
 

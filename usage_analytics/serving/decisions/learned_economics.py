@@ -7,9 +7,9 @@ from datetime import date
 
 import numpy as np
 
+from usage_analytics.serving.arrays import Floats
 from usage_analytics.serving.decisions.economics import (
     Economics,
-    Floats,
     estimate_economics,
     estimate_payloads,
     opening_facts,
@@ -17,7 +17,7 @@ from usage_analytics.serving.decisions.economics import (
 )
 from usage_analytics.serving.decisions.expected_value import USUAL_PRICE, Budget
 from usage_analytics.serving.decisions.moments import KnownMoments
-from usage_analytics.serving.decisions.prewarming import LoadPlan, plan_load
+from usage_analytics.serving.decisions.prewarming import DayLoad, balance_load
 from usage_analytics.serving.decisions.prices import busiest_minute, expected_calls, preload_demand
 from usage_analytics.trading_calendar import TradingClock
 from usage_analytics.warehouse.minute_usage import minute_usage
@@ -46,14 +46,14 @@ def equal_economics(mini_apps: tuple[str, ...]) -> Economics:
     return Economics(mini_apps, saved, saved * MINIMUM_PROBABILITY, np.zeros(len(mini_apps)), mini_apps, mini_apps)
 
 
-def load_plan(
+def load_of_day(
     warehouse: Warehouse,
     clock: TradingClock,
     trading_day: date,
     moments: KnownMoments,
     economics: Economics,
     budget: Budget,
-) -> LoadPlan | None:
+) -> DayLoad | None:
     """Prices by window, as the back end has room beside what users open; it can take what its busiest minute had.
 
     moments: what users meet, and what is likely there. None where no usage in trading hours is known.
@@ -65,7 +65,7 @@ def load_plan(
     times_met = moments.transitions.transitions.astype(np.float64)
     demand = preload_demand(moments.probabilities, moments.moments, times_met, economics, budget)
     calls, capacity = expected_calls(usage, minutes), busiest_minute(usage, minutes)
-    return plan_load(calls, capacity, demand, TIME_TO_LIVE_S, clock.window_minutes)
+    return balance_load(calls, capacity, demand, TIME_TO_LIVE_S, clock.window_minutes)
 
 
 def usual_prices(clock: TradingClock) -> Floats:

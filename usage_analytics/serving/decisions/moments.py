@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-import polars as pl
 
-from usage_analytics.serving.decisions.economics import Economics, Floats, Ints
+from usage_analytics.serving.arrays import Floats, Ints
+from usage_analytics.serving.decisions.economics import Economics
 
 NONE = -1  # position of a mini-app that the model never saw
 
-_PREVIOUS = ("prev3", "prev2", "prev1")  # oldest first
 _MOMENTS_AT_ONCE = 8192  # bounds memory: a matrix of 500 mini-apps has 33 MB
-
-Context = tuple[str | None, ...]
-
-
-class NextActionModel(Protocol):
-    """Gives the probability of each next mini-app, (contexts, mini_apps), from names, most recent last."""
-
-    @property
-    def mini_apps(self) -> tuple[str, ...]: ...
-
-    def probabilities(self, contexts: Sequence[Context]) -> Floats: ...
 
 
 @dataclass(frozen=True)
@@ -121,34 +108,3 @@ class KnownMoments:
             waiting_ms=summed(counts * latency_ms),
             saved_ms=summed(counts * np.minimum(latency_ms, seen.dwell_ms[opens])),
         )
-
-
-def read_held_out(counts: pl.DataFrame, model: NextActionModel) -> KnownMoments:
-    """The distinct contexts of held-out rows of ``app_transitions``, at price 1.
-
-    counts: prev1, further prev2 and prev3 (null before the start of the user session), next, transitions, dwell_us
-    (a sum); other columns are summed away. First actions of a user session are left out: before them there is nothing
-    to decide. ValueError when columns are missing, or nothing is left.
-    """
-    missing = [name for name in ("prev1", "next", "transitions", "dwell_us") if name not in counts.columns]
-    if missing:
-        raise ValueError(f"held-out counts lack the columns {missing}; they have {counts.columns}")
-    previous = [name for name in _PREVIOUS if name in counts.columns]
-    inside = counts.filter(pl.col("prev1").is_not_null() & (pl.col("transitions") > 0))
-    if inside.is_empty():
-        raise ValueError("the held-out counts hold no transition after a first action: there is nothing to replay")
-    summed = inside.group_by(*previous, "next").agg(pl.col("transitions", "dwell_us").sum()).sort(*previous, "next")
-    rows = summed.with_columns(pl.struct(previous).rle_id().alias("moment"))
-    contexts = rows.unique("moment", keep="first", maintain_order=True).select(previous).rows()
-    position = {name: place for place, name in enumerate(model.mini_apps)}
-    current = np.array([position.get(context[-1], NONE) for context in contexts], np.int64)
-    return KnownMoments(
-        model.probabilities(contexts),
-        Moments(current, np.ones(len(contexts))),
-        Transitions(
-            rows["moment"].to_numpy().astype(np.int64),
-            np.array([position.get(name, NONE) for name in rows["next"]], np.int64),
-            rows["transitions"].to_numpy().astype(np.int64),
-            (rows["dwell_us"] / rows["transitions"] / 1e3).to_numpy(),
-        ),
-    )

@@ -1,4 +1,8 @@
-"""Pre-warming: what would be worth preloading at the market open is fetched before it, while the back end is idle."""
+"""When to pre-warm: which cheaper slots can make preloads that a dearer one after them is too busy for, and how many.
+
+By the demand of all users together, and so only an estimate: what each user then fetches there, and at what price, is
+for `prewarms` to say.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +11,31 @@ from dataclasses import dataclass
 import numpy as np
 
 from usage_analytics.errors import UserError
-from usage_analytics.serving.decisions.economics import Floats
-from usage_analytics.serving.decisions.prices import LOWEST_PRICE, SLOT_MINUTES, Demand, by_minute, by_slot, slot_prices
+from usage_analytics.serving.arrays import Floats
+from usage_analytics.serving.decisions.prices import LOWEST_PRICE, Demand, by_minute, by_slot, slot_prices
 
 
 @dataclass(frozen=True)
-class LoadPlan:
-    """The trading day with preloads, by slot, and what the back end gets in each minute."""
+class DayLoad:
+    """What the back end gets in a trading day with preloads: the price of each slot, and what slots make ahead."""
 
     slot_minutes: int
     reach: int  # how many slots ahead a preload may be made, to be fresh until the end of the one that it is for
     calls: Floats  # (minutes,) expected without preloads
     spare: Floats  # (minutes,) calls that are left of the capacity beside these and preloads at the slot's price
     price: Floats  # (slots,)
-    moved_ahead: Floats  # (slots,) of the preloads worth it at price 1, the share that earlier slots make
-    taken_over: Floats  # (slots,) preloads that a slot makes for later ones
-    load: Floats  # (minutes,) calls: ordinary ones, preloads at the slot's price, and those made for later slots
+    moved_ahead: Floats  # (slots,) of the preloads worth it at price 1, the share that earlier slots have room for
+    taken_over: Floats  # (slots,) preloads that a slot has room to make for later ones
+    load: Floats  # (minutes,) calls: ordinary ones, preloads at the slot's price, and all that it takes over
 
 
-def plan_load(
+def balance_load(
     calls: Floats,
     capacity: float,
     demand: Demand,
     time_to_live_s: float,
-    slot_minutes: int = SLOT_MINUTES,
-) -> LoadPlan:
+    slot_minutes: int,
+) -> DayLoad:
     """Price each slot, and bring preloads that a slot's price forbids forward into cheaper slots before it.
 
     calls: (minutes,) expected without preloads; capacity: calls per minute. A preload moves to a slot only if it is
@@ -54,7 +58,7 @@ def plan_load(
     # What a slot takes over is spread over its minutes as they have room.
     used = taken_over / np.maximum(by_slot(spare, slot_minutes), np.finfo(np.float64).tiny)
     wanted = by_slot(calls, slot_minutes) * demand.at(np.array([LOWEST_PRICE]))
-    return LoadPlan(
+    return DayLoad(
         slot_minutes,
         reach,
         calls,

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from usage_analytics.serving.decisions.economics import Economics, Floats, Ints
-from usage_analytics.serving.decisions.expected_value import Budget, Flags, choose_many
+from usage_analytics.serving.arrays import Flags, Floats, Ints
+from usage_analytics.serving.decisions.economics import Economics
+from usage_analytics.serving.decisions.expected_value import Budget, choose_many
 from usage_analytics.serving.decisions.moments import NONE, Moments
-from usage_analytics.serving.decisions.prewarming import LoadPlan
+from usage_analytics.serving.decisions.prewarming import DayLoad
 from usage_analytics.serving.decisions.prices import preload_demand
 
 PRIOR_USERS = 20.0  # so many who do as all users do are added to each class, and to all users so many who open nothing
@@ -60,7 +61,7 @@ def no_prewarms(classes: int, mini_apps: int) -> Prewarms:
     return Prewarms(nowhere, nowhere, np.empty(0), np.empty((0, classes, mini_apps)))
 
 
-def slots_served(load: LoadPlan) -> list[tuple[int, Ints]]:
+def slots_served(load: DayLoad) -> list[tuple[int, Ints]]:
     """The slots that take preloads over, each with the dearer ones within its reach."""
     served = []
     for slot in np.flatnonzero(load.taken_over > 0).tolist():
@@ -69,7 +70,7 @@ def slots_served(load: LoadPlan) -> list[tuple[int, Ints]]:
     return served
 
 
-def prewarms_of(events: UserEvents, load: LoadPlan, economics: Economics, budget: Budget, classes: int) -> Prewarms:
+def prewarms_of(events: UserEvents, load: DayLoad, economics: Economics, budget: Budget, classes: int) -> Prewarms:
     """What to fetch ahead in each slot that takes preloads over; slots in which that is worth it for nobody are left.
 
     events: of a sample of users, whatever share of all calls they make. classes: with class 0, of users not known.
@@ -118,7 +119,7 @@ def first_in_slot(events: UserEvents, slot: int, slot_minutes: int) -> Ints:
     return inside[first]
 
 
-def _users_by_minute(events: UserEvents, slot: int, load: LoadPlan, classes: int) -> Floats:
+def _users_by_minute(events: UserEvents, slot: int, load: DayLoad, classes: int) -> Floats:
     """How many users of each class are expected to ask in each minute of a slot: (classes, minutes).
 
     Of the slot's ordinary calls, as many a call as in the sample.
@@ -132,7 +133,7 @@ def _users_by_minute(events: UserEvents, slot: int, load: LoadPlan, classes: int
 
 
 def _price_that_fits(
-    chances: Floats, asking: Floats, load: LoadPlan, slot: int, economics: Economics, budget: Budget
+    chances: Floats, asking: Floats, load: DayLoad, slot: int, economics: Economics, budget: Budget
 ) -> float:
     """The lowest price, from that of the slot on, at which no minute gets more than it has left."""
     everyone = Moments(np.full(len(chances), NONE), np.ones(len(chances)))
@@ -144,7 +145,7 @@ def _price_that_fits(
     return price
 
 
-def _minutes(load: LoadPlan, slot: int) -> slice:
+def _minutes(load: DayLoad, slot: int) -> slice:
     return slice(slot * load.slot_minutes, (slot + 1) * load.slot_minutes)
 
 

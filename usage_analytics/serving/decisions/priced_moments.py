@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from usage_analytics.models.branching.arrays import Floats, Ints
 from usage_analytics.models.branching.sequence_model import SequenceModel
 from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 from usage_analytics.models.branching.sessions.user_sessions import SessionBatch
+from usage_analytics.serving.arrays import Flags, Floats, Ints
 from usage_analytics.serving.decisions.economics import Economics
-from usage_analytics.serving.decisions.expected_value import USUAL_PRICE, Budget, Flags, choose_many
+from usage_analytics.serving.decisions.expected_value import USUAL_PRICE, Budget, choose_many
 from usage_analytics.serving.decisions.moments import NONE, KnownMoments
 from usage_analytics.serving.decisions.prewarms import UserEvents
 from usage_analytics.serving.decisions.session_moments import moments_in

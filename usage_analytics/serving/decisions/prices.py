@@ -14,12 +14,12 @@ import numpy as np
 import polars as pl
 
 from usage_analytics.errors import UserError
-from usage_analytics.serving.decisions.economics import Economics, Floats
+from usage_analytics.serving.arrays import Floats
+from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import Budget, expected_values
 from usage_analytics.serving.decisions.moments import Moments
 
 LOWEST_PRICE = 1.0
-SLOT_MINUTES = 5
 
 _ABOVE = 1 + 1e-12  # a price just above a ratio: rounding never lets the candidate of that very ratio in
 
@@ -68,7 +68,7 @@ def preload_demand(
     return Demand(ratios[asked][order], np.cumsum(share[asked][order]))
 
 
-def slot_prices(calls: Floats, capacity: float, demand: Demand, slot_minutes: int = SLOT_MINUTES) -> Floats:
+def slot_prices(calls: Floats, capacity: float, demand: Demand, slot_minutes: int) -> Floats:
     """The price of each slot of the trading day, which suffices in every minute of it: (slots,), the last may be short.
 
     calls: (minutes,) expected back-end calls without preloads; capacity: calls per minute that the back end can take.
@@ -80,12 +80,12 @@ def slot_prices(calls: Floats, capacity: float, demand: Demand, slot_minutes: in
     return np.asarray(np.maximum.reduceat(demand.price(allowed), _slot_starts(calls, slot_minutes)), np.float64)
 
 
-def by_minute(of_slots: Floats, minutes: int, slot_minutes: int = SLOT_MINUTES) -> Floats:
+def by_minute(of_slots: Floats, minutes: int, slot_minutes: int) -> Floats:
     """What holds in each slot, for each of so many minutes."""
     return np.repeat(of_slots, slot_minutes)[:minutes]
 
 
-def by_slot(of_minutes: Floats, slot_minutes: int = SLOT_MINUTES) -> Floats:
+def by_slot(of_minutes: Floats, slot_minutes: int) -> Floats:
     """The sum over the minutes of each slot."""
     return np.asarray(np.add.reduceat(of_minutes, _slot_starts(of_minutes, slot_minutes)), np.float64)
 

@@ -8,11 +8,11 @@ from datetime import date
 import numpy as np
 
 from usage_analytics.lake.layout import Layout
-from usage_analytics.models.branching.arrays import Floats
 from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.models.branching.sequence_model import SequenceModel
 from usage_analytics.models.branching.sessions.user_sessions import FOLDS, SessionBatch, read_sessions
 from usage_analytics.models.branching.training import MODEL, SESSIONS
+from usage_analytics.serving.arrays import Floats
 from usage_analytics.serving.decisions.moments import NONE, KnownMoments, Moments, Transitions
 
 MOST_CELLS = 32_000_000  # moments times mini-apps: each takes 8 bytes
@@ -42,24 +42,28 @@ def known_moments(model: SequenceModel, batches: Iterable[SessionBatch]) -> Know
 
     The sessions are coded by the model's vocabulary; no more than MOST_CELLS are taken. ValueError when there is none.
     """
-    parts: list[KnownMoments] = []
-    most = MOST_CELLS // len(model.mini_apps)
-    for batch in batches:
-        parts.append(moments_in(batch, model.probabilities(batch.sessions)))
-        if sum(len(part.moments) for part in parts) >= most:
-            break
-    if not any(len(part.moments) for part in parts):
+    found = _moments(model, batches)
+    if found is None:
         raise ValueError("no user session holds a second event: there is nothing to replay")
-    return _first_of(parts, most)
+    return found
 
 
 def moments_of(layout: Layout, trading_day: date, model: FactoredModel) -> KnownMoments | None:
     """What a model expects at the moments of a trading day's sampled user sessions; None where there are none."""
     sessions = layout.model(MODEL, trading_day) / SESSIONS
-    try:
-        return known_moments(model, read_sessions([sessions], model.mini_apps, range(FOLDS), model.known))
-    except ValueError:
-        return None
+    return _moments(model, read_sessions([sessions], model.mini_apps, range(FOLDS), model.known))
+
+
+def _moments(model: SequenceModel, batches: Iterable[SessionBatch]) -> KnownMoments | None:
+    """As `known_moments`; None where no user session holds a second event."""
+    parts: list[KnownMoments] = []
+    most = MOST_CELLS // len(model.mini_apps)
+    for batch in batches:
+        if len(batch.sessions.following()):
+            parts.append(moments_in(batch, model.probabilities(batch.sessions)))
+        if sum(len(part.moments) for part in parts) >= most:
+            break
+    return _first_of(parts, most) if parts else None
 
 
 def _first_of(parts: Sequence[KnownMoments], most: int) -> KnownMoments:

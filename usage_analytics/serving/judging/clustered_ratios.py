@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from usage_analytics.serving.arrays import Floats
 
 _FARTHER_OUT = 2.5
 

@@ -9,10 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from usage_analytics.errors import UserError
+from usage_analytics.serving.arrays import Flags, Floats, Ints
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 Column = npt.NDArray[Any]
 
 ROUNDING = 1e-6  # of probabilities that were summed or written as text

@@ -14,9 +14,8 @@ from typing import Any
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
-from usage_analytics.models.branching.arrays import Floats, Ints
 from usage_analytics.models.branching.challengers.choice import COUNTS, Choice, choose_model, figures_of
-from usage_analytics.models.branching.challengers.entrants import Watch, train_entrants
+from usage_analytics.models.branching.challengers.trained_challengers import Watch, train_challengers
 from usage_analytics.models.branching.context_base import ContextBase, challenged_base, counted_base
 from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.factored_model import FactoredModel
@@ -30,6 +29,7 @@ from usage_analytics.models.branching.sessions.user_sessions import (
     read_sessions,
 )
 from usage_analytics.models.branching.training import MODEL, SESSIONS, model_before
+from usage_analytics.serving.arrays import Floats, Ints
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.decisions.learned_economics import economics_of
@@ -53,29 +53,29 @@ def hold_contest(
     while training, it goes on from there. `UserError` before the day has a model.
     """
     folder, sample = layout.model(MODEL, trading_day), _sessions(layout, trading_day)
-    champion = model_before(layout, trading_day)
+    before = model_before(layout, trading_day)
     learned = [day for day in layout.model_days(MODEL) if day < trading_day and _sessions(layout, day).exists()]
     learned = learned[-LEARNED_DAYS:]
-    if champion is None or not learned or not _tells(sample):
+    if before is None or not learned or not _tells(sample):
         return None
     try:
         model = FactoredModel.load(folder)
     except (UserError, OSError) as error:
         told = f"next_action_challengers of {trading_day}: {error}; materialize next_action_model first"
         raise UserError(told) from None
-    entrants = train_entrants([_sessions(layout, day) for day in learned], folder, watch)
-    economics = economics_of(warehouse, trading_day - timedelta(days=1), champion.mini_apps)
-    choice = compete(champion, entrants.models, sample, economics, watch)
-    about = {"learned_from": [day.isoformat() for day in learned], "not_trained": entrants.absent}
+    trained = train_challengers([_sessions(layout, day) for day in learned], folder, watch)
+    economics = economics_of(warehouse, trading_day - timedelta(days=1), before.mini_apps)
+    choice = compete(before, trained.models, sample, economics, watch)
+    about = {"learned_from": [day.isoformat() for day in learned], "not_trained": trained.absent}
     choice = Choice(choice.name, {**choice.evidence, **about})
-    winner = entrants.models.get(choice.name)
+    winner = trained.models.get(choice.name)
     base = None if winner is None else challenged_base(winner, model.counts, _listed(model.counts), folder)
     keep_choice(folder, choice, model.mini_apps, base)
     return choice
 
 
 def compete(
-    champion: FactoredModel,
+    before: FactoredModel,
     challengers: Mapping[str, SequenceModel],
     sample: Path,
     economics: Economics,
@@ -85,10 +85,10 @@ def compete(
 
     What each would tell is kept beside the sample while it is judged.
     """
-    counts, contexts, worth = champion.counts, _listed(champion.counts), worth_of(economics, BUDGET)
+    counts, contexts, worth = before.counts, _listed(before.counts), worth_of(economics, BUDGET)
 
     def judged(base: ContextBase) -> Scores:
-        return score(champion.with_base(base), _read(sample, champion, champion.known), worth)
+        return score(before.with_base(base), _read(sample, before, before.known), worth)
 
     watch(f"{COUNTS}: judged as a plan would use it")
     scores = {COUNTS: judged(counted_base(counts, contexts, sample.parent))}
@@ -99,9 +99,9 @@ def compete(
     watch("all: judged by what they say of whole user sessions")
     evidence = {
         "chosen": choice.name,
-        "champion": str(counts.trading_day),
+        "model_of_the_day_before": str(counts.trading_day),
         "as_served": {name: choice.evidence[name] for name in scores},
-        "whole_sessions": _whole_sessions(champion, challengers, sample),
+        "whole_sessions": _whole_sessions(before, challengers, sample),
     }
     return Choice(choice.name, evidence)
 
@@ -117,15 +117,15 @@ def worth_of(economics: Economics, budget: Budget) -> Worth:
 
 
 def _whole_sessions(
-    champion: FactoredModel, challengers: Mapping[str, SequenceModel], sample: Path
+    before: FactoredModel, challengers: Mapping[str, SequenceModel], sample: Path
 ) -> dict[str, dict[str, Any]]:
     """Figures of the models by themselves, of the same first user sessions."""
-    of_champion = score(champion, islice(_read(sample, champion, champion.known), WHOLE_BATCHES))
+    of_before = score(before, islice(_read(sample, before, before.known), WHOLE_BATCHES))
     of_others = {
         name: score(model, islice(_read(sample, model, NOTHING_KNOWN), WHOLE_BATCHES))
         for name, model in challengers.items()
     }
-    return {name: figures_of(scores) for name, scores in {COUNTS: of_champion, **of_others}.items()}
+    return {name: figures_of(scores) for name, scores in {COUNTS: of_before, **of_others}.items()}
 
 
 def _read(sample: Path, model: SequenceModel, known: Known) -> Iterator[SessionBatch]:

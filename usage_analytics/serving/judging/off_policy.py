@@ -10,12 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from usage_analytics.serving.arrays import Flags, Floats, Ints
 from usage_analytics.serving.judging.clustered_ratios import Jackknifed, interval, ratio_of_sums
 from usage_analytics.serving.judging.logged_moments import (
     ROUNDING,
-    Flags,
-    Floats,
-    Ints,
     LoggedMoments,
     RewardPredictions,
     TargetPolicy,

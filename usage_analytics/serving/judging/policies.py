@@ -12,8 +12,9 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
-from usage_analytics.serving.decisions.economics import Economics, Floats, Ints
-from usage_analytics.serving.decisions.expected_value import Budget, Flags, choose_many
+from usage_analytics.serving.arrays import Flags, Floats, Ints
+from usage_analytics.serving.decisions.economics import Economics
+from usage_analytics.serving.decisions.expected_value import Budget, choose_many
 from usage_analytics.serving.decisions.moments import NONE, Moments
 
 GUESS_JS_4G, GUESS_JS_3G = 0.15, 0.30

@@ -9,7 +9,8 @@ import numpy as np
 
 from usage_analytics.models.branching.sequence_model import SequenceModel
 from usage_analytics.models.branching.sessions.user_sessions import SessionBatch
-from usage_analytics.serving.decisions.economics import Economics, Floats, Ints
+from usage_analytics.serving.arrays import Floats, Ints
+from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import Budget, choose_many
 from usage_analytics.serving.decisions.moments import NONE
 from usage_analytics.serving.decisions.prewarms import Prewarms, UserEvents, first_in_slot

@@ -8,8 +8,9 @@ from dataclasses import astuple, dataclass
 import numpy as np
 import polars as pl
 
-from usage_analytics.serving.decisions.economics import Economics, Floats
-from usage_analytics.serving.decisions.expected_value import Budget, Flags
+from usage_analytics.serving.arrays import Flags, Floats
+from usage_analytics.serving.decisions.economics import Economics
+from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.decisions.moments import NONE, KnownMoments, Moments
 from usage_analytics.serving.judging.policies import Policy, Threshold, within_budget
 

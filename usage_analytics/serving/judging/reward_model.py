@@ -8,14 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from usage_analytics.errors import UserError
-from usage_analytics.serving.judging.logged_moments import (
-    Floats,
-    Ints,
-    LoggedMoments,
-    RewardPredictions,
-    check_length,
-    check_policy,
-)
+from usage_analytics.serving.arrays import Floats, Ints
+from usage_analytics.serving.judging.logged_moments import LoggedMoments, RewardPredictions, check_length, check_policy
 
 FOLDS = 5
 PRIOR_MOMENTS = 20.0  # so many moments of the overall mean are added to those of each context and action

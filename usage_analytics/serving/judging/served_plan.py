@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from usage_analytics.models.branching.arrays import Floats, Ints
 from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 from usage_analytics.models.branching.sessions.session_file import common_entities
 from usage_analytics.models.branching.sessions.user_sessions import FOLDS, Known, SessionBatch, read_sessions
 from usage_analytics.models.branching.users.user_classes import user_keys
+from usage_analytics.serving.arrays import Flags, Floats, Ints
 from usage_analytics.serving.decisions.economics import Economics
-from usage_analytics.serving.decisions.expected_value import USUAL_PRICE, Flags
+from usage_analytics.serving.decisions.expected_value import USUAL_PRICE
 from usage_analytics.serving.decisions.moments import NONE, Moments
 from usage_analytics.serving.decisions.session_moments import moments_in
 from usage_analytics.serving.judging.replay import Outcome, settle
@@ -27,7 +27,7 @@ from usage_analytics.serving.plan.scope import MOST_ASKED
 from usage_analytics.serving.plan.tables import entity_key, holding_at
 from usage_analytics.serving.preload_plan import PreloadPlan
 
-AS_SERVED, AT_PRICES = "the plan as served", "the plan as served, at its prices"
+AT_PRICE_1, AS_SERVED = "the plan at price 1", "the plan as served"
 MOMENTS_AT_ONCE = 8_192
 MOST_CODES = 2**22  # of contexts at once: 34 MB
 MINUTE_US = 60_000_000
@@ -46,19 +46,20 @@ def replay_plan(
 ) -> dict[str, Outcome]:
     """What the plan brings at the first so many moments of user sessions, by name of the way it is asked.
 
-    At price 1; and at the prices of the time of day, by which it then decides, and by which its cost is settled.
-    Users, contexts and what is in hand are as they were. The sessions are coded by the plan's mini-apps, of which the
+    AS_SERVED at the price of its time, as look-ups are answered, by which its cost is settled too; AT_PRICE_1 at that,
+    as a model is judged. Users, contexts, what is in hand and the phase of the trading day are as they were in both.
+    The sessions are coded by the plan's mini-apps, of which the
     economics are, and by these entities.
     """
     of_entities = np.array([0, *map(entity_key, entities)], np.uint64)
-    outcomes, left = {AS_SERVED: Outcome(), AT_PRICES: Outcome()}, most
+    outcomes, left = {AT_PRICE_1: Outcome(), AS_SERVED: Outcome()}, most
     for batch in batches:
         for piece in _pieces(batch):
             seen = moments_in(piece, _nothing_expected(piece.sessions, plan)).part(0, left)
             asked = _Asked(plan, piece, of_entities, len(seen.moments))
-            outcomes[AS_SERVED] += settle(asked.at_usual_price(), seen, economics)
+            outcomes[AT_PRICE_1] += settle(asked.at_price_1(), seen, economics)
             at_prices = replace(seen, moments=Moments(seen.moments.current, asked.prices))
-            outcomes[AT_PRICES] += settle(asked.at_prices(), at_prices, economics)
+            outcomes[AS_SERVED] += settle(asked.as_served(), at_prices, economics)
             left -= len(seen.moments)
             if not left:
                 return outcomes
@@ -80,12 +81,12 @@ class _Asked:
         self._holding = np.array([holding_at(plan.tables, _instant(minute)) for minute in distinct])
         self.prices: Floats = self._holding[self._rows, 0]
 
-    def at_usual_price(self) -> Flags:
+    def at_price_1(self) -> Flags:
         """Whether each mini-app is preloaded: (moments, mini_apps)."""
         return self._by(self._holding[:, 1:], USUAL_PRICE)
 
-    def at_prices(self) -> Flags:
-        """The same, at the time of each moment."""
+    def as_served(self) -> Flags:
+        """The same, at the price of each moment's time."""
         return self._by(self._holding, None)
 
     def _by(self, holding: Floats, price: float | None) -> Flags:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 Context = tuple[str | None, ...]  # most recent last; None, first only: the start of the user session
+START = "(start)"  # how people read and write that None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Answer:
     items: tuple[Item, ...]
     context: Context  # the part of the asked one that answered, its end
     transitions: int  # seen after it
-    whole_context: bool  # it has all mini-apps that were asked, or as many as a plan's contexts have at most
+    whole_context: bool  # it is all that was asked, or as much as a plan's contexts have at most
     unknown_mini_apps: tuple[str, ...]
     known_user: bool  # else it is the population's answer
     known_entity: bool  # False too if none was asked

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from usage_analytics.models.branching.counts.transition_counts import LONGEST_CONTEXT, SESSION_START
 from usage_analytics.models.branching.factors.situations import STEPS
+from usage_analytics.serving.arrays import Ints, Reals
 from usage_analytics.serving.decisions.expected_value import Budget, check_prices
 from usage_analytics.serving.plan.choosing import NONE, choose_many
 from usage_analytics.serving.plan.entities_in_hand import EntitiesInHand
@@ -24,8 +25,6 @@ from usage_analytics.serving.plan.key_index import KeyIndex, Keys
 from usage_analytics.serving.plan.tables import NO_PHASE, PlanTables
 
 Codes = npt.NDArray[np.integer]
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
 
 MOMENTS_AT_ONCE = 8192  # the fewer at once, the more the steps themselves cost; the more, the farther the caches
 
@@ -35,8 +34,8 @@ class Answers:
     """One row per moment; along the second axis the mini-apps to preload, best first."""
 
     positions: Ints  # (moments, calls); -1: nothing more is worth it
-    probabilities: Floats  # (moments, calls); 0 there
-    values_ms: Floats  # (moments, calls); 0 there
+    probabilities: Reals  # (moments, calls); 0 there
+    values_ms: Reals  # (moments, calls); 0 there
     orders: Ints  # (moments,) how many mini-apps the context has that answered
     transitions: Ints  # (moments,) seen after that context
     known_users: npt.NDArray[np.bool_]  # (moments,)
@@ -146,7 +145,7 @@ class BatchLookup:
             places, orders = np.where(answers, found[order], places), np.where(answers, order, orders)
         return places, orders
 
-    def _replace_revisited(self, factors: Floats, classes: Ints, codes: Ints) -> None:
+    def _replace_revisited(self, factors: Reals, classes: Ints, codes: Ints) -> None:
         """Let revisits take part in (moments, mini_apps + 1) factors: of the current mini-app, nothing else does."""
         visited = np.maximum(codes - 1, 0) + np.arange(len(factors)) * factors.shape[1]
         before, cells = factors.ravel().take(visited), factors.ravel()

@@ -69,10 +69,14 @@ def _check_facts(tables: PlanTables) -> None:
         raise ValueError("created_at needs a time zone")
     if facts.slot_minutes < 1:
         raise ValueError(f"slot_minutes must be at least 1, not {facts.slot_minutes}")
-    if not all(map(isfinite, (*facts.figures.values(), facts.budget.calls, facts.budget.bytes))):
-        raise ValueError("a figure or the budget is not finite")
+    if facts.transitions < 0:
+        raise ValueError(f"a plan rests on 0 transitions or more, not {facts.transitions}")
+    if not isfinite(facts.budget.bytes):
+        raise ValueError("the budget of bytes is not finite")
     if not 0 < len(tables.class_factors) <= MOST_CLASSES:
         raise ValueError(f"a plan has from 1 to {MOST_CLASSES} classes of users, not {len(tables.class_factors)}")
+    if list(facts.holds_on) != sorted(set(facts.holds_on)):
+        raise ValueError("holds_on must rise from one day to the next")
     ZoneInfo(facts.timezone)  # ZoneInfoNotFoundError, a KeyError, names it
 
 

@@ -1,6 +1,6 @@
 """What a look-up takes of its candidates: the most valuable ones, and where these are too large, the best that fit.
 
-The same choice as `expected_value.choose`, made for a dozen candidates within microseconds.
+The same choice as `expected_value.choose_many`, made for a dozen candidates within microseconds.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,11 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
+from usage_analytics.serving.arrays import Ints
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.decisions.knapsack import EXACT_ITEMS, select
 
-Floats = npt.NDArray[np.floating]
-Flags = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
+AnyFloats = npt.NDArray[np.floating]  # of 64 bits, or of 32
 NONE = -1
 
 
@@ -35,7 +34,7 @@ def choose(values_ms: Sequence[float], sizes: Sequence[float], budget: Budget) -
     return [place for place in able if selected[place]]
 
 
-def choose_many(values_ms: Floats, positions: Ints, sizes: Floats, budget: Budget) -> Ints:
+def choose_many(values_ms: AnyFloats, positions: Ints, sizes: AnyFloats, budget: Budget) -> Ints:
     """As `choose`, for many moments: places (calls, moments), best first, NONE where nothing more is worth it.
 
     values_ms, positions: (candidates, moments), so that each step goes over all moments, which lie side by side.
@@ -75,7 +74,7 @@ def _best_that_fit(
     return best[1]
 
 
-def _most_valuable(values: Floats, most: int) -> Ints:
+def _most_valuable(values: AnyFloats, most: int) -> Ints:
     """Places of the largest positive values of each column."""
     candidates, moments = values.shape
     left = values.copy()
@@ -89,7 +88,7 @@ def _most_valuable(values: Floats, most: int) -> Ints:
     return chosen
 
 
-def _that_fit(values: Floats, positions: Ints, sizes: Floats, budget: Budget) -> Floats:
+def _that_fit(values: AnyFloats, positions: Ints, sizes: AnyFloats, budget: Budget) -> AnyFloats:
     """The values of what is selected under the limit of bytes, 0 elsewhere."""
     moments = np.broadcast_to(np.arange(values.shape[1]), values.shape)
     worth = values > 0
@@ -99,5 +98,5 @@ def _that_fit(values: Floats, positions: Ints, sizes: Floats, budget: Budget) ->
     return np.where(worth & selected[moments, positions], values, 0.0)
 
 
-def _at(values: Floats, places: Ints) -> Floats:
+def _at(values: AnyFloats, places: Ints) -> AnyFloats:
     return values.take(np.maximum(places, 0) * values.shape[1] + np.arange(values.shape[1]))

@@ -3,11 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
+from usage_analytics.serving.arrays import Ints, Reals
 from usage_analytics.serving.plan.key_index import KeyIndex, Keys
 from usage_analytics.serving.plan.tables import PlanTables
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
 
 
 class EntitiesInHand:
@@ -30,13 +28,13 @@ class EntitiesInHand:
         found, known = self._index.find(entities)
         return np.where(known, found, -1), known
 
-    def multiply(self, factors: Floats, rows: Ints) -> None:
+    def multiply(self, factors: Reals, rows: Ints) -> None:
         """Multiply (moments, mini_apps + 1) factors, in place, by those of what is in hand."""
         counts, entries = self._listed.of(rows)
         cells = np.repeat(np.arange(len(rows)) * factors.shape[1], counts) + self._positions.take(entries)
         factors.ravel()[cells] *= self._factors.take(entries)
 
-    def lead(self, positions: Ints, probabilities: Floats, rows: Ints) -> tuple[Ints, Floats]:
+    def lead(self, positions: Ints, probabilities: Reals, rows: Ints) -> tuple[Ints, Reals]:
         """Let leads take their part of (candidates, moments) probabilities, and candidates that only they have join.
 
         Where a moment has fewer of these than another, position mini_apps stands for none.
@@ -55,7 +53,7 @@ class EntitiesInHand:
         joining, joined = self._side_by_side(owners[others], led_to[others], leads[others], len(rows))
         return np.concatenate([positions, joining]), np.concatenate([probabilities, joined])
 
-    def _side_by_side(self, owners: Ints, led_to: Ints, leads: Floats, moments: int) -> tuple[Ints, Floats]:
+    def _side_by_side(self, owners: Ints, led_to: Ints, leads: Reals, moments: int) -> tuple[Ints, Reals]:
         """Of each moment, where it is led, as (candidates, moments); owners are rising."""
         counts = np.bincount(owners, minlength=moments)
         places = np.arange(len(owners)) - (np.cumsum(counts) - counts).take(owners)

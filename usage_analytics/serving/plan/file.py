@@ -24,7 +24,7 @@ from usage_analytics.serving.plan.checks import check_tables
 from usage_analytics.serving.plan.tables import DTYPES, PlanFacts, PlanTables
 
 FORMAT = "usage_analytics preload plan"
-FORMAT_VERSION = 4  # another one for any change of what the arrays or the facts mean
+FORMAT_VERSION = 6  # another one for any change of what the arrays or the facts mean
 BLANK = "0" * 64  # as long as every seal
 TAIL_BYTES = 10  # an Arrow file ends with the footer, the footer's length in four bytes, and six letters
 REMEDY = "make it again (materialize preload_plan), or use another one (usage-analytics plans)"
@@ -131,11 +131,12 @@ def _facts(text: str) -> PlanFacts:
     fields = json.loads(text)
     return PlanFacts(
         trading_day=date.fromisoformat(fields["trading_day"]),
-        model=fields["model"],
-        figures=fields["figures"],
+        probabilities_of=fields["probabilities_of"],
+        transitions=fields["transitions"],
         budget=Budget(**fields["budget"]),
         created_at=datetime.fromisoformat(fields["created_at"]),
         timezone=fields["timezone"],
         first_slot=time.fromisoformat(fields["first_slot"]),
         slot_minutes=fields["slot_minutes"],
+        holds_on=tuple(map(date.fromisoformat, fields["holds_on"])),
     )

@@ -10,18 +10,16 @@ import numpy.typing as npt
 from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.models.branching.factors.factors import Factors
+from usage_analytics.serving.arrays import Floats, Ints
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.knapsack import EXACT_ITEMS
 from usage_analytics.serving.decisions.prewarms import Prewarms, no_prewarms
-from usage_analytics.serving.plan.scope import Context
+from usage_analytics.serving.plan.answer import Context
 from usage_analytics.serving.plan.tables import DTYPES, PlanFacts, PlanTables, context_keys_of, entity_key
 
 ENTRIES_PER_CONTEXT = EXACT_ITEMS  # so that a look-up finds the best selection of what is listed
 CONTEXTS_AT_ONCE = 4096
 NEAR_ONE = 0.02  # factors of entities that hardly differ from 1 are not listed
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 
 def tables_of(
@@ -36,8 +34,8 @@ def tables_of(
 ) -> PlanTables:
     """The tables of a plan.
 
-    contexts: those of `NGramModel.contexts`, the empty one among them. prewarms: without them nothing is fetched ahead.
-    ValueError on other contexts, or on economics of other mini-apps.
+    contexts: those of `NGramModel.contexts` and `contexts_from_start`, the empty one among them. prewarms: without
+    them nothing is fetched ahead. ValueError on other contexts, or on economics of other mini-apps.
     """
     if economics.mini_apps != model.mini_apps:
         raise ValueError("the economics are of other mini-apps than the model")
@@ -73,13 +71,16 @@ def tables_of(
 def population_probabilities(model: FactoredModel, contexts: Sequence[Context]) -> Floats:
     """What comes next after the contexts' last mini-apps alone: (contexts, mini_apps); rows sum to one.
 
-    Not yet in it: what was opened before these, the user, what is in hand, the time.
+    Not yet in it: what was opened before these, the user, what is in hand, the time. What opens a user session is as it
+    was counted: the model's corrections are learned from what comes later.
     """
     probabilities = model.base.coded_probabilities(model.counts.encode(contexts))
     current = _current(model, contexts)
     going = model.factors.after[current + 1].astype(np.float64)
     _at_current(going, current, 1.0)
     weighted = probabilities ** float(model.factors.trust[0]) * going
+    opening = [context == (None,) for context in contexts]
+    weighted[opening] = probabilities[opening]
     return np.asarray(weighted / weighted.sum(axis=1, keepdims=True), np.float64)
 
 
@@ -125,7 +126,8 @@ def _told(factors: Factors) -> npt.NDArray[np.bool_]:
 
 
 def _current(model: FactoredModel, contexts: Sequence[Context]) -> Ints:
-    position = {name: place for place, name in enumerate(model.mini_apps)}
+    position: dict[str | None, int] = {name: place for place, name in enumerate(model.mini_apps)}
+    position[None] = -1
     return np.array([position[context[-1]] if context else -1 for context in contexts], np.int64)
 
 

@@ -8,8 +8,9 @@ than bisection.
 import numpy as np
 import numpy.typing as npt
 
+from usage_analytics.serving.arrays import Ints
+
 Keys = npt.NDArray[np.uint64]
-Ints = npt.NDArray[np.int64]
 
 TABLE_BITS = 20  # 4 MB
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -18,7 +19,7 @@ def prewarm_answer(tables: PlanTables, plan: str, user_class: int, at: datetime,
     slot = slot_at(tables, at)
     rows = [] if slot is None else np.flatnonzero(tables.prewarm_slots == slot).tolist()
     if not rows:
-        return PrewarmAnswer(plan, (), (), user_class > 0, None, _when(tables))
+        return PrewarmAnswer(plan, (), (), user_class > 0, None, _when(tables, at))
     return answer_of_slot(tables, plan, rows[0], user_class, budget)
 
 
@@ -48,7 +49,12 @@ def clock_time(facts: PlanFacts, slot: int) -> str:
     return f"{hour:02}:{minute:02}"
 
 
-def _when(tables: PlanTables) -> str:
+def _when(tables: PlanTables, at: datetime) -> str:
+    facts = tables.facts
+    day = at.astimezone(ZoneInfo(facts.timezone)).date()
+    if facts.holds_on and day not in facts.holds_on:
+        days = f"on trading days from {facts.holds_on[0]} to {facts.holds_on[-1]}"
+        return f"this plan tells prices of preloads {days} only, and {day} is none of them"
     slots = tables.prewarm_slots.tolist()
     if not slots:
         return "this plan fetches nothing ahead: at no time is it cheap, and dear soon after, and worth it for anybody"

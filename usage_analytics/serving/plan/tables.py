@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time
 from typing import Any
@@ -25,13 +25,14 @@ class PlanFacts:
     """Where a plan comes from, and what holds where nobody says otherwise."""
 
     trading_day: date  # the last one that it learned from
-    model: str
-    figures: Mapping[str, float]  # how well the model did, by the names of its evaluation
+    probabilities_of: str  # the counts or a challenger, and why
+    transitions: int  # that the model's counts were made of
     budget: Budget
     created_at: datetime  # with a time zone
     timezone: str  # of the slots
     first_slot: time  # local time at which the first price begins to hold
     slot_minutes: int
+    holds_on: tuple[date, ...]  # local days, rising, on which slots hold; on others it is as outside of all slots
 
 
 @dataclass(frozen=True)
@@ -149,11 +150,16 @@ def holding_at(tables: PlanTables, at: datetime | None) -> tuple[float, int]:
 
 
 def slot_at(tables: PlanTables, at: datetime) -> int | None:
-    """The slot that an instant's time of day lies in; None outside of all. ValueError if it has no time zone."""
+    """The slot that an instant lies in; None outside of all, or on another day than the plan's slots hold on.
+
+    ValueError if it has no time zone.
+    """
     if at.tzinfo is None:
         raise ValueError(f"an instant needs a time zone: {at}")
     facts = tables.facts
     local = at.astimezone(ZoneInfo(facts.timezone))
+    if local.date() not in facts.holds_on:
+        return None
     minutes = (local.hour - facts.first_slot.hour) * 60 + local.minute - facts.first_slot.minute
     slot = minutes // facts.slot_minutes
     return slot if 0 <= slot < len(tables.prices) else None

@@ -50,13 +50,14 @@ def test_any_context_is_answered_by_its_longest_listed_end(
     chance: Random,
 ) -> None:
     counts = fit(*learned)
-    listed = [(), *(context for context in counts.contexts(3) if context and chance.random() < 0.7)]
+    known = [*counts.contexts(3)[1:], *counts.contexts_from_start(3)]
+    listed = [(), *(context for context in known if chance.random() < 0.7)]
     base = counted_base(counts, counts.encode(listed), tmp_path_factory.getbasetemp())
     own = counts.probabilities(listed)
-    names = ("", *counts.mini_apps)
+    names = (None, *counts.mini_apps)
     contexts = np.minimum(np.array(asked), len(counts.mini_apps))
     for context, found in zip(contexts.tolist(), base.coded_probabilities(contexts), strict=True):
-        known = [code for place, code in enumerate(context) if min(context[: place + 1]) > SESSION_START]
+        known = [code for place, code in enumerate(context) if min([*context[:place], 1]) > SESSION_START <= code]
         ends = [tuple(names[code] for code in reversed(known[:length])) for length in range(len(known) + 1)]
         longest = max((end for end in ends if end in listed), key=len)
         np.testing.assert_allclose(found, own[listed.index(longest)], rtol=1e-6)
@@ -72,6 +73,16 @@ def test_a_challenger_is_asked_once_as_if_each_context_were_all_there_is(tmp_pat
     assert found[1:].argmax(axis=1).tolist() == [0, 1, 0, 0]
     np.testing.assert_allclose(found.sum(axis=1), 1.0, rtol=1e-6)
     assert challenger.heard == [("?",), *listed[1:]], "the answers are kept"
+
+
+def test_what_opens_a_user_session_is_left_to_the_counts(tmp_path: Path) -> None:
+    counts = fit(["chart", "chat", "quotes"], ["chart", "quotes"])
+    listed = [(), ("chart",), (None,), (None, "chart")]
+    base = challenged_base(Listener("chart", "chat", "quotes"), counts, counts.encode(listed), tmp_path)
+    found = base.coded_probabilities(counts.encode(listed))
+    np.testing.assert_allclose(found[2], counts.probabilities([(None,)])[0], rtol=1e-6)
+    np.testing.assert_allclose(found[3], found[1], rtol=1e-6)
+    assert found[1, 0] == pytest.approx(0.75)
 
 
 def test_mini_apps_that_a_challenger_does_not_know_keep_what_the_counts_give_them(tmp_path: Path) -> None:

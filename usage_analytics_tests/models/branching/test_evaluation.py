@@ -43,7 +43,8 @@ HELD_OUT = frame(
 def test_figures_are_weighted_by_transitions() -> None:
     model = NGramModel.fit(FITTED)
     figures = evaluate(model, HELD_OUT)
-    chart, chat = (float(p) for p in model.probabilities([(None, "quotes")])[0, :2])
+    kept = 1 - 1 / 181  # of 180 transitions, as if the next one were to something never seen
+    chart, chat = (float(p) * kept for p in model.probabilities([(None, "quotes")])[0, :2])
     assert (figures.transitions, figures.unknown_transitions) == (10, 1)
     assert figures.recall_at_1 == pytest.approx(0.6)
     assert figures.recall_at_3 == pytest.approx(0.9)

@@ -17,7 +17,7 @@ from usage_analytics.models.branching.factored_model import COUNTS_FILE, Factore
 from usage_analytics.models.branching.scoring import score
 from usage_analytics.models.branching.sequence_model import CountedSequences
 from usage_analytics.models.branching.sessions.user_sessions import FOLDS, read_sessions
-from usage_analytics.models.branching.training import SESSIONS, judge_day, model_before, train
+from usage_analytics.models.branching.training import SESSIONS, Trained, judge_day, model_before, train
 from usage_analytics.reporting.model_evidence import evidence_of
 from usage_analytics.trading_calendar import PHASES
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
@@ -142,16 +142,34 @@ def test_a_day_that_has_hardly_begun_unlearns_nothing(
     load_days(warehouse, memory_path)
     second = [train(warehouse, layout, day) for day in DAYS][-1].model
     thin = [begin_day(warehouse, memory_path, layout, day) for day in (NEXT_DAY, date(2026, 11, 25))]
-    for model in thin:
-        knows_what_was_known(model, second)
+    for trained in thin:
+        knows_what_was_known(trained.model, second)
 
 
-def begin_day(warehouse: DuckDBWarehouse, folder: Path, layout: Layout, day: date) -> FactoredModel:
-    """The model of a day that has one event."""
-    event = {**events_of(DAYS[1], seed=9)[0], "trading_day": day, "mini_app": "brand new", "event_id": f"{day}"}
-    load_events(warehouse, folder, day, 900_000 + day.day, [event])
+def test_many_thin_days_in_a_row_are_believed(warehouse: DuckDBWarehouse, memory_path: Path, layout: Layout) -> None:
+    """The bar falls by half with each day that keeps the factors of before; the metadata tells whose they are."""
+    load_days(warehouse, memory_path)
+    known = [train(warehouse, layout, day) for day in DAYS][-1]
+    told = [evidence_of(known)["factors_of"]]
+    entities = [known.model.known.entities]
+    for day in range(24, 31):
+        trained = begin_day(warehouse, memory_path, layout, date(2026, 11, day), events=100)
+        told.append(evidence_of(trained)["factors_of"])
+        entities.append(trained.model.known.entities)
+    # 4,800 events: 480 are the bar of the first day, 240 and 120 those of the next ones, 60 that of the fourth
+    assert told[:5] == ["2026-11-23"] * 4 + ["2026-11-27"]
+    assert entities[3] == entities[0] and entities[4] == ()
+
+
+def begin_day(warehouse: DuckDBWarehouse, folder: Path, layout: Layout, day: date, events: int = 1) -> Trained:
+    """What is trained on a day that has so few events."""
+    rows = [
+        {**event, "trading_day": day, "mini_app": "brand new", "event_id": f"{day} {number}", "entity": "NEW"}
+        for number, event in enumerate(events_of(DAYS[1], seed=9)[:events])
+    ]
+    load_events(warehouse, folder, day, 900_000 + 1_000 * day.day, rows)
     refresh(warehouse, day, *MARTS)
-    return train(warehouse, layout, day).model
+    return train(warehouse, layout, day)
 
 
 def knows_what_was_known(third: FactoredModel, second: FactoredModel) -> None:

@@ -25,10 +25,10 @@ def test_well_measured_mini_apps_have_their_own_means() -> None:
     rows = [
         (name, many, many * 1000 * ms, many, many * size) for name, ms, size in zip(APPS, LATENCY, SIZE, strict=True)
     ]
-    found = estimate_economics(facts(*rows), APPS, price_per_call_ms=5, price_per_mb_ms=100)
+    found = estimate_economics(facts(*rows), APPS)
     assert found.saved_ms == pytest.approx(LATENCY, rel=1e-3)
     assert found.payload_bytes == pytest.approx(SIZE, rel=1e-3)
-    assert found.cost_ms == pytest.approx([5 + 20, 5 + 40, 5 + 60, 5 + 100], rel=1e-3)
+    assert found.cost_ms == pytest.approx([20 + 28, 20 + 56, 20 + 84, 20 + 140], rel=1e-3)
     assert (found.untimed, found.unsized) == ((), ())
 
 
@@ -81,9 +81,9 @@ def test_rows_of_a_mini_app_add_up_and_others_are_left_out() -> None:
 
 
 def test_without_any_payload_sizes_are_0_and_said_to_be_unknown() -> None:
-    found = estimate_economics(facts(("chat", 30, 3_000_000, 0, 0)), ("chat", "quotes"), price_per_call_ms=7)
+    found = estimate_economics(facts(("chat", 30, 3_000_000, 0, 0)), ("chat", "quotes"))
     assert found.payload_bytes.tolist() == [0.0, 0.0]
-    assert found.cost_ms.tolist() == [7.0, 7.0]
+    assert found.cost_ms.tolist() == [20.0, 20.0]
     assert found.unsized == ("chat", "quotes")
 
 
@@ -125,15 +125,6 @@ def test_mini_apps_that_name_no_opening_are_measured_by_all_their_actions() -> N
     assert unnamed_openings(friction) == ("chat", "news")
 
 
-def test_economics_of_some_mini_apps_keep_what_is_unknown_of_them() -> None:
-    whole = Economics(
-        APPS, np.arange(4.0), np.arange(4.0), np.arange(4.0), untimed=("chat", "quotes"), unnamed=("chat",)
-    )
-    part = whole.of(np.array([2, 0]))
-    assert (part.mini_apps, part.saved_ms.tolist()) == (("chat", "blotter"), [2.0, 0.0])
-    assert part.untimed == part.unnamed == ("chat",)
-
-
 @pytest.mark.parametrize("field", ["saved_ms", "cost_ms", "payload_bytes"])
 @pytest.mark.parametrize("figure", [-1.0, float("nan"), float("inf")])
 def test_figures_that_cannot_be_are_refused_by_name(field: str, figure: float) -> None:
@@ -164,12 +155,8 @@ def test_facts_that_cannot_be_are_refused_by_name(row: tuple[str, int, int, int,
         estimate_economics(facts(row, ("quotes", 1, 1, 1, 1)), ("chat", "quotes"))
 
 
-def test_unfit_prices_costs_and_frames_are_refused() -> None:
+def test_unfit_costs_and_frames_are_refused() -> None:
     rows = facts(("chat", 3, 5, 1, 1))
-    with pytest.raises(UserError, match="price_per_mb_ms is -1"):
-        estimate_economics(rows, ("chat",), price_per_mb_ms=-1)
-    with pytest.raises(UserError, match="price_per_call_ms is nan"):
-        estimate_economics(rows, ("chat",), price_per_call_ms=float("nan"))
     with pytest.raises(UserError, match="a cost is given for 'chart', which is not a mini-app"):
         estimate_economics(rows, ("chat",), known_costs_ms={"chart": 5.0})
     with pytest.raises(UserError, match="cost_ms of 'chat' is -5"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import Budget
-from usage_analytics.serving.decisions.prewarming import LoadPlan, plan_load
+from usage_analytics.serving.decisions.prewarming import DayLoad, balance_load
 from usage_analytics.serving.decisions.prewarms import (
     PRIOR_USERS,
     Prewarms,
@@ -58,12 +58,12 @@ def counted(events: Sequence[Event], slot: int, ahead: Sequence[int]) -> list[li
     return chances
 
 
-def loaded(calls: Sequence[float], fresh_slots: int = 1) -> LoadPlan:
+def loaded(calls: Sequence[float], fresh_slots: int = 1) -> DayLoad:
     """A back end that can take 100 calls a minute."""
-    return plan_load(np.array(calls), 100.0, DEMAND, 60.0 * SLOT * (fresh_slots + 1), SLOT)
+    return balance_load(np.array(calls), 100.0, DEMAND, 60.0 * SLOT * (fresh_slots + 1), SLOT)
 
 
-def most_asked(load: LoadPlan, events: Sequence[Event], prewarms: Prewarms, budget: Budget) -> dict[int, float]:
+def most_asked(load: DayLoad, events: Sequence[Event], prewarms: Prewarms, budget: Budget) -> dict[int, float]:
     """By minute of the day, how many calls fetching ahead is expected to make."""
     fetched = prewarms.chosen(ECONOMICS, budget).sum(axis=2)
     asked: dict[int, float] = {}

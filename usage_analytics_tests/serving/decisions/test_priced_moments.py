@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 from usage_analytics.models.branching.sessions.user_sessions import SessionBatch
 from usage_analytics.serving.decisions.economics import Economics
-from usage_analytics.serving.decisions.expected_value import Budget, choose
+from usage_analytics.serving.decisions.expected_value import Budget, choose_many
 from usage_analytics.serving.decisions.prewarms import UserEvents
 from usage_analytics.serving.decisions.priced_moments import PricedDay, missed_openings, priced_moments
 from usage_analytics_tests.serving.small_models import APPS, fit, without_factors
@@ -88,7 +88,7 @@ def test_missed_is_what_the_choice_of_one_moment_leaves_out(
             if open_ > 0:
                 able[open_ - 1] = 0.0
             [price] = DAY.prices_at(np.array([BEGAN_US + int(asked * MINUTE_US)]))
-            preloaded = choose(able, economics, budget, price).tolist()
+            preloaded = np.flatnonzero(choose_many(able[None, :], economics, budget, price)[0]).tolist()
             expected.append(code - 1 if code > 0 and code != open_ and code - 1 not in preloaded else -1)
     assert found.missed.tolist() == expected
     assert found.since_us.tolist() == [int(minute * MINUTE_US) for _, events in sessions for minute, _ in events]

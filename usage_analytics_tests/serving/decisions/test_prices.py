@@ -14,7 +14,8 @@ from serving.second_order_world import World, economics, world
 from simulation.simulated import scenario
 
 from usage_analytics.errors import UserError
-from usage_analytics.serving.decisions.economics import Economics, Floats
+from usage_analytics.serving.arrays import Floats
+from usage_analytics.serving.decisions.economics import Economics
 from usage_analytics.serving.decisions.expected_value import Budget, choose_many
 from usage_analytics.serving.decisions.moments import NONE, Moments
 from usage_analytics.serving.decisions.prices import (
@@ -32,6 +33,7 @@ from usage_analytics.simulation.scenario import trading_days
 
 DAYS = trading_days(("XNYS",), date(2026, 11, 9), date(2026, 11, 20))
 BUDGET = Budget(3, 600_000)
+SLOT = 5  # minutes
 
 
 @st.composite
@@ -64,9 +66,9 @@ def test_the_price_is_the_lowest_that_keeps_within_the_capacity(demand: Demand, 
 def test_prices_rise_with_the_load_and_fall_with_the_capacity(
     demand: Demand, calls: Floats, busier: int, larger: int
 ) -> None:
-    usual = slot_prices(calls, 100.0, demand)
-    assert (slot_prices(calls + busier, 100.0, demand) >= usual).all()
-    assert (slot_prices(calls, 100.0 + larger, demand) <= usual).all()
+    usual = slot_prices(calls, 100.0, demand, SLOT)
+    assert (slot_prices(calls + busier, 100.0, demand, SLOT) >= usual).all()
+    assert (slot_prices(calls, 100.0 + larger, demand, SLOT) <= usual).all()
     asked = demand.at(np.linspace(1, 10, 40))
     assert (np.diff(asked) <= 0).all()
 
@@ -139,21 +141,21 @@ def test_at_a_simulated_open_a_constant_price_overruns_the_back_end_and_a_price_
     transitions = held_out.stakes(figures).transitions
     demand = preload_demand(held_out.probabilities, held_out.moments, transitions, figures, BUDGET)
 
-    prices = slot_prices(usual, capacity, demand)
+    prices = slot_prices(usual, capacity, demand, SLOT)
     chosen = np.array([chosen_per_call(planted, figures, price) for price in prices])
-    by_price = usual * (1 + by_minute(chosen, minutes))
+    by_price = usual * (1 + by_minute(chosen, minutes, SLOT))
     constant = usual * (1 + chosen_per_call(planted, figures, 1.0))
     assert by_price.max() <= capacity
     assert constant.max() > 1.5 * capacity
-    opening, forenoon = BEFORE_OPEN // 5, BEFORE_OPEN // 5 - 10
+    opening, forenoon = BEFORE_OPEN // SLOT, BEFORE_OPEN // SLOT - 10
     assert prices[opening] > 2 * prices[forenoon]
     assert chosen.min() < 0.3 * chosen.max(), "what is left out at the open is fetched in quiet slots"
 
     # A day that itself is as busy as the capacity, and more: its peak stays what it was.
     actual = expected_calls(today, minutes) * 1.1
-    prices = slot_prices(actual, capacity, demand)
+    prices = slot_prices(actual, capacity, demand, SLOT)
     chosen = np.array([chosen_per_call(planted, figures, price) for price in prices])
-    assert (actual * (1 + by_minute(chosen, minutes))).max() <= max(capacity, actual.max())
+    assert (actual * (1 + by_minute(chosen, minutes, SLOT))).max() <= max(capacity, actual.max())
 
 
 def test_usage_of_past_days_gives_the_expected_and_the_busiest_minute() -> None:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import date
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from usage_analytics.lake.layout import Layout
+from usage_analytics.models.branching.context_base import ContextBase
+from usage_analytics.models.branching.counts.transition_counts import UNKNOWN
 from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 from usage_analytics.models.branching.sessions.user_sessions import SessionBatch
+from usage_analytics.models.branching.training import MODEL, SESSIONS
 from usage_analytics.serving.decisions import session_moments
 from usage_analytics.serving.decisions.moments import NONE
-from usage_analytics.serving.decisions.session_moments import known_moments
+from usage_analytics.serving.decisions.session_moments import known_moments, moments_of
+from usage_analytics_tests.models.branching.challengers.planted_sessions import write_sessions
 from usage_analytics_tests.serving.small_models import fit, without_factors
+
+DAY = date(2026, 11, 23)
+SINGLE = ["quotes"]  # there is nothing to predict in it
 
 
 def batch(*sessions: list[int], times_us: list[int] | None = None) -> SessionBatch:
@@ -33,6 +44,30 @@ def test_no_more_are_taken_than_there_is_room_for(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(session_moments, "MOST_CELLS", 6)
     model = without_factors(fit(["chart", "quotes", "chart"]))
     assert len(known_moments(model, [batch([1, 2, 1]), batch([1, 2, 1, 2, 1])]).moments) == 3
+
+
+def sample_of(layout: Layout) -> Path:
+    """Where the day's user sessions are kept; makes the folder."""
+    layout.model(MODEL, DAY).mkdir(parents=True)
+    return layout.model(MODEL, DAY) / SESSIONS
+
+
+def test_of_a_day_its_sampled_sessions_tell(tmp_path: Path) -> None:
+    layout, model = Layout(tmp_path, "clicks"), without_factors(fit(["chart", "quotes", "chart"]))
+    sample = sample_of(layout)
+    write_sessions(sample, [SINGLE, ["chart", "quotes", "chart"], SINGLE])
+    found = moments_of(layout, DAY, model)
+    assert found is not None and found.moments.current.tolist() == [0, 1]
+    write_sessions(sample, [SINGLE, SINGLE])
+    assert moments_of(layout, DAY, model) is None
+
+
+def test_what_goes_wrong_in_a_model_is_not_taken_for_a_day_without_moments(tmp_path: Path) -> None:
+    layout, model = Layout(tmp_path, "clicks"), without_factors(fit(["chart", "quotes", "chart"]))
+    write_sessions(sample_of(layout), [["chart", "quotes", "chart"]])
+    of_three = ContextBase(np.array([[UNKNOWN] * 3]), np.full((1, 3), 1 / 3, np.float32))
+    with pytest.raises(ValueError, match="could not be broadcast"):
+        moments_of(layout, DAY, model.with_base(of_three))
 
 
 def test_sessions_of_one_event_are_nothing_to_replay() -> None:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from usage_analytics.serving.judging.clustered_ratios import Floats, Jackknifed, interval, ratio_of_sums, t_quantile
+from usage_analytics.serving.arrays import Floats
+from usage_analytics.serving.judging.clustered_ratios import Jackknifed, interval, ratio_of_sums, t_quantile
 
 USERS = 6
 WHOLE = arrays(np.float64, USERS, elements=st.integers(-50, 50).map(float))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from usage_analytics.errors import UserError
 from usage_analytics.lake.layout import Layout
 from usage_analytics.models.branching.challengers.choice import COUNTS
-from usage_analytics.models.branching.challengers.entrants import GRU, NEIGHBOURS
+from usage_analytics.models.branching.challengers.trained_challengers import GRU, NEIGHBOURS
 from usage_analytics.models.branching.factored_model import COUNTS_FILE
 from usage_analytics.models.branching.scoring import score
 from usage_analytics.models.branching.sessions.user_sessions import FOLDS, read_sessions
@@ -30,7 +30,7 @@ from usage_analytics.serving.judging.replay import replay
 from usage_analytics.serving.plan.chosen_base import BASE_FILE, CONTEST_FILE
 from usage_analytics.warehouse.duckdb.warehouse import DuckDBWarehouse
 from usage_analytics_tests.models.branching.two_kinds_of_users import DAYS, load_days
-from usage_analytics_tests.serving.contest_world import LooksBack, blind_champion, write_world
+from usage_analytics_tests.serving.contest_world import LooksBack, blind_model, write_world
 from usage_analytics_tests.serving.small_models import APPS, fit, with_factors
 
 CHEAP = equal_economics(APPS)  # worth it from a probability of 0.05 on: three of the four, whatever is expected
@@ -44,44 +44,47 @@ def layout(tmp_path: Path) -> Layout:
 
 def test_who_knows_what_three_steps_lead_to_wins(tmp_path: Path) -> None:
     sample = write_world(tmp_path / SESSIONS, back=3)
-    choice = compete(blind_champion(), {"knowing": LooksBack(3), "wrong": LooksBack(2)}, sample, ECONOMICS)
+    choice = compete(blind_model(), {"knowing": LooksBack(3), "wrong": LooksBack(2)}, sample, ECONOMICS)
     assert choice.name == "knowing"
     told = choice.evidence["as_served"]
     assert told["knowing"]["beats_counts"] and told["knowing"]["log_loss_gain"] > 0.5
     assert told["knowing"]["net_benefit_gain_ms"] > 50
     assert told["wrong"]["why_not"] == (
-        "its log-loss is not better beyond chance; its net benefit is not greater beyond chance"
+        "its log-loss is not better by more than its standard error; "
+        "its net benefit is not greater by more than its standard error"
     )
     assert json.loads(json.dumps(choice.evidence)) == choice.evidence
 
 
 def test_a_better_prediction_that_changes_no_decision_is_not_used(tmp_path: Path) -> None:
     sample = write_world(tmp_path / SESSIONS, back=3)
-    choice = compete(blind_champion(), {"knowing": LooksBack(3)}, sample, CHEAP)
+    choice = compete(blind_model(), {"knowing": LooksBack(3)}, sample, CHEAP)
     assert choice.name == COUNTS
     told = choice.evidence["as_served"]["knowing"]
-    assert told["log_loss_gain"] > 0.5 and told["why_not"] == "its net benefit is not greater beyond chance"
+    assert told["log_loss_gain"] > 0.5
+    assert told["why_not"] == "its net benefit is not greater by more than its standard error"
 
 
 def test_who_needs_more_than_a_plan_is_asked_by_gains_nothing(tmp_path: Path) -> None:
     """Shown whole sessions it predicts far better than the counts; but no plan could use that."""
     sample = write_world(tmp_path / SESSIONS, back=4)
-    choice = compete(blind_champion(), {"knowing": LooksBack(4)}, sample, ECONOMICS)
+    choice = compete(blind_model(), {"knowing": LooksBack(4)}, sample, ECONOMICS)
     assert choice.name == COUNTS
-    assert "not better beyond chance" in choice.evidence["as_served"]["knowing"]["why_not"]
+    assert "not better by more than its standard error" in choice.evidence["as_served"]["knowing"]["why_not"]
     whole = choice.evidence["whole_sessions"]
     assert whole["knowing"]["log_loss"] < whole[COUNTS]["log_loss"] - 0.5
 
 
 def test_a_challenger_no_better_than_the_counts_is_told_so(tmp_path: Path) -> None:
     sample = write_world(tmp_path / SESSIONS, back=1)
-    choice = compete(blind_champion(), {"equal": LooksBack(back=99)}, sample, ECONOMICS)
+    choice = compete(blind_model(), {"equal": LooksBack(back=99)}, sample, ECONOMICS)
     evidence = {**choice.evidence, "not_trained": {GRU: "TensorFlow is not there"}}
     assert choice.name == COUNTS
     assert evidence["as_served"]["equal"]["log_loss_gain"] == pytest.approx(0.0, abs=1e-5)
     lines = contest_told(evidence).splitlines()
     assert [line.split(" | ")[0] for line in lines[2:]] == [f"| {name}" for name in (COUNTS, "equal", GRU)]
-    assert "its log-loss is not better beyond chance" in lines[3] and "TensorFlow is not there" in lines[4]
+    assert "its log-loss is not better by more than its standard error" in lines[3]
+    assert "TensorFlow is not there" in lines[4]
     assert len(whole_sessions_told(evidence).splitlines()) == 4
 
 
@@ -132,7 +135,8 @@ def test_without_tensorflow_the_others_compete(
     choice = hold_contest(warehouse, layout, DAYS[1])
     assert choice is not None and choice.evidence["as_served"].keys() == {COUNTS, NEIGHBOURS}
     assert "needs the ai extra (pip install 'usage_analytics[ai]')" in choice.evidence["not_trained"][GRU]
-    assert choice.evidence["learned_from"] == ["2026-11-20"] and choice.evidence["champion"] == "2026-11-20"
+    assert choice.evidence["learned_from"] == ["2026-11-20"]
+    assert choice.evidence["model_of_the_day_before"] == "2026-11-20"
     assert_kept(layout, choice.name, choice.evidence)
 
 

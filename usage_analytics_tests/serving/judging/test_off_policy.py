@@ -10,8 +10,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from usage_analytics.serving.arrays import Floats, Ints
 from usage_analytics.serving.judging.clustered_ratios import Jackknifed, interval
-from usage_analytics.serving.judging.logged_moments import Floats, Ints, LoggedMoments, TargetPolicy, target_policy
+from usage_analytics.serving.judging.logged_moments import LoggedMoments, TargetPolicy, target_policy
 from usage_analytics.serving.judging.off_policy import (
     Estimate,
     LeftOut,

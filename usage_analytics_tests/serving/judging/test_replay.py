@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving.second_order_world import MINI_APPS, World, economics, world
 
-from usage_analytics.serving.decisions.economics import Economics, Floats
-from usage_analytics.serving.decisions.expected_value import Budget, Flags
+from usage_analytics.serving.arrays import Flags, Floats
+from usage_analytics.serving.decisions.economics import Economics
+from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.decisions.moments import NONE, KnownMoments, Moments, Transitions
 from usage_analytics.serving.judging.policies import ExpectedValue, Nothing, Threshold, Top, baselines, pair_counts
 from usage_analytics.serving.judging.replay import best_threshold, compare, net_benefits, replay

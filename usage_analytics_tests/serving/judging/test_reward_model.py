@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_analytics.serving.judging.logged_moments import Floats, LoggedMoments, RewardPredictions
+from usage_analytics.serving.arrays import Floats
+from usage_analytics.serving.judging.logged_moments import LoggedMoments, RewardPredictions
 from usage_analytics.serving.judging.reward_model import FOLDS, PRIOR_MOMENTS, cross_fitted_rewards
 from usage_analytics.simulation.logged_preloads import LoggedPreloads, PreloadWorld
 

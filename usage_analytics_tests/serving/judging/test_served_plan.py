@@ -23,7 +23,7 @@ from usage_analytics.serving.decisions.session_moments import known_moments
 from usage_analytics.serving.judging import served_plan
 from usage_analytics.serving.judging.policies import ExpectedValue
 from usage_analytics.serving.judging.replay import Outcome, replay
-from usage_analytics.serving.judging.served_plan import AS_SERVED, AT_PRICES, replay_file
+from usage_analytics.serving.judging.served_plan import AS_SERVED, AT_PRICE_1, replay_file
 from usage_analytics.serving.plan.filling import tables_of
 from usage_analytics.serving.planning import slot_phases
 from usage_analytics.serving.preload_plan import PreloadPlan
@@ -120,7 +120,7 @@ def decided_by(model: FactoredModel, day: Path) -> Outcome:
 
 def test_a_plan_that_lists_all_brings_what_its_model_does(model: FactoredModel, day: Path) -> None:
     assert model.mini_apps == APPS
-    served = replay_file(plan_of(model, len(APPS)), day, economics(), ALL)[AS_SERVED]
+    served = replay_file(plan_of(model, len(APPS)), day, economics(), ALL)[AT_PRICE_1]
     decided = decided_by(model, day)
     assert decided.transitions == sum(EVENTS - user % 7 - 1 for user in range(USERS_OF_DAY))
     assert decided.calls > decided.transitions / 2 and decided.hits > 100
@@ -129,7 +129,7 @@ def test_a_plan_that_lists_all_brings_what_its_model_does(model: FactoredModel, 
 
 def test_a_plan_of_the_ten_likeliest_brings_measurably_but_little_less(learned: FactoredModel, day: Path) -> None:
     """What it does not list, and would have been come back to, it misses."""
-    served = replay_file(plan_of(learned, 10), day, economics(), ALL)[AS_SERVED]
+    served = replay_file(plan_of(learned, 10), day, economics(), ALL)[AT_PRICE_1]
     decided = decided_by(learned, day)
     assert served.transitions == decided.transitions and served.waiting_ms == decided.waiting_ms
     assert served.calls != decided.calls
@@ -142,7 +142,7 @@ def test_it_is_asked_as_look_ups_are(model: FactoredModel, day: Path, prices: np
     """One by one: each moment by name, pseudonym and time."""
     plan = plan_of(model, 10, prices)
     found = replay_file(plan, day, economics(), ALL)
-    for way, asked in ((AS_SERVED, plan_of(model, 10)), (AT_PRICES, plan)):
+    for way, asked in ((AT_PRICE_1, plan_of(model, 10)), (AS_SERVED, plan)):
         calls, hits, cost = 0, 0, 0.0
         for row in pq.read_table(day).to_pylist():
             for place in range(1, len(row["mini_apps"])):
@@ -154,7 +154,7 @@ def test_it_is_asked_as_look_ups_are(model: FactoredModel, day: Path, prices: np
                 cost += sum(item.cost_ms for item in answer.items) * answer.price
         assert (found[way].calls, found[way].hits) == (calls, hits)
         assert found[way].cost_ms == pytest.approx(cost)
-    assert (found[AS_SERVED] == found[AT_PRICES]) == bool((prices == 1.0).all())
+    assert (found[AT_PRICE_1] == found[AS_SERVED]) == bool((prices == 1.0).all())
 
 
 def test_the_pieces_that_it_is_asked_in_make_no_difference(
@@ -162,14 +162,14 @@ def test_the_pieces_that_it_is_asked_in_make_no_difference(
 ) -> None:
     """No more than some moments and codes are held at once; of a shortened day, the first moments count."""
     plan = plan_of(model, 10)
-    whole = replay_file(plan, day, economics(), ALL)[AS_SERVED]
+    whole = replay_file(plan, day, economics(), ALL)[AT_PRICE_1]
     monkeypatch.setattr(served_plan, "MOMENTS_AT_ONCE", 100)
-    pieces = replay_file(plan, day, economics(), ALL)[AS_SERVED]
+    pieces = replay_file(plan, day, economics(), ALL)[AT_PRICE_1]
     monkeypatch.setattr(served_plan, "MOST_CODES", 1_000)
-    smaller = replay_file(plan, day, economics(), ALL)[AS_SERVED]
+    smaller = replay_file(plan, day, economics(), ALL)[AT_PRICE_1]
     for outcome in (pieces, smaller):
         assert (outcome.calls, outcome.hits) == (whole.calls, whole.hits)
         assert outcome.saved_ms == pytest.approx(whole.saved_ms)
-    some = replay_file(plan, day, economics(), 777)[AS_SERVED]
+    some = replay_file(plan, day, economics(), 777)[AT_PRICE_1]
     first = expected_by(model, day).part(0, 777)
     assert (some.transitions, some.opened) == (777, first.stakes(economics()).opened.sum())

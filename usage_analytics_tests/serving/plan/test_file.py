@@ -78,7 +78,7 @@ def test_the_same_plan_gives_the_same_bytes_and_another_plan_another_seal(path: 
     again = memory_path / "again.plan"
     seal = write_plan(PLAN.tables(), again)
     assert again.read_bytes() == path.read_bytes()
-    other = write_plan(replace(PLAN, facts=replace(FACTS, model="another")).tables(), again)
+    other = write_plan(replace(PLAN, facts=replace(FACTS, probabilities_of="another")).tables(), again)
     assert other != seal
 
 
@@ -148,7 +148,7 @@ def test_a_plan_of_an_older_version_is_refused(path: Path, monkeypatch: pytest.M
     with monkeypatch.context() as patched:
         patched.setattr(plan_file, "FORMAT_VERSION", 1)
         write_plan(PLAN.tables(), path)
-    with pytest.raises(UserError, match=f"is a preload plan of format version 1, this is version 4 of .*: {REMEDY}"):
+    with pytest.raises(UserError, match=f"is a preload plan of format version 1, this is version 6 of .*: {REMEDY}"):
         PreloadPlan.open(path)
 
 
@@ -230,7 +230,11 @@ def in_hand(positions: list[int], factors: list[float], leads: list[float]) -> d
         ({"mini_apps": ("a", "c", "b", "d", "e")}, "mini_apps must be sorted"),
         ({"facts": replace(FACTS, created_at=FACTS.created_at.replace(tzinfo=None))}, "created_at needs a time zone"),
         ({"facts": replace(FACTS, slot_minutes=0)}, "slot_minutes must be at least 1, not 0"),
-        ({"facts": replace(FACTS, figures={"log_loss": float("nan")})}, "a figure or the budget is not finite"),
+        (
+            {"facts": replace(FACTS, budget=replace(FACTS.budget, bytes=float("inf")))},
+            "the budget of bytes is not finite",
+        ),
+        ({"facts": replace(FACTS, transitions=-1)}, "rests on 0 transitions or more, not -1"),
     ],
 )
 def test_tables_that_no_look_up_could_trust_never_become_a_file(

@@ -92,6 +92,11 @@ def test_outside_it_is_said_when() -> None:
         told = plan.prewarm(MARY, at)
         assert told.nothing_because == "it is fetched ahead at 09:15-09:30, 12:00-12:30 only (America/New_York)"
         assert told.items == () and told.known_user
+    friday = plan.prewarm(MARY, QUARTER_PAST_NINE + timedelta(days=3))
+    assert friday.nothing_because == (
+        "this plan tells prices of preloads on trading days from 2026-07-01 to 2026-11-24 only, "
+        "and 2026-11-27 is none of them"
+    )
     never = PreloadPlan(MadeUp().tables(), "a").prewarm(None, QUARTER_PAST_NINE)
     assert str(never.nothing_because).startswith("this plan fetches nothing ahead")
 

@@ -1,4 +1,4 @@
-"""Whether a challenger replaces the counts: only if it predicts better, and is worth more, than chance explains."""
+"""Whether a challenger replaces the counts: only if it predicts better and is worth more, beyond standard errors."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def _compare(name: str, challenger: Scores, counts: Scores) -> dict[str, Any]:
     losses = paired_gain(-ours.log_loss, -theirs.log_loss, ours.predictions)
     benefits = _benefits(challenger, counts)
     reasons = []
-    if not losses.is_real:
-        reasons.append("its log-loss is not better beyond chance")
+    if not losses.exceeds_error:
+        reasons.append("its log-loss is not better by more than its standard error")
     if benefits is None:
         reasons.append("its net benefit, or that of the counts, is not known")
-    elif not benefits.is_real:
-        reasons.append("its net benefit is not greater beyond chance")
+    elif not benefits.exceeds_error:
+        reasons.append("its net benefit is not greater by more than its standard error")
     return {
         "beats_counts": not reasons,
         "why_not": "; ".join(reasons),

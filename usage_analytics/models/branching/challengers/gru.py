@@ -11,29 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from usage_analytics.models.branching.array_file import read_arrays, write_arrays
-from usage_analytics.models.branching.arrays import Floats, Ints
+from usage_analytics.models.branching.arrays import Floats, Ints, Reals
 from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
-
-Singles = npt.NDArray[np.float32]
-
-_KIND = "recurrent next-action model"
 
 
 @dataclass(frozen=True)
 class GruWeights:
     """Columns of width 3 * units are those of the update gate, the reset gate and the candidate, side by side."""
 
-    inputs: Singles  # (mini_apps + 1, 3 * units): what each code adds; row 0 is that of UNKNOWN
-    recurrent: Singles  # (units, 3 * units)
-    recurrent_bias: Singles  # (3 * units,)
-    output: Singles  # (units, mini_apps)
-    output_bias: Singles  # (mini_apps,)
+    inputs: Reals  # (mini_apps + 1, 3 * units): what each code adds; row 0 is that of UNKNOWN
+    recurrent: Reals  # (units, 3 * units)
+    recurrent_bias: Reals  # (3 * units,)
+    output: Reals  # (units, mini_apps)
+    output_bias: Reals  # (mini_apps,)
 
 
 @dataclass(frozen=True)
@@ -55,19 +48,8 @@ class GruModel:
             found[rows[longest_first[: len(state)]] + place] = _softmax(logits)
         return found
 
-    def save(self, path: Path) -> None:
-        """Write the model to one file, whole or not at all."""
-        facts = {"mini_apps": list(self.mini_apps), "reserved": self.reserved}
-        write_arrays(path, _KIND, facts, vars(self.weights))
 
-    @classmethod
-    def load(cls, path: Path) -> GruModel:
-        """Read a model that `save` wrote. FileNotFoundError; `UserError` naming the file if broken."""
-        facts, arrays = read_arrays(path, _KIND)
-        return cls(tuple(facts["mini_apps"]), facts["reserved"], GruWeights(**arrays))
-
-
-def _states(weights: GruWeights, sessions: CodedSessions, rows: Ints, predictions: Ints) -> Iterator[Singles]:
+def _states(weights: GruWeights, sessions: CodedSessions, rows: Ints, predictions: Ints) -> Iterator[Reals]:
     """The state after the first event, the second, ..., of those sessions, longest first, that are not yet over."""
     begins = sessions.starts[rows]
     state = np.zeros((len(rows), len(weights.recurrent)), np.float32)
@@ -78,7 +60,7 @@ def _states(weights: GruWeights, sessions: CodedSessions, rows: Ints, prediction
         yield state
 
 
-def _step(weights: GruWeights, codes: Ints, state: Singles) -> Singles:
+def _step(weights: GruWeights, codes: Ints, state: Reals) -> Reals:
     units = len(weights.recurrent)
     given = weights.inputs[codes]
     carried = state @ weights.recurrent + weights.recurrent_bias
@@ -88,11 +70,11 @@ def _step(weights: GruWeights, codes: Ints, state: Singles) -> Singles:
     return update * state + (1.0 - update) * candidate
 
 
-def _sigmoid(values: Singles) -> Singles:
+def _sigmoid(values: Reals) -> Reals:
     return 0.5 * (1.0 + np.tanh(0.5 * values))
 
 
-def _softmax(logits: Singles) -> Floats:
+def _softmax(logits: Reals) -> Floats:
     shifted = logits.astype(np.float64)
     shifted -= shifted.max(axis=1, keepdims=True)
     np.exp(shifted, out=shifted)

@@ -12,6 +12,7 @@ from pathlib import Path
 from usage_analytics.errors import UserError
 from usage_analytics.models.branching.challengers.gru import GruModel, GruWeights
 from usage_analytics.models.branching.challengers.gru_network import GruNetwork
+from usage_analytics.models.branching.challengers.survey import Survey, survey
 from usage_analytics.models.branching.challengers.training_batches import (
     BatchSettings,
     TrainingBatch,
@@ -25,7 +26,7 @@ from usage_analytics.models.branching.challengers.training_state import (
 )
 from usage_analytics.models.branching.scoring import score
 from usage_analytics.models.branching.sequence_model import reserve
-from usage_analytics.models.branching.sessions.user_sessions import RowGroup, Survey, read_sessions, row_groups, survey
+from usage_analytics.models.branching.sessions.user_sessions import RowGroup, read_sessions, row_groups
 
 STATE_FILE = "training.npz"
 

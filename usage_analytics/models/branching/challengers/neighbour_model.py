@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from usage_analytics.models.branching.array_file import read_arrays, write_arrays
 from usage_analytics.models.branching.arrays import Floats, Ints
 from usage_analytics.models.branching.challengers.calibration import Calibration, calibrate
 from usage_analytics.models.branching.challengers.neighbours import NeighbourSettings, neighbour_shares
 from usage_analytics.models.branching.challengers.recent_sessions import RecentSessions, recent_sessions
+from usage_analytics.models.branching.challengers.survey import survey
 from usage_analytics.models.branching.sequence_model import distinct_rows, reserve
 from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
-from usage_analytics.models.branching.sessions.user_sessions import SessionBatch, read_sessions, survey
+from usage_analytics.models.branching.sessions.user_sessions import SessionBatch, read_sessions
 
-_KIND = "session-kNN next-action model"
 _USUAL = NeighbourSettings()
 _CALIBRATED, _CALIBRATED_CELLS = 20_000, 2**22  # predictions and probabilities at most: bounds time and memory
 
@@ -37,19 +36,6 @@ class NeighbourModel:
         contexts, rows = distinct_rows(sessions.contexts(self.settings.longest))
         shares = neighbour_shares(self.recent, contexts, len(self.mini_apps), self.settings)
         return self.calibration.probabilities(shares, contexts)[rows]
-
-    def save(self, path: Path) -> None:
-        """Write the model to one file, whole or not at all."""
-        facts = {"mini_apps": list(self.mini_apps), "reserved": self.reserved, "settings": vars(self.settings)}
-        write_arrays(path, _KIND, facts, vars(self.recent) | vars(self.calibration))
-
-    @classmethod
-    def load(cls, path: Path) -> NeighbourModel:
-        """Read a model that `save` wrote. FileNotFoundError; `UserError` naming the file if broken."""
-        facts, arrays = read_arrays(path, _KIND)
-        calibration = Calibration(**{each.name: arrays.pop(each.name) for each in fields(Calibration)})
-        settings = NeighbourSettings(**facts["settings"])
-        return cls(tuple(facts["mini_apps"]), facts["reserved"], settings, RecentSessions(**arrays), calibration)
 
 
 def fit_neighbours(

@@ -1,6 +1,6 @@
 """The file of a next-action model: its summed counts as Parquet, and the weights learned from them.
 
-The model is rebuilt from these exactly. A file of before weights were kept is read too: they are learned anew.
+The model is rebuilt from these exactly.
 """
 
 from __future__ import annotations
@@ -43,11 +43,8 @@ def write_model_file(
         temporary.unlink(missing_ok=True)
 
 
-def read_model_file(path: Path) -> tuple[pl.DataFrame, int, date | None, Floats | None]:
-    """Summed counts, max_order, trading day, weights if they were kept.
-
-    FileNotFoundError; ValueError if broken or another version.
-    """
+def read_model_file(path: Path) -> tuple[pl.DataFrame, int, date | None, Floats]:
+    """Summed counts, max_order, trading day, weights. FileNotFoundError; ValueError if broken or another version."""
     content = path.read_bytes()
     try:
         about = json.loads(pl.read_parquet_metadata(BytesIO(content))[_METADATA_KEY])
@@ -60,7 +57,7 @@ def read_model_file(path: Path) -> tuple[pl.DataFrame, int, date | None, Floats 
         grams = checked_counts(pl.read_parquet(BytesIO(content)), int(about["max_order"]))
         day = date.fromisoformat(about["trading_day"]) if about["trading_day"] else None
         promised = (about["rows"], about["transitions"])
-        weights = _weights(about["weights"], int(about["max_order"])) if "weights" in about else None
+        weights = _weights(about["weights"], int(about["max_order"]))
     except Exception as error:
         raise ValueError(f"{path} is broken: {error!r}") from error
     held = (grams.height, int(grams["transitions"].sum()))

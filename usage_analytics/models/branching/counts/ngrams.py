@@ -129,16 +129,29 @@ class NGramModel:
     def contexts(self, max_order: int = 2, minimum_transitions: int = 1) -> list[tuple[str, ...]]:
         """Contexts of order 0 to `max_order` with enough transitions, short and frequent ones first.
 
-        Contexts that reach back to the start of the user session are left out.
+        Contexts that reach back to the start of the user session are left out; see `contexts_from_start`.
         """
         found: list[tuple[str, ...]] = []
         for level in self._levels[: max_order + 1]:
-            powers = self._base ** np.arange(level.order, dtype=np.int64)
-            codes = level.keys[:, None] // powers % self._base
-            kept = np.flatnonzero((level.totals >= minimum_transitions) & (codes != SESSION_START).all(axis=1))
-            kept = kept[np.argsort(-level.totals[kept], kind="stable")]
-            found.extend(tuple(self.mini_apps[code - 1] for code in reversed(row)) for row in codes[kept].tolist())
+            codes = self._frequent(level, minimum_transitions)
+            codes = codes[(codes != SESSION_START).all(axis=1)]
+            found.extend(tuple(self.mini_apps[code - 1] for code in reversed(row)) for row in codes.tolist())
         return found
+
+    def contexts_from_start(self, max_order: int = 2, minimum_transitions: int = 1) -> list[Context]:
+        """Those that are a whole user session so far: None, then mini-apps; the start itself counts in `max_order`."""
+        found: list[Context] = []
+        for level in self._levels[1 : max_order + 1]:
+            codes = self._frequent(level, minimum_transitions)
+            codes = codes[codes[:, -1] == SESSION_START, :-1]
+            found.extend((None, *(self.mini_apps[code - 1] for code in reversed(row))) for row in codes.tolist())
+        return found
+
+    def _frequent(self, level: ContextLevel, minimum_transitions: int) -> Ints:
+        """The level's contexts with enough transitions, frequent ones first: codes (contexts, order), nearest first."""
+        kept = np.flatnonzero(level.totals >= minimum_transitions)
+        kept = kept[np.argsort(-level.totals[kept], kind="stable")]
+        return level.keys[kept, None] // self._base ** np.arange(level.order, dtype=np.int64) % self._base
 
     def encode(self, contexts: Sequence[Context]) -> Ints:
         """Codes of the contexts, nearest first: (contexts, max_order). Positions not given are UNKNOWN."""

@@ -41,6 +41,9 @@ class Lesson:
     def __len__(self) -> int:
         return len(self.actions)
 
+    def __getitem__(self, rows: Ints) -> Lesson:
+        return Lesson(self.probabilities[rows], self.situations[rows], self.actions[rows], self.users[rows])
+
 
 def learn_factors(lesson: Lesson, classes: int, entities: int) -> Factors:
     """The likeliest factors; those that change nothing where there is nothing to learn from."""

@@ -49,7 +49,7 @@ def situations_of(sessions: CodedSessions, mini_apps: int) -> Situations:
         steps=steps,
         entities=sessions.in_hand(),
         user_classes=sessions.user_classes[sessions.sessions_of_predictions()],
-        phases=sessions.asked_in(),
+        phases=sessions.phases_before(),
     )
 
 

@@ -60,7 +60,7 @@ class CodedSessions:
         """Code of the entity of the event before each prediction: (predictions,)."""
         return self.entities[np.flatnonzero(self._predicted()) - 1]
 
-    def asked_in(self) -> Ints:
+    def phases_before(self) -> Ints:
         """Code of the phase of the event before each prediction: (predictions,)."""
         return self.phases[np.flatnonzero(self._predicted()) - 1]
 

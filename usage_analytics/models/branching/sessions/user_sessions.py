@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.pieces import spans
-from usage_analytics.models.branching.arrays import Floats, Ints
+from usage_analytics.models.branching.arrays import Ints
 from usage_analytics.models.branching.counts.transition_counts import UNKNOWN
 from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 from usage_analytics.models.branching.users.user_classes import NO_CLASSES, UserClasses
@@ -78,25 +77,6 @@ class SessionBatch:
         return self.times_us[self.sessions.starts[1:] - 1]
 
 
-@dataclass(frozen=True)
-class Survey:
-    """What user sessions hold: the vocabulary, and how often each of it followed another mini-app."""
-
-    mini_apps: tuple[str, ...]  # sorted
-    followed: Ints  # (mini_apps,)
-    sessions: int
-
-    @property
-    def predictions(self) -> int:
-        """Events that are not the first of their session."""
-        return int(self.followed.sum())
-
-    def frequencies(self) -> Floats:
-        """Share of each mini-app in what follows: (mini_apps,). Above zero even for one that only opened sessions."""
-        smoothed = self.followed + 0.5
-        return smoothed / smoothed.sum()
-
-
 def row_groups(paths: Iterable[Path]) -> list[RowGroup]:
     """The parts of the files, in order. `UserError` naming a file that is missing, broken or of another schema."""
     found = []
@@ -125,7 +105,7 @@ def read_row_groups(
     """As `read_sessions`, of these parts in this order."""
     vocabulary, entities = pa.array(mini_apps, pa.string()), pa.array(known.entities, pa.string())
     phases = pa.array(PHASES, pa.string())
-    for rows in _read(groups, folds):
+    for rows in read_rows(groups, folds):
         lengths = pc.list_value_length(rows["mini_apps"]).to_numpy(zero_copy_only=False).astype(np.int64)
         for start, end in spans(lengths, EVENTS_AT_ONCE):
             some = rows.slice(start, end - start)
@@ -139,43 +119,20 @@ def read_row_groups(
             yield SessionBatch(some["user_id"], sessions, some["times_us"].flatten().to_numpy())
 
 
-def survey(paths: Iterable[Path], folds: Sequence[int]) -> Survey:
-    """Read the user sessions of some folds once. `UserError` where they hold nothing to predict."""
-    paths = list(paths)
-    everywhere: Counter[str] = Counter()
-    first: Counter[str] = Counter()
-    sessions = 0
-    for rows in _read(row_groups(paths), folds):
-        sessions += rows.num_rows
-        _add(everywhere, rows["mini_apps"].flatten())
-        _add(first, pc.list_element(rows["mini_apps"], 0))
-    if not (everywhere - first):
-        told = f"fold {', '.join(map(str, folds))}"
-        raise UserError(f"{_told(paths)}: no user session of {told} has a second event, there is nothing to learn from")
-    mini_apps = tuple(sorted(everywhere))
-    return Survey(mini_apps, np.array([everywhere[app] - first[app] for app in mini_apps], np.int64), sessions)
-
-
-def _add(counts: Counter[str], names: pa.Array) -> None:
-    counted = pc.value_counts(names)
-    counts.update(
-        dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)),
-    )
-
-
-def _codes(names: pa.ListArray, vocabulary: pa.Array, missing: int) -> Ints:
-    """1 + the position of each name in the vocabulary, end to end."""
-    places = pc.fill_null(pc.index_in(names.flatten(), value_set=vocabulary, skip_nulls=True), missing - 1)
-    return places.to_numpy().astype(np.int64) + 1
-
-
-def _read(groups: Iterable[RowGroup], folds: Sequence[int]) -> Iterator[pa.RecordBatch]:
+def read_rows(groups: Iterable[RowGroup], folds: Sequence[int]) -> Iterator[pa.RecordBatch]:
+    """The user sessions of some folds as they are written, of these parts in this order; every rule checked."""
     wanted = pa.array(folds, pa.int32())
     for group in groups:
         for rows in _rows(group):
             chosen = rows.filter(pc.is_in(rows["fold"], value_set=wanted))
             if chosen.num_rows:
                 yield chosen
+
+
+def _codes(names: pa.ListArray, vocabulary: pa.Array, missing: int) -> Ints:
+    """1 + the position of each name in the vocabulary, end to end."""
+    places = pc.fill_null(pc.index_in(names.flatten(), value_set=vocabulary, skip_nulls=True), missing - 1)
+    return places.to_numpy().astype(np.int64) + 1
 
 
 def _rows(group: RowGroup) -> Iterator[pa.RecordBatch]:
@@ -239,12 +196,6 @@ def _check_rows(path: Path, rows: pa.RecordBatch) -> None:
 def _first(rows: pa.RecordBatch, broken: pa.BooleanArray) -> str:
     row = rows.filter(broken).slice(0, 1).to_pylist()[0]
     return f"user {row['user_id']} on {row['trading_day']}, number {row['session_number']},"
-
-
-def _told(paths: Sequence[Path]) -> str:
-    if not paths:
-        return "no file of user sessions"
-    return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
 
 
 @contextmanager

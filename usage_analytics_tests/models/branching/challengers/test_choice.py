@@ -40,7 +40,7 @@ def test_a_challenger_that_is_better_in_both_is_chosen_with_evidence_that_json_h
     assert told["gru"]["log_loss_gain"] == pytest.approx(0.1)
     assert told["gru"]["net_benefit_gain_ms"] == pytest.approx(20.0)
     assert told["counts"]["users"] == 400
-    assert told["neighbours"]["why_not"] == "its log-loss is not better beyond chance"
+    assert told["neighbours"]["why_not"] == "its log-loss is not better by more than its standard error"
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_challenger_that_is_better_in_both_is_chosen_with_evidence_that_json_h
         (scores(0.1, 90.0), "net benefit is not greater"),
         (scores(0.1, float("nan")), "net benefit is not greater"),
         (scores(0.1, None), "net benefit, or that of the counts, is not known"),
-        (scores(-0.1, 90.0), "log-loss is not better beyond chance; its net benefit is not greater"),
+        (scores(-0.1, 90.0), "log-loss is not better by more than its standard error; its net benefit is not greater"),
     ],
 )
 def test_the_counts_stay(challenger: Scores, why: str) -> None:
@@ -97,7 +97,7 @@ def test_the_standard_error_is_what_other_users_would_have_moved() -> None:
 
 def test_one_user_proves_nothing() -> None:
     assert paired_gain(np.array([5.0]), np.array([0.0]), np.array([3])).standard_error is None
-    assert not paired_gain(np.array([5.0]), np.array([0.0]), np.array([3])).is_real
+    assert not paired_gain(np.array([5.0]), np.array([0.0]), np.array([3])).exceeds_error
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

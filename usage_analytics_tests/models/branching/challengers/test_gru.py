@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_analytics.errors import UserError
 from usage_analytics.models.branching.challengers.gru import GruModel, GruWeights
 from usage_analytics.models.branching.counts.transition_counts import UNKNOWN
 from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
@@ -21,8 +19,8 @@ APPS = ("blotter", "chart", "chat", "quotes")
 sequences = st.lists(st.lists(st.sampled_from([UNKNOWN, 1, 2, 3, 4]), max_size=9), max_size=8)
 
 
-def model(seed: int = 1, units: int = 5) -> GruModel:
-    random = np.random.default_rng(seed)
+def model() -> GruModel:
+    random, units = np.random.default_rng(1), 5
     shapes = ((len(APPS) + 1, 3 * units), (units, 3 * units), (3 * units,), (units, len(APPS)), (len(APPS),))
     return GruModel(APPS, 0.001, GruWeights(*(random.normal(0, 1, shape).astype(np.float32) for shape in shapes)))
 
@@ -65,40 +63,6 @@ def test_a_unit_is_that_of_cho() -> None:
         reset = 1 / (1 + np.exp(-(-0.3 + 0.7 * state + 0.2)))
         state = update * state + (1 - update) * np.tanh(0.8 + reset * (-0.6 * state - 0.5))
         assert row[0] == pytest.approx(1 / (1 + np.exp(-(3 * state + 0.3))), rel=1e-5)
-
-
-def test_save_and_load_round_trip(tmp_path: Path) -> None:
-    path = tmp_path / "day" / "gru.npz"
-    model(1).save(path)
-    model(2).save(path)
-    loaded = GruModel.load(path)
-    asked = CodedSessions.of([[1, 2, 3, 4, UNKNOWN, 1]])
-    assert (loaded.mini_apps, loaded.reserved) == (APPS, 0.001)
-    np.testing.assert_array_equal(loaded.probabilities(asked), model(2).probabilities(asked))
-    assert [file.name for file in path.parent.iterdir()] == ["gru.npz"]
-
-
-@given(st.floats(0.0, 0.999))
-def test_a_file_cut_short_is_named(tmp_path_factory: pytest.TempPathFactory, share: float) -> None:
-    path = tmp_path_factory.mktemp("models") / "cut.npz"
-    model().save(path)
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(UserError, match=r"cut\.npz is broken or is no recurrent next-action model"):
-        GruModel.load(path)
-
-
-def test_a_changed_byte_or_another_kind_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "gru.npz"
-    model(units=40).save(path)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 3] ^= 0xFF
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=r"gru\.npz is broken"):
-        GruModel.load(path)
-    np.savez(path, weights=np.ones(3))
-    with pytest.raises(UserError, match=r"gru\.npz is broken or is no recurrent"):
-        GruModel.load(path)
 
 
 def test_predicting_and_training_import_no_tensorflow_until_it_is_needed() -> None:

@@ -77,14 +77,6 @@ def test_the_same_data_and_seed_give_the_same_figures(path: Path, model: Neighbo
     np.testing.assert_array_equal(again.recent.holders, model.recent.holders)
 
 
-def test_save_and_load_round_trip(tmp_path: Path, model: NeighbourModel) -> None:
-    model.save(tmp_path / "neighbours.npz")
-    loaded = NeighbourModel.load(tmp_path / "neighbours.npz")
-    asked = CodedSessions.of([[1, 2, 3], [4, UNKNOWN, 5, 1]])
-    assert (loaded.mini_apps, loaded.reserved, loaded.settings) == (model.mini_apps, model.reserved, model.settings)
-    np.testing.assert_array_equal(loaded.probabilities(asked), model.probabilities(asked))
-
-
 def test_progress_is_told_by_the_sessions_that_are_read(path: Path) -> None:
     told: list[int] = []
     fit_neighbours([path], FIT, VALIDATION, SETTINGS, watch=told.append)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +15,7 @@ from hypothesis import strategies as st
 
 from usage_analytics.errors import UserError
 from usage_analytics.models.branching.sessions import user_sessions
-from usage_analytics.models.branching.sessions.user_sessions import SESSION_SCHEMA, read_sessions, row_groups, survey
+from usage_analytics.models.branching.sessions.user_sessions import SESSION_SCHEMA, read_sessions, row_groups
 from usage_analytics_tests.models.branching.challengers.planted_sessions import session_table, write_sessions
 
 ALL = (0, 1, 2, 3, 4)
@@ -59,22 +57,6 @@ def test_what_is_written_is_read_in_order_and_in_pieces(
     assert max(pieces) <= max(most, *map(len, sessions))
 
 
-@given(some_sessions)
-def test_a_survey_counts_what_follows(tmp_path_factory: pytest.TempPathFactory, sessions: list[list[str]]) -> None:
-    path = write_sessions(tmp_path_factory.mktemp("sessions") / "day.parquet", sessions, row_group=4)
-    followed = Counter(name for each in sessions for name in each[1:])
-    if not followed:
-        with pytest.raises(UserError, match=r"day\.parquet: .* nothing to learn from"):
-            survey([path], ALL)
-        return
-    found = survey([path], ALL)
-    assert found.mini_apps == tuple(sorted({name for each in sessions for name in each}))
-    assert dict(zip(found.mini_apps, found.followed.tolist(), strict=True)) == {a: followed[a] for a in found.mini_apps}
-    assert (found.sessions, found.predictions) == (len(sessions), followed.total())
-    assert found.frequencies().sum() == pytest.approx(1.0)
-    assert (found.frequencies() > 0).all()
-
-
 def written_by_polars(path: Path) -> None:
     pl.from_arrow(session_table(SESSIONS)).write_parquet(path)  # type: ignore[union-attr]
 
@@ -94,7 +76,7 @@ def written_with_more_columns(path: Path) -> None:
 def test_other_writers_files_are_read(tmp_path: Path, write: Callable[[Path], None]) -> None:
     write(tmp_path / "theirs.parquet")
     ours = write_sessions(tmp_path / "ours.parquet", SESSIONS)
-    apps = survey([ours], ALL).mini_apps
+    apps = ("blotter", "chart", "chat", "quotes")
     assert read_back([tmp_path / "theirs.parquet"], apps, ALL) == read_back([ours], apps, ALL)
 
 
@@ -150,7 +132,7 @@ def test_what_breaks_the_schema_is_named(tmp_path: Path, table: pa.Table, told: 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.parquet: there is no such file of user sessions"):
-        survey([tmp_path / "absent.parquet"], ALL)
+        list(read_sessions([tmp_path / "absent.parquet"], (), ALL))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
@@ -159,7 +141,7 @@ def test_a_file_cut_short_is_named(tmp_path: Path, share: float) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(UserError, match=r"cut\.parquet: .* broken"):
-        survey([path], ALL)
+        list(read_sessions([path], (), ALL))
 
 
 def test_a_changed_byte_among_the_values_is_named(tmp_path: Path) -> None:
@@ -169,19 +151,10 @@ def test_a_changed_byte_among_the_values_is_named(tmp_path: Path) -> None:
     content[column.data_page_offset + column.total_compressed_size // 2] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"changed\.parquet: .* broken"):
-        survey([path], ALL)
+        list(read_sessions([path], (), ALL))
 
 
-def test_folds_without_users_give_nothing_and_no_file_is_told(tmp_path: Path) -> None:
+def test_folds_without_users_give_nothing(tmp_path: Path) -> None:
     path = write_sessions(tmp_path / "sessions.parquet", SESSIONS)
     assert list(read_sessions([path], ("quotes",), [4])) == []
-    with pytest.raises(UserError, match=r"sessions\.parquet: no user session of fold 4 has a second event"):
-        survey([path], [4])
-    with pytest.raises(UserError, match="no file of user sessions: no user session of fold 0, 1 has"):
-        survey([], [0, 1])
-
-
-def test_the_vocabulary_is_of_the_asked_folds_alone(tmp_path: Path) -> None:
-    path = write_sessions(tmp_path / "sessions.parquet", SESSIONS)
-    assert survey([path], [0]).mini_apps == ("chart", "quotes")
-    np.testing.assert_array_equal(survey([path], [0]).followed, [1, 1])
+    assert list(read_sessions([], ("quotes",), [0, 1])) == []

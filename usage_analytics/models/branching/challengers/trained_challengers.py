@@ -18,14 +18,14 @@ Watch = Callable[[str], None]  # is told in a sentence what goes on
 
 
 @dataclass(frozen=True)
-class Entrants:
+class TrainedChallengers:
     """Trained challengers by name; and why others are not among them."""
 
     models: dict[str, SequenceModel]
     absent: dict[str, str]
 
 
-def train_entrants(paths: Sequence[Path], folder: Path, watch: Watch) -> Entrants:
+def train_challengers(paths: Sequence[Path], folder: Path, watch: Watch) -> TrainedChallengers:
     """Learn from files of user sessions; the network keeps its state in ``folder`` and goes on from there."""
     trainings: dict[str, Callable[[], SequenceModel]] = {
         NEIGHBOURS: lambda: fit_neighbours(paths, FIT_FOLDS, VALIDATION_FOLD),
@@ -39,7 +39,7 @@ def train_entrants(paths: Sequence[Path], folder: Path, watch: Watch) -> Entrant
         except UserError as error:
             absent[name] = str(error)
             watch(f"{name} is not trained: {error}")
-    return Entrants(models, absent)
+    return TrainedChallengers(models, absent)
 
 
 def _gru(paths: Sequence[Path], folder: Path, watch: Watch) -> SequenceModel:
