@@ -63,8 +63,8 @@ def as_served(layout: Layout, model: FactoredModel) -> Served:
         if chosen == COUNTS:
             return Served(model, f"{COUNTS}, by the contest of {held[-1]}")
         return Served(model.with_base(_base(layout, held[-1], model)), f"{chosen}, by the contest of {held[-1]}")
-    except UserError as error:
-        return Served(model, f"{COUNTS}: {error}")
+    except UserError as error:  # told in the plan's file too, which goes elsewhere: without the folder of the lake
+        return Served(model, f"{COUNTS}: {str(error).replace(f'{layout.model(MODEL, held[-1])}/', '')}")
 
 
 def _contest(layout: Layout, day: date) -> Path:

@@ -81,14 +81,14 @@ def test_a_base_that_cannot_be_used_is_told_of(layout: Layout) -> None:
         "counts: the mini-apps are others than in the contest of 2026-11-23; hold another one"
     )
     (folder / BASE_FILE).write_bytes(b"broken")
-    assert f"counts: {folder / BASE_FILE} is broken" in as_served(layout, model).told
+    assert f"counts: {BASE_FILE} is broken" in as_served(layout, model).told
     (folder / BASE_FILE).unlink()
     assert as_served(layout, model).told.endswith(
         f"{BASE_FILE}, which the contest of 2026-11-23 has chosen, is not there"
     )
     for broken in ("{", "[]", "{}", '{"chosen": null}', '{"chosen": ""}', '{"chosen": ["gru"]}'):
         (folder / CONTEST_FILE).write_text(broken)
-        assert f"counts: {folder / CONTEST_FILE} is broken" in as_served(layout, model).told
+        assert f"counts: {CONTEST_FILE} is broken" in as_served(layout, model).told
 
 
 def test_a_new_contest_leaves_nothing_of_the_one_before(layout: Layout) -> None:

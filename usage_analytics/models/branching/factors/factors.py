@@ -15,10 +15,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from usage_analytics.models.branching.arrays import Reals
 from usage_analytics.models.branching.factors.situations import NO_MINI_APP, STEPS, Situations
 from usage_analytics.trading_calendar import PHASES
-
-Reals = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from usage_analytics.models.branching.arrays import Floats, Ints
-from usage_analytics.models.branching.factors.factors import Reals
+from usage_analytics.models.branching.arrays import Floats, Ints, Reals
 from usage_analytics.models.branching.factors.situations import NO_MINI_APP, STEPS, Rows, Situations
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from usage_analytics.models.branching.arrays import Floats, Ints
-from usage_analytics.models.branching.factors.factors import Factors, Reals
+from usage_analytics.models.branching.arrays import Floats, Ints, Reals
+from usage_analytics.models.branching.factors.factors import Factors
 from usage_analytics.models.branching.factors.kinds import Kind, common_revisits, kinds_of
 from usage_analytics.models.branching.factors.situations import STEPS, Situations
 from usage_analytics.models.branching.gains import paired_gain
