@@ -28,8 +28,9 @@ def query_command(
 
     Tables: usage_events (one row per event), the marts user_sessions, app_transitions, user_profiles, usage_series,
     co_use, paths, friction, latency_histogram, funnels, and the views app_adoption, retention, stickiness,
-    latency_percentiles. docs/marts.md says what is in them. Columns that end in _us hold microseconds: instants
-    (event_time_us, started_us, ended_us, minute_us) since 1970 in UTC, durations as they are.
+    latency_percentiles: docs/marts.md says what is in them. And preload_plan: docs/models.md does. Columns that end in
+    _us hold microseconds: instants (event_time_us, started_us, ended_us, minute_us) since 1970 in UTC, durations as
+    they are.
 
     Try: usage-analytics query "SELECT mini_app, tried, retained FROM app_adoption ORDER BY tried DESC"
     """

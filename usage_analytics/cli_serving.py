@@ -11,6 +11,11 @@ from usage_analytics.settings import load_settings
 
 NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # the address is no one of this machine's
 
+AT = (
+    "A time of day in the plan's time zone, such as 09:15, of the next trading day that the plan tells prices of "
+    "(default: now)."
+)
+
 plans_app = typer.Typer(help="The preload plans that there are; 'plans use NAME' lets another one answer.")
 
 
@@ -21,19 +26,19 @@ def next_command(
                      "'(start)' alone asks what to preload as a user session begins.")],
     entity: Annotated[str | None, typer.Option(metavar="TEXT", help="What the user has in hand, as messages name "
                       "it.")] = None,
+    at: Annotated[str | None, typer.Option(metavar="HH:MM", help=AT)] = None,
 ) -> None:  # fmt: skip
     """Show what would be preloaded for a user or after mini-apps, and why."""
     from usage_analytics.reporting.preload_plans import print_look_up
     from usage_analytics.serving.lookup import look_up
 
-    print_look_up(look_up(load_settings(), asked, entity or None), asked)
+    print_look_up(look_up(load_settings(), asked, entity or None, at), asked)
 
 
 def prewarm_command(
     user: Annotated[str | None, typer.Argument(metavar="[USER]", help="A user's identifier or pseudonym; without one, "
                     "the population's answer.")] = None,
-    at: Annotated[str | None, typer.Option(metavar="HH:MM", help="A local time of today in the plan's time zone, such "
-                  "as 09:15 (default: now).")] = None,
+    at: Annotated[str | None, typer.Option(metavar="HH:MM", help=AT)] = None,
 ) -> None:  # fmt: skip
     """Show what is to be fetched now because it will soon be too dear, at the market open say, and why.
 

@@ -141,7 +141,7 @@ def _print_hops(settings: Settings, produced: int) -> bool:
 def _first_items(plan: pl.DataFrame, count: int) -> list[tuple[object, ...]]:
     after_one = plan.filter(pl.col("context_order") == 1, pl.col("rank").is_not_null())
     likeliest = after_one.sort("transitions", "context", "rank", descending=[True, False, False]).head(count)
-    return likeliest.select("context", "rank", "mini_app", "probability", "transitions").rows()
+    return likeliest.select("context", "rank", "mini_app", "probability", "value_ms", "transitions").rows()
 
 
 def _print_results(settings: Settings, day: date) -> None:
@@ -155,8 +155,8 @@ def _print_results(settings: Settings, day: date) -> None:
     with warehouse.session() as session:
         newest = newest_plan(session)
     if newest is not None:
-        columns = ("after", "rank", "preload", "probability", "seen")
-        print_table("Preload plan (first contexts)", columns, _first_items(newest[1], 9))
+        columns = ("after", "rank", "preload", "probability", "worth, ms", "seen")
+        print_table("Preload plan (first contexts, whatever came before)", columns, _first_items(newest[1], 9))
     evaluation = judge_day(warehouse, day)
     if evaluation is not None:
         print_evaluation(evaluation)

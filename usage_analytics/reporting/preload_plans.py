@@ -13,7 +13,7 @@ from usage_analytics.serving.prewarm_lookup import PrewarmLookUp
 ITEM_COLUMNS = ("rank", "mini-app", "probability", "evidence", "saves, ms", "costs, ms", "worth, ms", "bytes")
 PREWARM_COLUMNS = ("rank", "mini-app", "chance", "saves, ms", "costs, ms", "worth, ms", "bytes")
 PLAN_COLUMNS = (
-    "plan", "answers", "made (UTC)", "mini-apps", "contexts", "users", "classes", "entities", "probabilities of",
+    "plan", "answers", "made (UTC)", "mini-apps", "contexts", "users", "classes", "entities", "probabilities from",
 )  # fmt: skip
 
 
@@ -27,11 +27,20 @@ def print_look_up(found: LookUp, asked: Sequence[str]) -> None:
         for rank, item in enumerate(found.answer.items, start=1)
     ]  # fmt: skip
     if rows:
-        print_table(f"{what} (plan of {found.trading_day})", ITEM_COLUMNS, rows)
+        print_table(f"{what} (plan {found.answer.plan})", ITEM_COLUMNS, rows)
     else:
-        CONSOLE.print(f"{what}: nothing is likely enough to preload")
+        CONSOLE.print(f"{what}: nothing is worth what it costs to preload")
+    CONSOLE.print(priced(found))
     for remark in remarks(found):
         CONSOLE.print(remark)
+
+
+def priced(found: LookUp) -> str:
+    """The price that costs were multiplied by, and when it holds."""
+    answer = found.answer
+    when = f"at {found.at:%H:%M} ({found.at.tzinfo})"
+    holds = f", {answer.phase.replace('_', ' ')}" if answer.phase else ", when the plan has no other"
+    return f"Price of preloads {when}: {answer.price:.2f}{holds}"
 
 
 def print_prewarm(found: PrewarmLookUp) -> None:
@@ -49,7 +58,9 @@ def print_prewarm(found: PrewarmLookUp) -> None:
     else:
         CONSOLE.print(f"{what}: nothing to fetch ahead: {answer.nothing_because}")
     if found.user is not None and not answer.known_user:
-        CONSOLE.print("The plan knows no class of this user: this is the population's answer")
+        CONSOLE.print(
+            "The plan knows no class of this user (users have one from their second day on): the population's answer"
+        )
 
 
 def evidence(item: Item, entity: str | None) -> str:
@@ -72,7 +83,9 @@ def remarks(found: LookUp) -> list[str]:
     if not found.seen_user and found.context:
         told.append("Taken for all that was opened in this user session; rows of preload_plan tell averages over all")
     if found.seen_user and not answer.known_user:
-        told.append("The plan knows no class of this user: these are the population's numbers")
+        told.append(
+            "The plan knows no class of this user (users have one from their second day on): likes are the population's"
+        )
     if found.entity is not None and not answer.known_entity:
         told.append(f"The plan does not know {found.entity}, so having it in hand makes no difference")
     if answer.unknown_mini_apps:
@@ -96,7 +109,7 @@ def print_plans(folder: PlanFolder) -> None:
         except UserError as error:
             damaged.append(str(error))
             rows.append((name, answers, "damaged", *[None] * (len(PLAN_COLUMNS) - 3)))
-    print_table(f"{len(names)} plans in {folder.path}", PLAN_COLUMNS, rows)
+    print_table(f"{len(names)} plan{'s' * (len(names) > 1)} in {folder.path}", PLAN_COLUMNS, rows)
     for sentence in damaged:
         CONSOLE.print(sentence)
 

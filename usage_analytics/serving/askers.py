@@ -1,4 +1,7 @@
-"""Who asks: the pseudonym under which a plan may know a user."""
+"""Who asks, and of when: the pseudonym under which a plan may know a user; the instant that a time of day means."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from usage_analytics.enrichment.pseudonyms import pseudonym
 from usage_analytics.errors import UserError
@@ -21,3 +24,20 @@ def pseudonym_of(user: str, key: bytes | None, plan: PreloadPlan) -> str:
         return user
     made = pseudonym(key, user)
     return user if is_pseudonym and not plan.knows(made) and plan.knows(user) else made
+
+
+def instant_of(plan: PreloadPlan, text: str | None, now: datetime) -> datetime:
+    """A time such as 09:15, in the plan's time zone, of the next day that the plan tells prices of; without one, now.
+
+    Of the last such day where that has passed. UserError if it is no time.
+    """
+    local = now.astimezone(ZoneInfo(plan.tables.facts.timezone))
+    if text is None:
+        return local
+    try:
+        told = datetime.strptime(text, "%H:%M")
+    except ValueError:
+        raise UserError(f"at is a time of day in {local.tzinfo}, such as 09:15, found {text!r}") from None
+    days = plan.tables.facts.holds_on
+    day = next((day for day in days if day >= local.date()), days[-1] if days else local.date())
+    return datetime.combine(day, told.time(), local.tzinfo)

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from usage_analytics.errors import UserError
-from usage_analytics.serving.askers import pseudonym_of
+from usage_analytics.serving.askers import instant_of, pseudonym_of
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.live_plan import LivePlan
 from usage_analytics.serving.lookup import context_of
@@ -25,7 +25,6 @@ from usage_analytics.serving.openapi import PARAMETERS, PREWARM_PARAMETERS, docu
 from usage_analytics.serving.plan.answer import Answer, Item
 from usage_analytics.serving.plan.scope import MOST_ASKED
 from usage_analytics.serving.preload_plan import PreloadPlan
-from usage_analytics.serving.prewarm_lookup import instant_of
 
 LOOK_EVERY_S = 1.0  # at the folder's current plan
 NEXT_NAMES, PREWARM_NAMES = (frozenset(name for name, *_ in each) for each in (PARAMETERS, PREWARM_PARAMETERS))
@@ -61,7 +60,8 @@ def application(live: LivePlan, pseudonym_key: bytes | None, now: Clock | None =
         if len(context) > MOST_ASKED:
             raise UserError(f"context has at most {MOST_ASKED} mini-apps, found {len(context)}")
         entity = query.get("entity") or None
-        return _json(answer_json(plan.next(pseudonym, context, _budget(request, plan), clock(), entity)))
+        at = instant_of(plan, query.get("at") or None, clock())
+        return _json(answer_json(plan.next(pseudonym, context, _budget(request, plan), at, entity)))
 
     async def prewarm(request: Request) -> Response:
         plan = _plan(live)

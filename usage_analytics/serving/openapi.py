@@ -17,12 +17,15 @@ PARAMETERS = (
      "to preload as a user session begins. Those that the plan does not know are marked in the answer"),
     ("entity", False, "string", "what the user has in hand, an instrument for one, as messages name it. Without it, or "
      "if the plan does not know it, it makes no difference"),
+    ("at", False, "string", "a time of day in the plan's time zone, such as 09:15, of the next trading day that the "
+     "plan tells prices of; by default now"),
     ("calls", False, "integer", "how many mini-apps may be preloaded at most; by default the plan's own budget"),
     ("bytes", False, "number", "how many bytes they may have together; by default the plan's own budget"),
 )  # fmt: skip
 PREWARM_PARAMETERS = (
     PARAMETERS[0],
-    ("at", False, "string", "a time of today in the plan's time zone, such as 09:15; by default now"),
+    ("at", False, "string", "a time of day in the plan's time zone, such as 09:15, of the next trading day that the "
+     "plan tells prices of; by default now"),
     ("calls", False, "integer", "how many mini-apps may be fetched at most; the plan's own budget by default, which "
      "is never exceeded"),
     ("bytes", False, "number", "how many bytes they may have together; the plan's own budget by default, which is "

@@ -71,6 +71,8 @@ class PreloadPlan:
         phase tells. entity: what the user has in hand, as messages name it.
         What the plan does not know is left out and marked in the answer; what cannot be is a ValueError or TypeError.
         """
+        if budget is not None and not isinstance(budget, Budget):
+            raise TypeError(f"a budget is a Budget(calls, bytes), not {budget!r}")
         codes = self._coded(context)
         place, order = self._longest_known(codes)
         user_class, in_hand = self._class_of(user), self._in_hand(entity)

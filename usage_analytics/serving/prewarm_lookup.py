@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
 from usage_analytics import parts
 from usage_analytics.errors import UserError
-from usage_analytics.serving.askers import pseudonym_of
+from usage_analytics.serving.askers import instant_of, pseudonym_of
 from usage_analytics.serving.plan.answer import PrewarmAnswer
-from usage_analytics.serving.preload_plan import PreloadPlan
 from usage_analytics.settings import Settings
 
 
@@ -31,20 +29,3 @@ def look_up_prewarm(settings: Settings, user: str | None, at: str | None) -> Pre
     moment = instant_of(plan, at, datetime.now(UTC))
     pseudonym = None if user is None else pseudonym_of(user, parts.lake_key(settings), plan)
     return PrewarmLookUp(user, moment, plan.prewarm(pseudonym, moment))
-
-
-def instant_of(plan: PreloadPlan, text: str | None, now: datetime) -> datetime:
-    """A time such as 09:15, in the plan's time zone, of the next day that the plan tells prices of; without one, now.
-
-    Of the last such day where that has passed. UserError if it is no time.
-    """
-    local = now.astimezone(ZoneInfo(plan.tables.facts.timezone))
-    if text is None:
-        return local
-    try:
-        told = datetime.strptime(text, "%H:%M")
-    except ValueError:
-        raise UserError(f"at is a time of day in {local.tzinfo}, such as 09:15, found {text!r}") from None
-    days = plan.tables.facts.holds_on
-    day = next((day for day in days if day >= local.date()), days[-1] if days else local.date())
-    return datetime.combine(day, told.time(), local.tzinfo)

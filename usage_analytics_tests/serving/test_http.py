@@ -143,7 +143,7 @@ def test_with_the_key_users_are_identifiers_and_without_it_pseudonyms(client: Te
         ({"bytes": "nan"}, "bytes is a number from 0 on, found 'nan'"),
         ({"bytes": "inf"}, "bytes is a number from 0 on, found 'inf'"),
         ({"bytes": ""}, "bytes is a number from 0 on, found ''"),
-        ({"contxt": "quotes"}, "'contxt' is no parameter of /next; they are bytes, calls, context, entity, user"),
+        ({"contxt": "quotes"}, "'contxt' is no parameter of /next; they are at, bytes, calls, context, entity, user"),
         ({"calls": ["1", "3"]}, "calls is given 2 times: give it once"),
         ({"user": [MARY, "", MARY], "context": ["charts", "quotes"]}, "user is given 3 times: give it once"),
         ({"context": "quotes >"}, "context 'quotes >' names no mini-app before or after a '>'"),
@@ -245,7 +245,7 @@ def test_the_openapi_document_describes_what_comes(client: TestClient) -> None:
         shape = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
         conforms(client.get(path).json(), shape, schemas)
     assert {each["name"] for each in document["paths"]["/next"]["get"]["parameters"]} == {
-        "user", "context", "entity", "calls", "bytes",
+        "user", "context", "entity", "at", "calls", "bytes",
     }  # fmt: skip
     for path in document["paths"]:
         assert client.get(path).status_code == 200

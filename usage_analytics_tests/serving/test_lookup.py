@@ -68,7 +68,8 @@ def test_the_last_three_of_the_newest_session_are_the_context(settings: Settings
 def test_a_user_is_found_by_the_pseudonym_that_the_warehouse_shows(settings: Settings) -> None:
     load(settings, click(9, "quotes"))
     [(shown,)] = parts.warehouse(settings).read("SELECT DISTINCT user_id FROM usage_events").rows()
-    assert look_up(settings, [shown]) == look_up(settings, ["mary"])
+    found = look_up(settings, ["mary"])
+    assert replace(look_up(settings, [shown]), at=found.at) == found
 
 
 def test_what_was_opened_before_these_counts_as_revisits(settings: Settings) -> None:
@@ -131,7 +132,7 @@ def test_the_start_of_a_user_session_can_be_asked_for(settings: Settings, enviro
         found = look_up(settings, asked).answer
         assert (found.context, found.items[0].mini_app) == (context, first)
     told = CliRunner().invoke(cli.app, ["next", "(start)"], env=environment, catch_exceptions=False).stdout
-    assert "(start) (plan of 2026-11-23)" in told and "after (start), seen 1 times" in " ".join(told.split())
+    assert "(start) (plan 2026-11-23-" in told and "after (start), seen 1 times" in " ".join(told.split())
     with pytest.raises(UserError, match=r"'\(start\)' is no mini-app of the plan"):
         look_up(settings, ["quotes", "(start)"])
 
@@ -147,7 +148,9 @@ def test_a_mini_app_of_the_name_of_the_start_means_itself(settings: Settings) ->
 
 def test_other_text_is_refused(settings: Settings) -> None:
     load(settings, click(0, "quotes"), click(1, "charts"))
-    remedy = r"of the plan of 2026-11-23 \(ask for a user, or for mini-apps such as 'quotes > charts'\)"
+    remedy = (
+        r"of the plan of 2026-11-23 \(ask for a user alone, or for mini-apps such as 'quotes > charts'; '\(start\)' may"
+    )
     with pytest.raises(UserError, match=f"'jim' is neither a user with events nor a mini-app {remedy}"):
         look_up(settings, ["jim"])
     for asked, part in ((">", ""), ("quotes >", ""), ("charts > jim", "jim"), (f"{'0a' * 16} ", "0a" * 16)):
@@ -156,6 +159,15 @@ def test_other_text_is_refused(settings: Settings) -> None:
             look_up(settings, [asked])
     with pytest.raises(UserError, match=f"'mary' is no mini-app {remedy}"):
         look_up(settings, ["charts", "mary"])
+
+
+def test_a_name_that_is_nearly_one_is_told(settings: Settings) -> None:
+    with pytest.raises(UserError, match=r"'Quoets' is neither a user .* of 2026-11-23; is 'quotes' meant\? \(ask"):
+        look_up(settings, ["Quoets"])
+    with pytest.raises(UserError, match=r"'char' is no mini-app of the plan of 2026-11-23; is 'charts' meant\?"):
+        look_up(settings, ["quotes", "char"])
+    with pytest.raises(UserError, match="at is a time of day in America/New_York, such as 09:15, found 'noon'"):
+        look_up(settings, ["quotes"], at="noon")
 
 
 def test_before_there_is_a_plan_it_is_said_what_to_do(memory_path: Path) -> None:
@@ -170,29 +182,32 @@ def test_a_mini_app_whose_name_reads_like_a_context_can_be_asked_for(
     assert (found.context, [item.mini_app for item in found.answer.items]) == ((ODD,), ["news"])
     assert look_up(settings, [ODD, "quotes"]).context == (ODD, "quotes")
     done = CliRunner().invoke(cli.app, ["next", ODD, "quotes"], env=environment, catch_exceptions=False)
-    assert "bonds > all > > quotes (plan of 2026-11-23)" in done.stdout
+    assert "bonds > all > > quotes (plan 2026-11-23-" in done.stdout
 
 
 def test_the_command_says_why(settings: Settings, environment: dict[str, str]) -> None:
     load(settings, click(0, "bonds"), click(1, "quotes"))
     done = CliRunner().invoke(cli.app, ["next", "mary"], env=environment, catch_exceptions=False)
     told = " ".join(done.stdout.split())
-    assert "user mary, last seen in bonds > quotes (plan of 2026-11-23)" in told
+    assert "user mary, last seen in bonds > quotes (plan 2026-11-23-" in told
     for words in (
         "charts", "0.500", "1000.000", "499.000", "The plan does not know bonds",
-        "The plan knows no class of this user: these are the population's numbers",
+        "The plan knows no class of this user (users have one from their second day on): likes are the population's",
         "The whole context was seen too seldom: the answer is that after quotes",
     ):  # fmt: skip
         assert words in told, told
     assert "after quotes, seen 1 times" in told
+    assert "Price of preloads at 09:05 (America/New_York): 1.00, when the plan has no other" not in told
+    early = CliRunner().invoke(cli.app, ["next", "quotes", "--at", "09:05"], env=environment, catch_exceptions=False)
+    assert "Price of preloads at 09:05 (America/New_York): 1.00" in " ".join(early.stdout.split())
     abstaining = CliRunner().invoke(cli.app, ["next", "news"], env=environment, catch_exceptions=False)
-    assert abstaining.stdout.startswith("news: nothing is likely enough to preload\n")
+    assert abstaining.stdout.startswith("news: nothing is worth what it costs to preload\n")
 
 
 def test_names_are_shown_as_they_are_written(settings: Settings, environment: dict[str, str]) -> None:
     load(settings, click(0, "red\x1b[31m"), click(1, ":smile:"), click(2, "quotes"))
     told = CliRunner().invoke(cli.app, ["next", "mary"], env=environment, catch_exceptions=False).stdout
-    assert r"user mary, last seen in red\x1b[31m > :smile: > quotes (plan of 2026-11-23)" in told
+    assert r"user mary, last seen in red\x1b[31m > :smile: > quotes (plan 2026-11-23-" in told
     assert r"The plan does not know red\x1b[31m, :smile:" in told and "\x1b" not in told
 
 

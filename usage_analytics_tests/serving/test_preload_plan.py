@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from usage_analytics import serving
 from usage_analytics.serving.decisions.expected_value import Budget
 from usage_analytics.serving.preload_plan import PreloadPlan
 from usage_analytics.trading_calendar import PHASES
@@ -175,6 +176,15 @@ def test_on_days_without_trading_no_slot_holds() -> None:
     for days in (-3, 2, 365):  # a Saturday, Thanksgiving, the year after
         other = plan.next(None, ("quotes",), at=AT_NINE + timedelta(days=days))
         assert (other.price, other.phase, other.items) == (1.0, None, plan.next(None, ("quotes",)).items)
+
+
+def test_what_is_no_budget_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"a budget is a Budget\(calls, bytes\), not 3"):
+        opened(PLAN).next(None, ("quotes",), 3)  # type: ignore[arg-type]
+
+
+def test_the_package_gives_what_applications_ask() -> None:
+    assert serving.PreloadPlan is PreloadPlan
 
 
 def test_a_user_is_known_by_half_a_pseudonym_and_no_other_user_is_taken_for_one() -> None:

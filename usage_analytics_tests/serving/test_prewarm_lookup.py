@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 from usage_analytics import cli, parts
 from usage_analytics.enrichment.pseudonyms import pseudonym
 from usage_analytics.errors import UserError
+from usage_analytics.serving.askers import instant_of
 from usage_analytics.serving.preload_plan import PreloadPlan
-from usage_analytics.serving.prewarm_lookup import instant_of, look_up_prewarm
+from usage_analytics.serving.prewarm_lookup import look_up_prewarm
 from usage_analytics.settings import PREFIX, Settings
 from usage_analytics_tests.serving.made_up_plans import MadeUp, MadeUpPrewarm
 
@@ -54,7 +55,10 @@ def test_a_user_is_told_what_and_why(settings: Settings) -> None:
 
 def test_whom_the_plan_does_not_know_gets_the_populations_answer(settings: Settings) -> None:
     mary = run(settings, "mary", "--at", "09:15")
-    assert "The plan knows no class of this user: this is the population's answer" in mary
+    assert (
+        "The plan knows no class of this user (users have one from their second day on): the population's answer"
+        in mary
+    )
     anybody = run(settings, "--at", "09:15")
     assert anybody.startswith("anybody at 09:15, to be opened at 09:30-10:00") and "no class" not in anybody
     assert "charts │ 0.250" in mary and "charts │ 0.250" in anybody

@@ -58,6 +58,8 @@ def read_plan(path: Path) -> tuple[PlanTables, str]:
 
     Its arrays stay valid after the file is replaced or removed, as a plan's file is never changed in place.
     """
+    if path.is_dir() or not path.suffix:
+        raise UnusablePlan(f"{path} is no plan: give the file of one, whose name ends in .plan")
     try:
         mapped = pa.memory_map(str(path))
         says, batch = _opened(path, mapped)
