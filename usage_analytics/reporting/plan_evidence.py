@@ -21,6 +21,13 @@ TOLD = {
     "precision": "precision", "wasted_bytes_per_useful_byte": "wasted bytes per useful byte", "calls": "preloads",
 }  # fmt: skip
 
+READ_AS = """
+
+*price*: what costs are multiplied by, so that preloads fit beside what users open anyway. *room ahead for*: of the
+preloads worth their cost, the share that this price forbids and the window before has room for. *fetches ahead*: what
+users who are active in the window are to fetch for dearer ones; nothing where nobody is there yet to ask, or where no
+mini-app is likely enough by itself."""
+
 
 def likeliest(rows: pl.DataFrame, count: int = 10) -> str:
     """The likeliest preloads of a plan's rows."""
@@ -42,7 +49,7 @@ def prices_of(plan: MadePlan) -> str:
     ahead, lines = prewarms_told(plan.tables), []
     for slot, (price, moved) in enumerate(zip(plan.load.price, plan.load.moved_ahead, strict=True)):
         lines.append((clock_time(plan.tables.facts, slot), f"{price:.2f}", f"{moved:.0%}", ahead.get(slot, "")))
-    return table(("from", "price", "room ahead for", "fetches ahead"), lines)
+    return table(("from", "price", "room ahead for", "fetches ahead"), lines) + READ_AS
 
 
 def prewarms_told(tables: PlanTables) -> dict[int, str]:
