@@ -1,6 +1,6 @@
 """Trains on the files of a folder, in a process of its own, and dies by SIGKILL after so many batches.
 
-python killed_training.py FOLDER STATE_FOLDER BATCHES
+python -m usage_analytics_tests.models.branching.challengers.killed_training FOLDER STATE_FOLDER BATCHES
 """
 
 import os

@@ -38,6 +38,7 @@ from usage_analytics_tests.models.branching.challengers.planted_sessions import 
 )
 
 NEEDS_TENSORFLOW = pytest.mark.usefixtures("_tensorflow")
+ROOT = Path(killed_training.__file__).parents[4]
 KILLED_AT = 100  # batches, in the second epoch
 BRIEF = GruSettings(units=8, rate=2e-2, epochs=1, batches=BatchSettings(predictions=512))
 
@@ -74,8 +75,8 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path: Path
     for number in range(3):  # several files, of several row groups each
         sessions = markov_sessions(1, 4, sessions=400, seed=number).sessions
         write_sessions(tmp_path / f"day-{number}.parquet", sessions, row_group=150)
-    command = [sys.executable, killed_training.__file__, str(tmp_path), str(tmp_path / "killed"), str(KILLED_AT)]
-    killed = subprocess.Popen(command)
+    command = [sys.executable, "-m", killed_training.__name__, str(tmp_path), str(tmp_path / "killed"), str(KILLED_AT)]
+    killed = subprocess.Popen(command, cwd=ROOT)
     paths = sorted(tmp_path.glob("*.parquet"))
     whole: list[Standing] = []
     settings, often = killed_training.SETTINGS, killed_training.CHECKPOINT_STEPS
