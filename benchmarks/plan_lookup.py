@@ -22,6 +22,7 @@ from usage_analytics.serving.plan_folder import PlanFolder
 from usage_analytics.serving.preload_plan import PreloadPlan
 
 OPENINGS, ROUNDS = 20, 5
+BEFORE_OPEN = datetime(2026, 11, 24, 14, 20, tzinfo=UTC)  # a phase and a price hold
 
 
 def main() -> None:
@@ -79,7 +80,7 @@ def print_single(plan: PreloadPlan, names: list[str], count: int) -> None:
     items = 0
     for number, (user, context, entity) in enumerate(zip(users, contexts, in_hand, strict=True)):
         cpu_begin, begin = time.thread_time_ns(), time.perf_counter_ns()
-        answer = plan.next(user, context, entity=entity)
+        answer = plan.next(user, context, at=BEFORE_OPEN, entity=entity)
         took[number], cpu[number] = time.perf_counter_ns() - begin, time.thread_time_ns() - cpu_begin
         items += len(answer.items)
     print(f"  single look-ups, {items / count:.2f} items each")
@@ -90,12 +91,11 @@ def print_prewarms(plan: PreloadPlan, count: int) -> None:
     draw = np.random.default_rng(4)
     keys = plan.tables.user_keys
     users = [f"{key:016x}{0:016x}" for key in keys[draw.integers(0, len(keys), count)].tolist()]
-    before_open = datetime(2026, 11, 24, 14, 20, tzinfo=UTC)
     took, cpu = np.empty(count), np.empty(count)
     items = 0
     for number, user in enumerate(users):
         cpu_begin, begin = time.thread_time_ns(), time.perf_counter_ns()
-        answer = plan.prewarm(user, before_open)
+        answer = plan.prewarm(user, BEFORE_OPEN)
         took[number], cpu[number] = time.perf_counter_ns() - begin, time.thread_time_ns() - cpu_begin
         items += len(answer.items)
     print(f"what to fetch ahead, {items / count:.2f} items each")
@@ -121,7 +121,7 @@ def print_batch(plan: PreloadPlan, names: list[str], count: int) -> None:
         took = []
         for _ in range(ROUNDS):
             begin = time.process_time()
-            plan.next_many(users, contexts, budget, entities=entities)
+            plan.next_many(users, contexts, budget, BEFORE_OPEN, entities)
             took.append(time.process_time() - begin)
         best, worst = count / min(took) / 1e6, count / max(took) / 1e6
         print(f"  in batch, {what}: {best:.2f} million look-ups a second at best, {worst:.2f} at worst")
