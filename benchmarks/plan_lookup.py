@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from plan_tables import Size, entity_names, made_up_tables
 
-from usage_analytics.serving.decisions.expected_value import USUAL_PRICE
 from usage_analytics.serving.plan_folder import PlanFolder
 from usage_analytics.serving.preload_plan import PreloadPlan
 
@@ -48,7 +47,7 @@ def main() -> None:
             f"{chosen.mini_apps:,} mini-apps, {len(tables.context_keys):,} contexts, {chosen.users:,} users of "
             f"{chosen.classes - 1} classes, {chosen.entities:,} entities"
         )
-        print(f"{counts}: {path.stat().st_size / 1e6:.1f} MB, usual price {USUAL_PRICE:g}")
+        print(f"{counts}: {path.stat().st_size / 1e6:.1f} MB")
         print_opening(path)
         plan = PreloadPlan.open(path)
         for names in ([], entity_names(chosen.entities)):
