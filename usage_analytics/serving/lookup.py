@@ -49,21 +49,17 @@ def look_up(settings: Settings, asked: Sequence[str], entity: str | None = None,
     unknown = [name for name in context if name is not None and name not in plan.tables.mini_apps]
     if not unknown:
         return LookUp(day, context, False, entity, now, plan.next(None, context, at=now, entity=entity))
+    none = f"mini-app of the plan of {day}{_near(unknown[0], plan)} {REMEDY}"
     if len(asked) > 1:
-        raise UserError(f"{unknown[0]!r} is no mini-app of the plan of {day}{_near(unknown[0], plan)} {REMEDY}")
+        raise UserError(f"{unknown[0]!r} is no {none}")
     warehouse, user = parts.warehouse(settings), pseudonym(parts.lake_key(settings), asked[0])
     recent = tuple(recent_mini_apps(warehouse, user, REMEMBERED))
     if not recent and PSEUDONYM.fullmatch(asked[0]):  # as the warehouse shows users
         user = asked[0]
         recent = tuple(recent_mini_apps(warehouse, user, REMEMBERED))
     if not recent:
-        near, nor = (
-            _near(unknown[0], plan),
-            "nor a" if unknown[0] == asked[0] else f"nor a context, for {unknown[0]!r} is no",
-        )
-        raise UserError(
-            f"{asked[0]!r} is neither a user with events {nor} mini-app of the plan of {day}{near} {REMEDY}"
-        )
+        nor = "nor a" if unknown[0] == asked[0] else f"nor a context, for {unknown[0]!r} is no"
+        raise UserError(f"{asked[0]!r} is neither a user with events {nor} {none}")
     began = (None, *recent) if len(recent) < REMEMBERED else recent
     return LookUp(day, recent[-SHOWN:], True, entity, now, plan.next(user, began, at=now, entity=entity))
 
