@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 
 from usage_analytics.models.branching.sequence_model import SequenceModel
-from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 from usage_analytics.models.branching.sessions.user_sessions import SessionBatch
 from usage_analytics.serving.arrays import Flags, Floats, Ints
 from usage_analytics.serving.decisions.economics import Economics
@@ -42,9 +41,9 @@ class PricedDay:
 
 def priced_moments(batch: SessionBatch, probabilities: Floats, day: PricedDay) -> KnownMoments:
     """As `moments_in`, each at the price of when the look-up is asked: as the mini-app before is opened."""
-    held_out = moments_in(batch, probabilities)
-    asked_us = np.delete(batch.times_us, batch.sessions.starts[1:] - 1)
-    return replace(held_out, moments=replace(held_out.moments, price=day.prices_at(asked_us)))
+    known = moments_in(batch, probabilities)
+    asked_us = batch.times_us[batch.sessions.predicted() - 1]
+    return replace(known, moments=replace(known.moments, price=day.prices_at(asked_us)))
 
 
 def missed_openings(
@@ -77,13 +76,13 @@ def missed_openings(
 
 def _missed(model: SequenceModel, batch: SessionBatch, day: PricedDay, economics: Economics, budget: Budget) -> Ints:
     """Position of the mini-app that each event opened and nobody had preloaded; NONE: nothing was, or it was open."""
-    held_out = priced_moments(batch, model.probabilities(batch.sessions), day)
-    current, following = held_out.moments.current, held_out.transitions.next
-    able = held_out.moments.without_current(held_out.probabilities)
-    preloaded = choose_many(able, economics, budget, held_out.moments.price)
+    known = priced_moments(batch, model.probabilities(batch.sessions), day)
+    current, following = known.moments.current, known.transitions.next
+    able = known.moments.without_current(known.probabilities)
+    preloaded = choose_many(able, economics, budget, known.moments.price)
     waits = (following != NONE) & (following != current) & ~preloaded[np.arange(len(following)), following]
     missed = np.maximum(batch.sessions.codes - 1, NONE)
-    missed[np.delete(np.arange(len(missed)), batch.sessions.starts[:-1])] = np.where(waits, following, NONE)
+    missed[batch.sessions.predicted()] = np.where(waits, following, NONE)
     return missed
 
 
@@ -92,12 +91,4 @@ def _reaching(batch: SessionBatch, day: PricedDay, slots: Flags) -> SessionBatch
     sessions, at = batch.sessions, day.slots(batch.times_us)
     events = (at != NONE) & slots[at]
     wanted = np.logical_or.reduceat(events, sessions.starts[:-1]) if len(sessions) else np.empty(0, np.bool_)
-    kept = np.repeat(wanted, sessions.lengths())
-    some = CodedSessions(
-        sessions.codes[kept],
-        np.append(0, np.cumsum(sessions.lengths()[wanted])),
-        sessions.entities[kept],
-        sessions.phases[kept],
-        sessions.user_classes[wanted],
-    )
-    return SessionBatch(batch.user_ids.filter(pa.array(wanted)), some, batch.times_us[kept])
+    return batch.chosen(wanted)

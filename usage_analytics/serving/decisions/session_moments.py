@@ -24,7 +24,7 @@ def moments_in(batch: SessionBatch, probabilities: Floats) -> KnownMoments:
     probabilities: (predictions, mini_apps), of the vocabulary that the sessions are coded by.
     """
     sessions = batch.sessions
-    events = np.delete(np.arange(len(sessions.codes)), sessions.starts[:-1])
+    events = sessions.predicted()
     return KnownMoments(
         probabilities,
         Moments(np.maximum(sessions.codes[events - 1] - 1, NONE), np.ones(len(events))),

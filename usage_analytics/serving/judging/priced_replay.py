@@ -65,12 +65,12 @@ def replay_preloads(
     """
     total = _nothing(day)
     for batch in batches:
-        held_out = priced_moments(batch, model.probabilities(batch.sessions), day)
-        asked_us = np.delete(batch.times_us, batch.sessions.starts[1:] - 1)
-        opened_us = np.delete(batch.times_us, batch.sessions.starts[:-1])
-        able = held_out.moments.without_current(held_out.probabilities)
-        preloaded = choose_many(able, economics, budget, held_out.moments.price)
-        stakes = held_out.stakes(economics)
+        known = priced_moments(batch, model.probabilities(batch.sessions), day)
+        opened = batch.sessions.predicted()
+        asked_us, opened_us = batch.times_us[opened - 1], batch.times_us[opened]
+        able = known.moments.without_current(known.probabilities)
+        preloaded = choose_many(able, economics, budget, known.moments.price)
+        stakes = known.stakes(economics)
         cost_ms = (charged or day).prices_at(asked_us) * (preloaded @ economics.cost_ms)
         hits, saved_ms = ((preloaded * each).sum(axis=1) for each in (stakes.opened, stakes.saved_ms))
         made = _by_minute(asked_us - day.began_us, (preloaded.sum(axis=1), cost_ms), day)

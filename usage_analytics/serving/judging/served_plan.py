@@ -75,7 +75,7 @@ class _Asked:
         self._users = user_keys(piece.user_ids)[sessions.sessions_of_predictions()][:moments]
         self._entities = of_entities[sessions.in_hand()][:moments]
         self._contexts = sessions.contexts(_longest(sessions))[:moments]
-        before = np.delete(np.arange(len(sessions.codes)), sessions.starts[:-1])[:moments] - 1
+        before = sessions.predicted()[:moments] - 1
         self._minutes = piece.times_us[before] // MINUTE_US
         distinct, self._rows = np.unique(self._minutes, return_inverse=True)
         self._holding = np.array([holding_at(plan.tables, _instant(minute)) for minute in distinct])
@@ -114,24 +114,16 @@ def _pieces(batch: SessionBatch) -> Iterator[SessionBatch]:
         widest = max(longest, min(length - 1, MOST_ASKED))
         full = predictions + length - 1 > MOMENTS_AT_ONCE or (predictions + length - 1) * widest > MOST_CODES
         if predictions and full:
-            yield _some(batch, start, at)
+            yield batch.chosen(_between(batch, start, at))
             start, predictions, widest = at, 0, min(length - 1, MOST_ASKED)
         predictions, longest = predictions + length - 1, widest
     if predictions:
-        yield _some(batch, start, len(batch.sessions))
+        yield batch.chosen(_between(batch, start, len(batch.sessions)))
 
 
-def _some(batch: SessionBatch, start: int, end: int) -> SessionBatch:
-    sessions = batch.sessions
-    events = slice(sessions.starts[start], sessions.starts[end])
-    some = CodedSessions(
-        sessions.codes[events],
-        sessions.starts[start : end + 1] - sessions.starts[start],
-        sessions.entities[events],
-        sessions.phases[events],
-        sessions.user_classes[start:end],
-    )
-    return SessionBatch(batch.user_ids[start:end], some, batch.times_us[events])
+def _between(batch: SessionBatch, start: int, end: int) -> Flags:
+    numbers = np.arange(len(batch.sessions))
+    return (numbers >= start) & (numbers < end)
 
 
 def _longest(sessions: CodedSessions) -> int:

@@ -48,33 +48,45 @@ class CodedSessions:
         """Events of each session: (sessions,)."""
         return np.diff(self.starts)
 
+    def predicted(self) -> Ints:
+        """Place of each event that is to be predicted: (predictions,)."""
+        flags = np.ones(len(self.codes), dtype=np.bool_)
+        flags[self.starts[:-1][self.lengths() > 0]] = False
+        return np.flatnonzero(flags)
+
     def sessions_of_predictions(self) -> Ints:
         """Which session each prediction belongs to: (predictions,)."""
         return np.repeat(np.arange(len(self)), np.maximum(self.lengths() - 1, 0))
 
     def following(self) -> Ints:
         """Code of what was opened, by prediction: (predictions,)."""
-        return self.codes[self._predicted()]
+        return self.codes[self.predicted()]
 
     def in_hand(self) -> Ints:
         """Code of the entity of the event before each prediction: (predictions,)."""
-        return self.entities[np.flatnonzero(self._predicted()) - 1]
+        return self.entities[self.predicted() - 1]
 
     def phases_before(self) -> Ints:
         """Code of the phase of the event before each prediction: (predictions,)."""
-        return self.phases[np.flatnonzero(self._predicted()) - 1]
+        return self.phases[self.predicted() - 1]
 
     def contexts(self, longest: int) -> Ints:
         """Codes before each prediction, nearest first: (predictions, longest); SESSION_START where there are fewer."""
-        events = np.flatnonzero(self._predicted())
+        events = self.predicted()
         begins = np.repeat(self.starts[:-1], self.lengths())[events]
         places = events[:, None] - np.arange(1, longest + 1)
         return np.where(places >= begins[:, None], self.codes[np.maximum(places, 0)], SESSION_START)
 
-    def _predicted(self) -> Flags:
-        flags = np.ones(len(self.codes), dtype=np.bool_)
-        flags[self.starts[:-1][self.lengths() > 0]] = False
-        return flags
+    def chosen(self, wanted: Flags) -> CodedSessions:
+        """Some of the sessions; wanted: (sessions,)."""
+        kept = np.repeat(wanted, self.lengths())
+        return CodedSessions(
+            codes=self.codes[kept],
+            starts=np.append(0, np.cumsum(self.lengths()[wanted])),
+            entities=self.entities[kept],
+            phases=self.phases[kept],
+            user_classes=self.user_classes[wanted],
+        )
 
 
 def _end_to_end(sequences: Sequence[Sequence[int]]) -> Ints:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from usage_analytics.errors import UserError
 from usage_analytics.lake.pieces import spans
-from usage_analytics.models.branching.arrays import Ints
+from usage_analytics.models.branching.arrays import Flags, Ints
 from usage_analytics.models.branching.counts.transition_counts import UNKNOWN
 from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 from usage_analytics.models.branching.users.user_classes import NO_CLASSES, UserClasses
@@ -75,6 +75,11 @@ class SessionBatch:
     def ended_us(self) -> Ints:
         """Time of the last event of each: (sessions,)."""
         return self.times_us[self.sessions.starts[1:] - 1]
+
+    def chosen(self, wanted: Flags) -> SessionBatch:
+        """Some of the sessions; wanted: (sessions,)."""
+        times_us = self.times_us[np.repeat(wanted, self.sessions.lengths())]
+        return SessionBatch(self.user_ids.filter(pa.array(wanted)), self.sessions.chosen(wanted), times_us)
 
 
 def row_groups(paths: Iterable[Path]) -> list[RowGroup]:
