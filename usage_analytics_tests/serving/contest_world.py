@@ -16,7 +16,8 @@ from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.factored_model import FactoredModel
 from usage_analytics.models.branching.sessions.coded_sessions import CodedSessions
 from usage_analytics.models.branching.sessions.session_file import write_sessions
-from usage_analytics_tests.serving.small_models import APPS, SCHEMA, without_factors
+from usage_analytics_tests.models.branching.counts.gram_rows import SCHEMA
+from usage_analytics_tests.serving.small_models import APPS, without_factors
 
 SURE = 0.85  # probability of what the mini-app so many steps back leads to; the others share the rest
 STEP_US = 20_000_000

@@ -12,17 +12,11 @@ from usage_analytics.models.branching.factors.situations import STEPS
 from usage_analytics.models.branching.sessions.user_sessions import NOTHING_KNOWN, Known
 from usage_analytics.models.branching.users.user_classes import UserClasses
 from usage_analytics.trading_calendar import PHASES
+from usage_analytics_tests.models.branching.counts.gram_rows import SCHEMA
 
 APPS = ("blotter", "chart", "chat", "quotes")
 USERS = ("1" * 32, "2" * 32, "f" * 32)  # of class 1, of class 2, not known
 ENTITIES = ("BD-007", "EQ-001")
-SCHEMA = {
-    "prev3": pl.String,
-    "prev2": pl.String,
-    "prev1": pl.String,
-    "next": pl.String,
-    "transitions": pl.Int64,
-}
 
 
 def fit(*sessions: list[str], times: int = 1) -> NGramModel:

@@ -11,16 +11,10 @@ import pytest
 
 from usage_analytics.models.branching.counts.ngrams import NGramModel
 from usage_analytics.models.branching.evaluation import MOST_FREQUENT, ORDER_1_MARKOV, evaluate
+from usage_analytics_tests.models.branching.counts import gram_rows
 
 MSNBC = Path(__file__).resolve().parents[4] / "shared" / "data" / "msnbc" / "msnbc990928.zip"
-SCHEMA = {
-    "prev3": pl.String,
-    "prev2": pl.String,
-    "prev1": pl.String,
-    "next": pl.String,
-    "transitions": pl.Int64,
-    "fold": pl.Int64,
-}
+SCHEMA = {**gram_rows.SCHEMA, "fold": pl.Int64}
 
 
 def frame(*rows: tuple[str | None, str | None, str | None, str, int, int]) -> pl.DataFrame:

@@ -15,14 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from usage_analytics.models.branching.counts.ngrams import NGramModel
+from usage_analytics_tests.models.branching.counts.gram_rows import SCHEMA
 
-SCHEMA = {
-    "prev3": pl.String,
-    "prev2": pl.String,
-    "prev1": pl.String,
-    "next": pl.String,
-    "transitions": pl.Int64,
-}
 APPS = ("blotter", "chart", "chat", "quotes")
 KEY = "usage_analytics.next_action_model"
 
