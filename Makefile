@@ -29,7 +29,7 @@ test: $(VENV)/.installed-tsql ## Check style and types, run the everyday tests (
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal --durations=10 -rs
 
-test-slow: $(VENV)/.installed-tsql ## Run the tests that take longer (some minutes more)
+test-slow: $(VENV)/.installed-tsql ## Run the tests that take longer (about 15 minutes more)
 	@echo "About 15 minutes on 2 cores, two tests at a time. $(TESTS_NEED)"
 	$(BIN)/python -m pytest -m "slow and not faults" -n 2 --dist worksteal --durations=10 -rs
 

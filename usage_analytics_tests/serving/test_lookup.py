@@ -197,7 +197,7 @@ def test_the_command_says_why(settings: Settings, environment: dict[str, str]) -
     ):  # fmt: skip
         assert words in told, told
     assert "after quotes, seen 1 times" in told
-    assert "Price of preloads at 09:05 (America/New_York): 1.00, when the plan has no other" not in told
+    assert "Price of preloads at " in told and "(America/New_York): " in told
     early = CliRunner().invoke(cli.app, ["next", "quotes", "--at", "09:05"], env=environment, catch_exceptions=False)
     assert "Price of preloads at 09:05 (America/New_York): 1.00" in " ".join(early.stdout.split())
     abstaining = CliRunner().invoke(cli.app, ["next", "news"], env=environment, catch_exceptions=False)
